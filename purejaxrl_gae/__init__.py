@@ -1,0 +1,44 @@
+"""On-policy reinforcement learning in JAX: rollout and update in one compiled program.
+
+Everything is imported on first use, so `import purejaxrl_gae` is instant and `python -m purejaxrl_gae.ppo` runs the
+one copy of each module.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "PPOConfig": "purejaxrl_gae.ppo",
+    "PPOHyperparameters": "purejaxrl_gae.ppo",
+    "TrainResult": "purejaxrl_gae.training",
+    "TrainState": "purejaxrl_gae.training",
+    "UserError": "purejaxrl_gae.errors",
+    "make_train": "purejaxrl_gae.algorithms",
+    "with_preset": "purejaxrl_gae.config",
+}
+_MODULES = ("kernels", "environments")
+
+if TYPE_CHECKING:
+    from purejaxrl_gae import environments as environments
+    from purejaxrl_gae import kernels as kernels
+    from purejaxrl_gae.algorithms import make_train as make_train
+    from purejaxrl_gae.config import with_preset as with_preset
+    from purejaxrl_gae.errors import UserError as UserError
+    from purejaxrl_gae.ppo import PPOConfig as PPOConfig
+    from purejaxrl_gae.ppo import PPOHyperparameters as PPOHyperparameters
+    from purejaxrl_gae.training import TrainResult as TrainResult
+    from purejaxrl_gae.training import TrainState as TrainState
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"purejaxrl_gae.{name}")
+    raise AttributeError(f"module 'purejaxrl_gae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_EXPORTS, *_MODULES])

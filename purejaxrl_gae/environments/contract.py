@@ -1,0 +1,84 @@
+"""What an environment is to the rest of the library: one frozen record of functions over a batch of copies.
+
+The functions are vectorised, so that whoever provides them decides how (vmap for gymnax, natively batched physics
+elsewhere), and `step` resets by itself, so that the cheapest way of doing so stays with the environment. What is
+never lost is the true final observation.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+
+@dataclass(frozen=True)
+class DiscreteActions:
+    """Actions `0 .. n-1`; int32 of shape `[N]`."""
+
+    n: int
+
+
+@dataclass(frozen=True)
+class BoxActions:
+    """Real actions between bounds; float32 of shape `[N, *shape]`.
+
+    Attributes:
+      shape: of one action.
+      low: flat tuple of lower bounds, possibly -inf.
+      high: flat tuple of upper bounds, possibly inf.
+    """
+
+    shape: tuple[int, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of action dimensions A."""
+        return int(np.prod(self.shape, dtype=int))
+
+
+ActionSpace = DiscreteActions | BoxActions
+
+
+class Step(NamedTuple):
+    """What one step of N environments yields.
+
+    Attributes:
+      states: pytree with leading axis N; already reset where an episode ended.
+      observations: `[N, *shape]` float32 to act on next; of the new episode where one ended.
+      rewards: `[N]` float32.
+      terminated: `[N]` bool; a terminal state was reached.
+      truncated: `[N]` bool; a time limit cut the episode.
+      final_observations: `[N, *shape]` float32, the true successors, before any reset.
+    """
+
+    states: Any
+    observations: jax.Array
+    rewards: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+    final_observations: jax.Array
+
+
+@dataclass(frozen=True, eq=False)
+class Environment:
+    """N copies of one environment, as pure functions.
+
+    Attributes:
+      name: for run folders and messages.
+      observation_shape: of one observation.
+      actions: the action space.
+      max_episode_steps: the time limit, or None where there is none.
+      reset: `(key, N) -> (states, observations)`; N is static.
+      step: `(key, states, actions) -> Step`.
+    """
+
+    name: str
+    observation_shape: tuple[int, ...]
+    actions: ActionSpace
+    max_episode_steps: int | None
+    reset: Callable[[jax.Array, int], tuple[Any, jax.Array]]
+    step: Callable[[jax.Array, Any, jax.Array], Step]

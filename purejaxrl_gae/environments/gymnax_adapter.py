@@ -1,0 +1,201 @@
+"""gymnax 1.0 environments, and anything that has gymnax's reset and six-value step."""
+
+import math
+from typing import Any
+
+import gymnax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnax.environments import environment as gymnax_environment
+from gymnax.environments import spaces
+
+from purejaxrl_gae.environments.contract import ActionSpace, BoxActions, DiscreteActions, Environment, Step
+from purejaxrl_gae.environments.wrappers import reset_where
+from purejaxrl_gae.errors import UserError, closest
+
+NEEDS_FILES = ("MNISTBandit-bsuite",)  # loads a data set at construction
+
+
+def from_gymnax_id(env_id: str) -> Environment:
+    """The registered gymnax environment of that name.
+
+    Raises:
+      UserError: there is none, with the closest name.
+    """
+    if env_id not in gymnax.registered_envs:
+        hint = closest(env_id, gymnax.registered_envs)
+        raise UserError(f"env is {env_id!r}, which gymnax does not know{hint or '; see gymnax.registered_envs'}")
+    try:
+        env, params = gymnax.make(env_id)
+    except Exception as error:
+        raise UserError(f"env is {env_id!r}, which gymnax cannot build here: {error}") from error
+    return from_gymnax(env, params, name=env_id)
+
+
+def from_gymnax(env: Any, params: Any = None, *, name: str | None = None) -> Environment:
+    """An Environment from an object with gymnax's methods.
+
+    Where the object inherits gymnax's own `step`, only `step_env` is called and finished copies are reset here: a
+    reset is computed only in steps in which an episode ended. An object with its own `step` must return gymnax's six
+    values, with `info["final_observation"]` where it resets by itself.
+
+    Args:
+      env: has `reset(key, params)`, `step(key, state, action, params)`, `observation_space(params)` and
+        `action_space(params)`.
+      params: the environment's parameters; `env.default_params` where None.
+      name: `env.name` or the class's name where None.
+
+    Raises:
+      UserError: a method is missing, a space is not supported, or what the methods return has the wrong form; found
+        by tracing shapes, before anything is compiled.
+    """
+    for method in ("reset", "step", "observation_space", "action_space"):
+        if not callable(getattr(env, method, None)):
+            raise UserError(f"env is {type(env).__name__}, which has no method {method!r}; gymnax's interface needs it")
+    params = getattr(env, "default_params", None) if params is None else params
+    name = name or str(getattr(env, "name", type(env).__name__))
+    observation_shape = _observation_shape(name, env.observation_space(params))
+    actions = _action_space(name, env.action_space(params))
+    state_types = _check_reset(name, env, params, observation_shape)
+    own_reset = type(env).step is not getattr(gymnax_environment.Environment, "step", None)
+    one_step = _step_with_own_reset(env, params) if own_reset else _step_without_reset(env, params)
+    _check_step(name, env, params, state_types, actions, observation_shape)
+
+    def as_declared(states):
+        # Python numbers in a state would change type between reset and step, which no scan can carry.
+        return jax.tree.map(lambda leaf, like: jax.lax.convert_element_type(leaf, like.dtype), states, state_types)
+
+    def reset_with(keys):
+        observations, states = jax.vmap(env.reset, in_axes=(0, None))(keys, params)
+        return as_declared(states), _as_float32(observations)
+
+    def reset(key, num_envs):
+        return reset_with(jax.random.split(key, num_envs))
+
+    def step(key, states, action):
+        # Keys are dropped from the program where an environment uses none, so splitting once costs only what is used.
+        num_envs = action.shape[0]
+        keys = jax.random.split(key, 2 * num_envs)
+        result = Step(*jax.vmap(one_step)(keys[:num_envs], states, action))
+        states = as_declared(result.states)
+        observations, final_observations = _as_float32(result.observations), _as_float32(result.final_observations)
+        if not own_reset:
+            ended = result.terminated | result.truncated
+            states, observations = reset_where(
+                lambda: reset_with(jax.random.split(key, 2 * num_envs)[num_envs:]), ended, states, observations
+            )
+        rewards = result.rewards.astype(jnp.float32)
+        return Step(states, observations, rewards, result.terminated, result.truncated, final_observations)
+
+    limit = getattr(params, "max_steps_in_episode", None)
+    return Environment(
+        name=name,
+        observation_shape=observation_shape,
+        actions=actions,
+        max_episode_steps=None if limit is None else int(limit),
+        reset=reset,
+        step=step,
+    )
+
+
+def _step_without_reset(env, params):
+    """gymnax's transition alone: the successor is the true one."""
+
+    def one_step(key, state, action):
+        observation, state, reward, terminated, _ = env.step_env(key, state, action, params)
+        terminated, truncated = jnp.asarray(terminated, bool), jnp.asarray(env.is_truncated(state, params), bool)
+        return state, observation, jnp.asarray(reward), terminated, truncated, observation
+
+    return one_step
+
+
+def _step_with_own_reset(env, params):
+    """The object's own six-value step, which resets by itself."""
+
+    def one_step(key, state, action):
+        observation, state, reward, terminated, truncated, info = env.step(key, state, action, params)
+        terminated, truncated = jnp.asarray(terminated, bool), jnp.asarray(truncated, bool)
+        return state, observation, jnp.asarray(reward), terminated, truncated, info["final_observation"]
+
+    return one_step
+
+
+def _as_float32(observations: jax.Array) -> jax.Array:
+    return observations.astype(jnp.float32)
+
+
+def _observation_shape(name: str, space: Any) -> tuple[int, ...]:
+    if isinstance(space, spaces.Discrete):
+        return ()
+    if isinstance(space, (spaces.Dict, spaces.Tuple)) or not hasattr(space, "shape"):
+        kind = type(space).__name__
+        raise UserError(f"observation_space of {name} is {kind}, which is not supported; it must be a Box")
+    return tuple(int(size) for size in space.shape)
+
+
+def _action_space(name: str, space: Any) -> ActionSpace:
+    if hasattr(space, "n"):
+        if int(space.n) < 1:
+            raise UserError(f"action_space of {name} is Discrete({space.n}); it must have at least 1 action")
+        return DiscreteActions(int(space.n))
+    if not (hasattr(space, "low") and hasattr(space, "high") and hasattr(space, "shape")):
+        kind = type(space).__name__
+        raise UserError(f"action_space of {name} is {kind}, which is not supported; it must be Discrete or a Box")
+    shape = tuple(int(size) for size in space.shape)
+    low = np.broadcast_to(np.asarray(space.low, np.float32), shape).reshape(-1)
+    high = np.broadcast_to(np.asarray(space.high, np.float32), shape).reshape(-1)
+    return BoxActions(shape, tuple(low.tolist()), tuple(high.tolist()))
+
+
+def _check_reset(name: str, env: Any, params: Any, observation_shape: tuple[int, ...]) -> Any:
+    """The types of a state's leaves, found without computing; refuses an observation of another shape."""
+    outputs = jax.eval_shape(lambda key: env.reset(key, params), jax.random.key(0))
+    if not (isinstance(outputs, tuple) and len(outputs) == 2):
+        raise UserError(f"reset of {name} must return (observation, state); it returned {_described(outputs)}")
+    observation, state = outputs
+    _check_observation(name, "reset", observation, observation_shape)
+    return state
+
+
+def _check_step(
+    name: str, env: Any, params: Any, state: Any, actions: ActionSpace, observation_shape: tuple[int, ...]
+) -> None:
+    """Refuses a step that is not gymnax 1.0's six values of the right shapes."""
+    if isinstance(actions, DiscreteActions):
+        action = jax.ShapeDtypeStruct((), jnp.int32)
+    else:
+        action = jax.ShapeDtypeStruct(actions.shape, jnp.float32)
+    try:
+        outputs = jax.eval_shape(lambda *args: env.step(*args, params), jax.random.key(0), state, action)
+    except TypeError as error:
+        raise UserError(f"step of {name} does not accept an action of shape {action.shape}: {_one_line(error)}") from error
+    if not isinstance(outputs, tuple) or len(outputs) != 6:
+        raise UserError(
+            f"step of {name} returns {_described(outputs)}; gymnax 1.0's six are needed: "
+            "(observation, state, reward, terminated, truncated, info)"
+        )
+    observation, _, reward, terminated, truncated, info = outputs
+    _check_observation(name, "step", observation, observation_shape)
+    for field, value in (("reward", reward), ("terminated", terminated), ("truncated", truncated)):
+        if math.prod(jnp.shape(value)) != 1 or len(jnp.shape(value)) > 0:
+            raise UserError(f"{field} of {name} has shape {jnp.shape(value)}; it must be a scalar, shape ()")
+    if "final_observation" not in info:
+        raise UserError(f"info of {name} has no 'final_observation'; step must report the successor before its reset")
+    _check_observation(name, "info['final_observation']", info["final_observation"], observation_shape)
+
+
+def _check_observation(name: str, source: str, observation: Any, shape: tuple[int, ...]) -> None:
+    if not hasattr(observation, "shape"):
+        raise UserError(f"observation from {source} of {name} is {_described(observation)}; it must be one array")
+    if tuple(observation.shape) != shape:
+        found = tuple(observation.shape)
+        raise UserError(f"observation from {source} of {name} has shape {found}; its observation_space says {shape}")
+
+
+def _described(outputs: Any) -> str:
+    return f"{len(outputs)} values" if isinstance(outputs, tuple) else f"a {type(outputs).__name__}"
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,113 @@
+"""Functions from Environment to Environment, and the reset they share."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from purejaxrl_gae.environments.contract import Environment, Step
+
+
+def reset_where(
+    reset: Callable[[], tuple[Any, jax.Array]], ended: jax.Array, states: Any, observations: jax.Array
+) -> tuple[Any, jax.Array]:
+    """New episodes where `ended` is set; nothing is computed in a step in which none ended.
+
+    Args:
+      reset: yields N fresh states and observations.
+      ended: `[N]` bool.
+      states: pytree, leading axis N.
+      observations: `[N, *shape]`.
+
+    Returns:
+      `(states, observations)` with fresh ones in the ended places.
+    """
+
+    def select(fresh, old):
+        return jnp.where(ended.reshape(ended.shape + (1,) * (old.ndim - 1)), fresh, old)
+
+    def with_resets():
+        fresh_states, fresh_observations = reset()
+        return jax.tree.map(select, fresh_states, states), select(fresh_observations, observations)
+
+    return jax.lax.cond(jnp.any(ended), with_resets, lambda: (states, observations))
+
+
+class StaggeredState(NamedTuple):
+    """State of an environment whose first episodes are cut at different lengths.
+
+    Attributes:
+      inner: the wrapped environment's states.
+      steps_left: `[N]` int32, steps until the first episode is cut; negative once it is over.
+    """
+
+    inner: Any
+    steps_left: jax.Array
+
+
+def stagger_first_episodes(environment: Environment) -> Environment:
+    """Cuts each copy's first episode at its own random length, so that later ones do not all end in one step.
+
+    Thousands of environments with one time limit otherwise finish together, every `max_episode_steps` steps, and most
+    updates see no finished episode. The cut is a truncation: no value is lost by it.
+
+    Args:
+      environment: one with a time limit; without one it is returned as it is.
+    """
+    limit = environment.max_episode_steps
+    if limit is None:
+        return environment
+
+    def reset(key, num_envs):
+        reset_key, length_key = jax.random.split(key)
+        inner, observations = environment.reset(reset_key, num_envs)
+        lengths = jax.random.randint(length_key, (num_envs,), 1, limit + 1, dtype=jnp.int32)
+        return StaggeredState(inner, lengths), observations
+
+    def step(key, states, actions):
+        step_key, reset_key = jax.random.split(key)
+        result = environment.step(step_key, states.inner, actions)
+        steps_left = states.steps_left - 1
+        ended = result.terminated | result.truncated
+        cut = (steps_left == 0) & ~ended
+        inner, observations = reset_where(
+            lambda: environment.reset(reset_key, cut.shape[0]), cut, result.states, result.observations
+        )
+        steps_left = jnp.where(ended | (steps_left <= 0), -1, steps_left)
+        return result._replace(
+            states=StaggeredState(inner, steps_left), observations=observations, truncated=result.truncated | cut
+        )
+
+    return dataclasses.replace(environment, reset=reset, step=step)
+
+
+def end_nonfinite_episodes(environment: Environment, key: jax.Array, step: Step) -> tuple[Step, jax.Array]:
+    """Ends an episode at a NaN or infinite reward or observation instead of letting it reach the learner.
+
+    Such a step counts as a termination with reward 0 and an all-zero final observation, and the copy is reset.
+
+    Args:
+      environment: where the step was made.
+      key: random key of the resets.
+      step: what it yielded.
+
+    Returns:
+      `(step, nonfinite)`: the step without them, and `[N]` bool where they were.
+    """
+    flat = step.final_observations.reshape(step.rewards.shape[0], -1)
+    nonfinite = ~(jnp.isfinite(step.rewards) & jnp.all(jnp.isfinite(flat), axis=-1))
+    states, observations = reset_where(
+        lambda: environment.reset(key, nonfinite.shape[0]), nonfinite, step.states, step.observations
+    )
+    over_observation = nonfinite.reshape(nonfinite.shape + (1,) * (step.final_observations.ndim - 1))
+    contained = Step(
+        states=states,
+        observations=observations,
+        rewards=jnp.where(nonfinite, 0.0, step.rewards),
+        terminated=step.terminated | nonfinite,
+        truncated=step.truncated,
+        final_observations=jnp.where(over_observation, 0.0, step.final_observations),
+    )
+    return contained, nonfinite

@@ -1,0 +1,118 @@
+"""The two action distributions: Categorical and diagonal Gaussian.
+
+Both are pytrees, so they pass through `jit`, `vmap` and `scan`. Log-probabilities, entropies and KL divergences of the
+Gaussian are sums over action dimensions: one number per state, before anything is exponentiated or averaged.
+
+A sample is split into parameter-free noise and its transformation, so that a rollout can draw the noise of all its
+steps at once: `sample(key)` is `from_noise(noise(key))`.
+"""
+
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+
+@struct.dataclass
+class Categorical:
+    """Distribution over `n` actions.
+
+    Attributes:
+      logits: `[..., n]` unnormalised log-probabilities.
+    """
+
+    logits: jax.Array
+
+    @staticmethod
+    def draw_noise(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """Standard Gumbel noise of `shape` (`[..., n]`)."""
+        return jax.random.gumbel(key, shape, jnp.float32)
+
+    def from_noise(self, noise: jax.Array) -> jax.Array:
+        """The sample, `[...]` int32, that Gumbel noise `[..., n]` picks (the Gumbel-max trick)."""
+        return jnp.argmax(self.logits + noise, axis=-1).astype(jnp.int32)
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """One action per state, `[...]` int32."""
+        return self.from_noise(self.draw_noise(key, self.logits.shape))
+
+    def mode(self) -> jax.Array:
+        """The most probable action, `[...]` int32."""
+        return jnp.argmax(self.logits, axis=-1).astype(jnp.int32)
+
+    def log_prob(self, actions: jax.Array) -> jax.Array:
+        """log pi(a), `[...]`, of integer actions `[...]`."""
+        chex.assert_shape(actions, self.logits.shape[:-1])
+        # A masked sum instead of a gather: its gradient is a product, not a scatter.
+        chosen = jax.nn.one_hot(actions, self.logits.shape[-1], dtype=bool)
+        return jnp.sum(jnp.where(chosen, jax.nn.log_softmax(self.logits), 0.0), axis=-1)
+
+    def entropy(self) -> jax.Array:
+        """H = -sum_a p_a log p_a, `[...]`; an action of probability 0 adds nothing."""
+        log_probs = jax.nn.log_softmax(self.logits)
+        probs = jnp.exp(log_probs)
+        return -jnp.sum(probs * jnp.where(probs > 0.0, log_probs, 0.0), axis=-1)
+
+    def kl_divergence(self, other: "Categorical") -> jax.Array:
+        """KL(self || other) = sum_a p_a log(p_a / q_a), `[...]`."""
+        log_p, log_q = jax.nn.log_softmax(self.logits), jax.nn.log_softmax(other.logits)
+        probs = jnp.exp(log_p)
+        return jnp.sum(probs * jnp.where(probs > 0.0, log_p - log_q, 0.0), axis=-1)
+
+
+@struct.dataclass
+class DiagonalGaussian:
+    """Independent normal distributions over the action dimensions.
+
+    Attributes:
+      mean: `[..., A]` means.
+      log_std: `[A]` or `[..., A]` logarithms of the standard deviations; broadcast against `mean`.
+    """
+
+    mean: jax.Array
+    log_std: jax.Array
+
+    @staticmethod
+    def draw_noise(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """Standard normal noise of `shape` (`[..., A]`)."""
+        return jax.random.normal(key, shape, jnp.float32)
+
+    def from_noise(self, noise: jax.Array) -> jax.Array:
+        """The sample mean + std * noise, `[..., A]` (the reparameterisation trick)."""
+        return self.mean + jnp.exp(self.log_std) * noise
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """One action per state, `[..., A]`, not clipped to any bounds."""
+        return self.from_noise(self.draw_noise(key, self.mean.shape))
+
+    def mode(self) -> jax.Array:
+        """The mean, `[..., A]`."""
+        return self.mean
+
+    def log_prob(self, actions: jax.Array) -> jax.Array:
+        """log pi(a), `[...]`, summed over the action dimensions of `actions` `[..., A]`."""
+        chex.assert_equal_shape([actions, self.mean])
+        standardized = (actions - self.mean) * jnp.exp(-self.log_std)
+        return jnp.sum(-0.5 * (standardized**2 + LOG_2PI) - self.log_std, axis=-1)
+
+    def entropy(self) -> jax.Array:
+        """H = sum_i (log std_i + (1 + log 2 pi) / 2), `[...]`."""
+        log_std = jnp.broadcast_to(self.log_std, self.mean.shape)
+        return jnp.sum(log_std + 0.5 * (1.0 + LOG_2PI), axis=-1)
+
+    def kl_divergence(self, other: "DiagonalGaussian") -> jax.Array:
+        """KL(self || other), `[...]`, summed over action dimensions.
+
+        sum_i log(s2/s1) + (s1^2 + (m1 - m2)^2) / (2 s2^2) - 1/2
+        """
+        log_ratio = other.log_std - self.log_std
+        variance_ratio = jnp.exp(-2.0 * log_ratio)
+        distance = (self.mean - other.mean) * jnp.exp(-other.log_std)
+        return jnp.sum(log_ratio + 0.5 * (variance_ratio + distance**2 - 1.0), axis=-1)
+
+
+Distribution = Categorical | DiagonalGaussian

@@ -1,0 +1,189 @@
+"""The losses of PPO's family, each a mean over a batch of samples and each to be minimised.
+
+Ratios are formed in log space: r(theta) = exp(log pi(a|s) - log pi_old(a|s)).
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def unclipped_loss(log_probs: jax.Array, old_log_probs: jax.Array, advantages: jax.Array) -> jax.Array:
+    """The surrogate without clipping or penalty: -E[r(theta) A] (Schulman et al. 2017, eq. 6; TRPO's surrogate).
+
+    Args:
+      log_probs: `[B]` log pi(a|s) of the policy being trained.
+      old_log_probs: `[B]` log pi_old(a|s) of the policy that acted.
+      advantages: `[B]`.
+
+    Returns:
+      Scalar loss.
+
+    Raises:
+      AssertionError: shapes differ, at trace time.
+    """
+    chex.assert_equal_shape([log_probs, old_log_probs, advantages])
+    return -jnp.mean(jnp.exp(log_probs - old_log_probs) * advantages)
+
+
+def ppo_clip_loss(
+    log_probs: jax.Array, old_log_probs: jax.Array, advantages: jax.Array, *, clip_coef: float | jax.Array
+) -> jax.Array:
+    """PPO's clipped surrogate: -E[min(r A, clip(r, 1 - eps, 1 + eps) A)] (Schulman et al. 2017, eq. 7).
+
+    Args:
+      log_probs: `[B]` log pi(a|s) of the policy being trained.
+      old_log_probs: `[B]` log pi_old(a|s) of the policy that acted.
+      advantages: `[B]`.
+      clip_coef: eps.
+
+    Returns:
+      Scalar loss.
+
+    Raises:
+      AssertionError: shapes differ, at trace time.
+    """
+    chex.assert_equal_shape([log_probs, old_log_probs, advantages])
+    ratio = jnp.exp(log_probs - old_log_probs)
+    clipped_ratio = jnp.clip(ratio, 1.0 - clip_coef, 1.0 + clip_coef)
+    return -jnp.mean(jnp.minimum(ratio * advantages, clipped_ratio * advantages))
+
+
+def kl_penalty_loss(
+    log_probs: jax.Array,
+    old_log_probs: jax.Array,
+    advantages: jax.Array,
+    kl: jax.Array,
+    *,
+    kl_coef: float | jax.Array,
+) -> jax.Array:
+    """The surrogate with a KL penalty: -E[r(theta) A - beta KL(pi_old || pi)] (Schulman et al. 2017, eq. 8).
+
+    Args:
+      log_probs: `[B]` log pi(a|s) of the policy being trained.
+      old_log_probs: `[B]` log pi_old(a|s) of the policy that acted.
+      advantages: `[B]`.
+      kl: `[B]` KL(pi_old(.|s) || pi(.|s)) of each state, exact, not estimated from the sampled action.
+      kl_coef: beta.
+
+    Returns:
+      Scalar loss.
+
+    Raises:
+      AssertionError: shapes differ, at trace time.
+    """
+    chex.assert_equal_shape([log_probs, kl])
+    return unclipped_loss(log_probs, old_log_probs, advantages) + kl_coef * jnp.mean(kl)
+
+
+def adapt_kl_coefficient(
+    kl_coef: float | jax.Array, kl: float | jax.Array, kl_target: float | jax.Array
+) -> jax.Array:
+    """The next beta of the adaptive KL penalty (Schulman et al. 2017, section 4).
+
+    beta is doubled where the measured KL exceeds 1.5 d_targ and halved where it is below d_targ / 1.5. It stays
+    within [1e-6, 1e6], from where it can always come back.
+
+    Args:
+      kl_coef: beta used in the update just made.
+      kl: KL(pi_old || pi) measured after that update.
+      kl_target: d_targ.
+
+    Returns:
+      beta for the next update. Unchanged where `kl` is NaN.
+    """
+    factor = jnp.where(kl > 1.5 * kl_target, 2.0, jnp.where(kl < kl_target / 1.5, 0.5, 1.0))
+    return jnp.clip(kl_coef * factor, 1e-6, 1e6)
+
+
+def value_loss(values: jax.Array, targets: jax.Array) -> jax.Array:
+    """Half the mean squared error of the value function: E[(V(s) - V_target)^2] / 2.
+
+    Args:
+      values: `[B]` V(s).
+      targets: `[B]`.
+
+    Returns:
+      Scalar loss.
+
+    Raises:
+      AssertionError: shapes differ, at trace time.
+    """
+    chex.assert_equal_shape([values, targets])
+    return 0.5 * jnp.mean((values - targets) ** 2)
+
+
+def clipped_value_loss(
+    values: jax.Array, old_values: jax.Array, targets: jax.Array, *, clip_coef: float | jax.Array
+) -> jax.Array:
+    """The value loss with V kept near its old prediction (the larger error of the two, as in OpenAI's baselines).
+
+    E[max((V - V_target)^2, (V_old + clip(V - V_old, -eps, eps) - V_target)^2)] / 2
+
+    Args:
+      values: `[B]` V(s).
+      old_values: `[B]` V(s) when the data was collected.
+      targets: `[B]`.
+      clip_coef: eps, in units of the value.
+
+    Returns:
+      Scalar loss.
+
+    Raises:
+      AssertionError: shapes differ, at trace time.
+    """
+    chex.assert_equal_shape([values, old_values, targets])
+    clipped_values = old_values + jnp.clip(values - old_values, -clip_coef, clip_coef)
+    return 0.5 * jnp.mean(jnp.maximum((values - targets) ** 2, (clipped_values - targets) ** 2))
+
+
+def approximate_kl(log_probs: jax.Array, old_log_probs: jax.Array) -> jax.Array:
+    """A low-variance estimate of KL(pi_old || pi) from sampled actions: E[(r - 1) - log r], never negative.
+
+    Args:
+      log_probs: `[B]` log pi(a|s) of the policy being trained.
+      old_log_probs: `[B]` log pi_old(a|s) of the policy that acted.
+
+    Returns:
+      Scalar.
+    """
+    log_ratio = log_probs - old_log_probs
+    return jnp.mean(jnp.expm1(log_ratio) - log_ratio)
+
+
+def clip_fraction(
+    log_probs: jax.Array, old_log_probs: jax.Array, *, clip_coef: float | jax.Array
+) -> jax.Array:
+    """The share of samples whose ratio lies outside [1 - eps, 1 + eps]. Arguments as in `ppo_clip_loss`."""
+    outside = jnp.abs(jnp.exp(log_probs - old_log_probs) - 1.0) > clip_coef
+    return jnp.mean(outside.astype(jnp.float32))
+
+
+def explained_variance(values: jax.Array, targets: jax.Array) -> jax.Array:
+    """1 - Var(targets - V) / Var(targets): 1 is a perfect value function, 0 a constant one.
+
+    Args:
+      values: V(s), any shape.
+      targets: the same shape.
+
+    Returns:
+      Scalar; 0 where the targets do not vary.
+    """
+    chex.assert_equal_shape([values, targets])
+    variance = jnp.var(targets)
+    return jnp.where(variance > 0.0, 1.0 - jnp.var(targets - values) / jnp.where(variance > 0.0, variance, 1.0), 0.0)
+
+
+def normalize_advantages(advantages: jax.Array, *, ddof: int = 0, epsilon: float = 1e-8) -> jax.Array:
+    """Advantages shifted to mean 0 and scaled to standard deviation 1.
+
+    Args:
+      advantages: `[B]`.
+      ddof: 1 divides the variance by B - 1.
+      epsilon: added to the standard deviation; equal advantages become zeros.
+
+    Returns:
+      `[B]`.
+    """
+    centred = advantages - jnp.mean(advantages)
+    return centred / (jnp.std(advantages, ddof=ddof) + epsilon)

@@ -1,0 +1,206 @@
+"""Policy and value networks: separate or with a shared encoder, for discrete and continuous actions.
+
+Parameters are a dictionary `{"policy": ..., "value": ...}`, with `"encoder"` beside them where it is shared, so an
+algorithm that must not let the critic's step move the policy can see what belongs to whom.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from purejaxrl_gae.environments import ActionSpace, BoxActions, DiscreteActions
+from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution
+
+Params = Any
+Activation = Literal["tanh", "relu", "elu", "silu"]
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "tanh": jnp.tanh,
+    "relu": nn.relu,
+    "elu": nn.elu,
+    "silu": nn.silu,
+}
+
+
+class MLP(nn.Module):
+    """Dense layers, orthogonally initialised, each followed by the activation; then, if asked, a linear output.
+
+    Attributes:
+      hidden_sizes: widths of the hidden layers.
+      activation: name of the activation.
+      output_size: width of the linear output layer, or None for none.
+      output_gain: scale of the output layer's initial weights.
+    """
+
+    hidden_sizes: tuple[int, ...]
+    activation: Activation
+    output_size: int | None = None
+    output_gain: float = 1.0
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """`[..., inputs] -> [..., output_size or hidden_sizes[-1]]`."""
+        features = inputs
+        for size in self.hidden_sizes:
+            features = ACTIVATIONS[self.activation](nn.Dense(size, param_dtype=jnp.float32)(features))
+        if self.output_size is None:
+            return features
+        return nn.Dense(self.output_size, param_dtype=jnp.float32)(features)
+
+    def gain(self, layer: str) -> float:
+        """The scale of a layer's initial weights: sqrt(2) in hidden layers."""
+        is_output = layer == f"Dense_{len(self.hidden_sizes)}"
+        return self.output_gain if is_output else math.sqrt(2.0)
+
+
+def orthogonal(noise: jax.Array, gain: float) -> jax.Array:
+    """Weights `[..., inputs, outputs]` with orthonormal rows or columns times `gain`, from normal noise of that shape.
+
+    The Q of a Gaussian matrix's QR decomposition, its signs fixed by R's diagonal so that Q is uniformly distributed.
+    """
+    matrix = noise.reshape(-1, noise.shape[-1])
+    wide = matrix.shape[0] < matrix.shape[1]
+    q, r = jnp.linalg.qr(matrix.T if wide else matrix)
+    q = q * jnp.sign(jnp.diagonal(r))
+    return gain * (q.T if wide else q).reshape(noise.shape)
+
+
+def draw_orthogonal(key: jax.Array, shapes: Any, gain: Callable[[str], float]) -> Any:
+    """Initial values for a pytree of parameter shapes: orthogonal kernels, everything else zero.
+
+    All noise is drawn at once: a random draw of its own for each layer takes longer to compile than to run.
+
+    Args:
+      key: random key.
+      shapes: pytree of nested dictionaries; a leaf called `kernel` sits in its layer's dictionary.
+      gain: scale of a layer's kernel, by the layer's name.
+    """
+    paths, structure = jax.tree_util.tree_flatten_with_path(shapes)
+    sizes = [math.prod(leaf.shape) for _, leaf in paths]
+    noise = jax.random.normal(key, (sum(sizes),), jnp.float32)
+    leaves, start = [], 0
+    for (path, leaf), size in zip(paths, sizes, strict=True):
+        layer, name = (path[-2].key if len(path) > 1 else ""), path[-1].key
+        drawn = noise[start : start + size].reshape(leaf.shape)
+        leaves.append(orthogonal(drawn, gain(layer)) if name == "kernel" else jnp.zeros(leaf.shape, jnp.float32))
+        start += size
+    return jax.tree.unflatten(structure, leaves)
+
+
+class PolicyNetwork(nn.Module):
+    """An MLP whose output parametrises the action distribution; the standard deviation is the same in every state.
+
+    Attributes:
+      mlp: the network; its output is the logits, or the mean of a Gaussian.
+      discrete: Categorical instead of DiagonalGaussian.
+      learn_std: a parameter per action dimension is added to the logarithm of the standard deviation.
+      log_std_init: that logarithm's initial value, or its value for good.
+    """
+
+    mlp: MLP
+    discrete: bool
+    learn_std: bool = True
+    log_std_init: float = 0.0
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> Distribution:
+        """The action distribution of every state."""
+        outputs = self.mlp(features)
+        if self.discrete:
+            return Categorical(outputs)
+        if self.learn_std:
+            offset = self.param("log_std_offset", nn.initializers.zeros, (outputs.shape[-1],), jnp.float32)
+        else:
+            offset = jnp.zeros((outputs.shape[-1],), jnp.float32)
+        return DiagonalGaussian(outputs, jnp.broadcast_to(self.log_std_init + offset, outputs.shape))
+
+
+@dataclass(frozen=True)
+class ActorCritic:
+    """Policy and value function as functions of one parameter dictionary.
+
+    Attributes:
+      observation_shape: of one observation; observations are flattened.
+      encoder: shared by both, or None where they are separate.
+      policy_network: maps observations, or the encoder's features, to a distribution.
+      value_network: maps the same to one number.
+    """
+
+    observation_shape: tuple[int, ...]
+    encoder: MLP | None
+    policy_network: PolicyNetwork
+    value_network: MLP
+
+    def init(self, key: jax.Array) -> Params:
+        """Fresh parameters."""
+        features = jnp.zeros((1, max(1, math.prod(self.observation_shape))), jnp.float32)
+        networks: dict[str, tuple[nn.Module, MLP]] = {
+            "policy": (self.policy_network, self.policy_network.mlp),
+            "value": (self.value_network, self.value_network),
+        }
+        params = {}
+        keys = jax.random.split(key, 3)
+        if self.encoder is not None:
+            params["encoder"] = _init_network(self.encoder, self.encoder, keys[0], features)
+            features = jnp.zeros((1, self.encoder.hidden_sizes[-1]), jnp.float32)
+        for (name, (network, mlp)), network_key in zip(networks.items(), keys[1:], strict=True):
+            params[name] = _init_network(network, mlp, network_key, features)
+        return params
+
+    def policy(self, params: Params, observations: jax.Array) -> Distribution:
+        """The action distributions of `[..., *observation_shape]` observations."""
+        return self.policy_network.apply({"params": params["policy"]}, self._features(params, observations))
+
+    def value(self, params: Params, observations: jax.Array) -> jax.Array:
+        """V, `[...]`, of `[..., *observation_shape]` observations."""
+        outputs = self.value_network.apply({"params": params["value"]}, self._features(params, observations))
+        return jnp.squeeze(outputs, axis=-1)
+
+    def _features(self, params: Params, observations: jax.Array) -> jax.Array:
+        batch_shape = observations.shape[: observations.ndim - len(self.observation_shape)]
+        flat = observations.reshape(*batch_shape, -1)
+        return flat if self.encoder is None else self.encoder.apply({"params": params["encoder"]}, flat)
+
+
+def _init_network(network: nn.Module, mlp: MLP, key: jax.Array, features: jax.Array) -> Params:
+    shapes = jax.eval_shape(network.init, key, features)["params"]
+    return draw_orthogonal(key, shapes, mlp.gain)
+
+
+def make_actor_critic(
+    observation_shape: tuple[int, ...],
+    actions: ActionSpace,
+    *,
+    shared: bool,
+    hidden_sizes: tuple[int, ...],
+    activation: Activation,
+    learn_std: bool,
+    log_std_init: float,
+) -> ActorCritic:
+    """The two networks for an environment.
+
+    Args:
+      observation_shape: of one observation.
+      actions: the action space.
+      shared: one encoder of `hidden_sizes` with a head of one more hidden layer for each of policy and value;
+        otherwise two networks of `hidden_sizes`.
+      hidden_sizes: widths of the hidden layers.
+      activation: name of the activation.
+      learn_std: see PolicyNetwork.
+      log_std_init: see PolicyNetwork.
+    """
+    discrete = isinstance(actions, DiscreteActions)
+    num_outputs = actions.size if isinstance(actions, BoxActions) else actions.n
+    own_sizes = hidden_sizes[-1:] if shared else hidden_sizes
+    # Gain 0.01: the first policy is close to the same distribution in every state (Andrychowicz et al. 2021).
+    policy = MLP(own_sizes, activation, output_size=num_outputs, output_gain=0.01)
+    return ActorCritic(
+        observation_shape=observation_shape,
+        encoder=MLP(hidden_sizes, activation) if shared else None,
+        policy_network=PolicyNetwork(policy, discrete, learn_std, log_std_init),
+        value_network=MLP(own_sizes, activation, output_size=1, output_gain=1.0),
+    )

@@ -1,0 +1,321 @@
+"""Proximal policy optimization (Schulman et al. 2017), in all the paper's objectives.
+
+One update: collect T steps in N environments; estimate advantages by GAE; then for K epochs of shuffled minibatches
+descend (eq. 9)
+
+    L(theta) = E[ L_policy(theta) + c1 (V(s) - V_target)^2 / 2 - c2 H[pi(.|s)] ]
+
+with L_policy one of
+
+    clip          -min(r A, clip(r, 1 - eps, 1 + eps) A)           eq. 7
+    none          -r A                                             eq. 6
+    kl_fixed      -r A + beta KL(pi_old || pi)                      eq. 8, beta constant
+    kl_adaptive   the same, beta doubled or halved after every update to keep the KL near d_targ
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax.flatten_util import ravel_pytree
+
+from purejaxrl_gae import kernels, minibatches, training
+from purejaxrl_gae.config import TrainingConfig, require, require_fraction, require_non_negative
+from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.kernels import Distribution
+from purejaxrl_gae.networks import Params
+from purejaxrl_gae.training import Algorithm, Learner, Metrics, Setup, TrainState
+
+KL_OBJECTIVES = ("kl_fixed", "kl_adaptive")
+
+
+@dataclass(frozen=True)
+class PPOConfig(TrainingConfig):
+    """Proximal policy optimization. Defaults are what works on most small tasks; presets know better."""
+
+    algorithm: ClassVar[str] = "ppo"
+
+    objective: Literal["clip", "none", "kl_fixed", "kl_adaptive"] = "clip"
+    """policy loss: clipped ratio, bare ratio, KL penalty with constant or adapted coefficient"""
+    learning_rate: float = 3e-4
+    """Adam's step size"""
+    anneal_lr: bool = True
+    """lower the learning rate linearly to 0 over the run"""
+    gamma: float = 0.99
+    """discount"""
+    gae_lambda: float = 0.95
+    """decay of GAE's trace"""
+    num_minibatches: int = 4
+    """minibatches per epoch; num_envs * num_steps must be a multiple"""
+    update_epochs: int = 4
+    """passes over each rollout, K"""
+    norm_adv: bool = True
+    """shift and scale the advantages of each minibatch to mean 0 and deviation 1"""
+    clip_coef: float = 0.2
+    """epsilon of the clipped objective"""
+    anneal_clip: bool = False
+    """lower the clipping range linearly to 0 over the run, as in the paper's Atari setting"""
+    clip_vloss: bool = False
+    """keep values within the clipping range of their old prediction"""
+    ent_coef: float = 0.0
+    """c2, weight of the entropy bonus"""
+    vf_coef: float = 0.5
+    """c1, weight of the value loss"""
+    max_grad_norm: float = 0.5
+    """gradients longer than this are shortened to it"""
+    target_kl: float | None = None
+    """stop an update's epochs once one's mean approximate KL exceeds this; none: never"""
+    kl_coef: float = 1.0
+    """beta of the KL objectives; the initial one where it is adapted"""
+    kl_target: float = 0.01
+    """d_targ of the adaptive KL objective"""
+    gradient_chunk: int = 0
+    """accumulate each minibatch's gradient over chunks of this many samples; 0: all at once"""
+
+    def validate(self) -> None:
+        """See TrainingConfig.validate."""
+        super().validate()
+        for name in ("num_minibatches", "update_epochs"):
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+        require_fraction(self, "gamma", "gae_lambda")
+        require_non_negative(self, "learning_rate", "clip_coef", "ent_coef", "vf_coef", "kl_coef", "kl_target")
+        require(self, "max_grad_norm", self.max_grad_norm > 0.0, "greater than 0")
+        require(self, "target_kl", self.target_kl is None or self.target_kl > 0.0, "greater than 0, or none")
+        require(self, "gradient_chunk", self.gradient_chunk >= 0, "at least 0")
+        if self.steps_per_update % self.num_minibatches:
+            raise UserError(
+                f"num_minibatches is {self.num_minibatches}, which does not divide num_envs * num_steps = "
+                f"{self.num_envs} * {self.num_steps} = {self.steps_per_update}; "
+                f"nearest that does: {_nearest_divisor(self.steps_per_update, self.num_minibatches)}"
+            )
+
+
+def _nearest_divisor(number: int, wanted: int) -> int:
+    below = next(d for d in range(min(wanted, number), 0, -1) if number % d == 0)
+    above = next((d for d in range(wanted, min(2 * wanted, number) + 1) if number % d == 0), below)
+    return below if wanted - below <= above - wanted else above
+
+
+@struct.dataclass
+class PPOHyperparameters:
+    """PPO's traced values; scalars, or vectors under `vmap`. Fields as in PPOConfig."""
+
+    learning_rate: jax.Array
+    gamma: jax.Array
+    gae_lambda: jax.Array
+    clip_coef: jax.Array
+    ent_coef: jax.Array
+    vf_coef: jax.Array
+    max_grad_norm: jax.Array
+    target_kl: jax.Array | None
+    kl_coef: jax.Array
+    kl_target: jax.Array
+
+
+class Samples(NamedTuple):
+    """What one gradient step needs of a sample, `[M, ...]` each.
+
+    Attributes:
+      observations: as the networks see them.
+      actions: as sampled.
+      log_probs: log pi_old(a|s).
+      values: V(s) when the data was collected.
+      advantages: by GAE.
+      targets: lambda-returns.
+      distribution: pi_old(.|s), or None where no objective asks for it.
+    """
+
+    observations: jax.Array
+    actions: jax.Array
+    log_probs: jax.Array
+    values: jax.Array
+    advantages: jax.Array
+    targets: jax.Array
+    distribution: Distribution | None
+
+
+def make_algorithm(config: PPOConfig) -> Algorithm:
+    """PPO as the pair of functions that the drivers run.
+
+    Raises:
+      UserError: a field is wrong, or the environment is; see `training.prepare`.
+    """
+    setup = training.prepare(config)
+    return Algorithm(
+        setup=setup,
+        hyperparameters=training.traced_hyperparameters(PPOHyperparameters, config),
+        init_learner=partial(init_learner, setup),
+        update=partial(update, setup),
+    )
+
+
+def make_optimizer(learning_rate: jax.Array, max_grad_norm: jax.Array) -> optax.GradientTransformation:
+    """Adam on clipped gradients. Built anew inside the program: a state must never carry traced values in closures."""
+    return optax.chain(
+        optax.clip_by_global_norm(max_grad_norm), optax.adam(learning_rate, eps=1e-5)
+    )
+
+
+def init_learner(setup: Setup, key: jax.Array, hyperparameters: PPOHyperparameters) -> Learner:
+    """Fresh parameters and optimizer state."""
+    params = setup.network.init(key)
+    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm)
+    flat_params, _ = ravel_pytree(params)
+    return training.init_learner(setup, params, optimizer.init(flat_params), hyperparameters.kl_coef)
+
+
+def update(setup: Setup, hyperparameters: PPOHyperparameters, state: TrainState):
+    """One rollout and K epochs on it; see Algorithm.update."""
+    state, normalizers, trajectory, totals, keys = training.rollout(
+        setup, state, hyperparameters.gamma, setup.config.update_epochs
+    )
+    advantages, targets = kernels.gae(
+        trajectory.rewards,
+        trajectory.values,
+        trajectory.next_values,
+        trajectory.terminated,
+        trajectory.truncated,
+        gamma=hyperparameters.gamma,
+        gae_lambda=hyperparameters.gae_lambda,
+    )
+    samples = minibatches.flatten_time(
+        Samples(
+            observations=trajectory.observations,
+            actions=trajectory.actions,
+            log_probs=trajectory.log_probs,
+            values=trajectory.values,
+            advantages=advantages,
+            targets=targets,
+            distribution=trajectory.distribution if setup.config.objective in KL_OBJECTIVES else None,
+        )
+    )
+    annealed = _anneal(setup.config, hyperparameters, state.counters.updates)
+    learner, metrics = _run_epochs(setup, annealed, state.learner, samples, keys)
+    if setup.config.objective == "kl_adaptive":
+        new_policy = setup.network.policy(learner.params, samples.observations)
+        kl = jnp.mean(samples.distribution.kl_divergence(new_policy))
+        kl_coef = kernels.adapt_kl_coefficient(learner.kl_coef, kl, hyperparameters.kl_target)
+        metrics = {**metrics, "kl": kl, "kl_coef": learner.kl_coef}
+        learner = learner.replace(kl_coef=kl_coef)
+    metrics = {
+        **metrics,
+        "explained_variance": kernels.explained_variance(trajectory.values, targets),
+        "learning_rate": annealed.learning_rate,
+    }
+    return state.replace(learner=learner.replace(normalizers=normalizers)), metrics, totals
+
+
+def _anneal(config: PPOConfig, hyperparameters: PPOHyperparameters, updates: jax.Array) -> PPOHyperparameters:
+    """The learning rate and clipping range of this update: times alpha, which falls from 1 to 0 over the run."""
+    alpha = 1.0 - updates.astype(jnp.float32) / config.num_updates
+    if config.anneal_lr:
+        hyperparameters = hyperparameters.replace(learning_rate=hyperparameters.learning_rate * alpha)
+    if config.anneal_clip:
+        hyperparameters = hyperparameters.replace(clip_coef=hyperparameters.clip_coef * alpha)
+    return hyperparameters
+
+
+def _run_epochs(
+    setup: Setup, hyperparameters: PPOHyperparameters, learner: Learner, samples: Samples, keys: jax.Array
+) -> tuple[Learner, Metrics]:
+    """K epochs over the samples, one key each, or fewer where the policy has moved further than `target_kl`.
+
+    The optimizer works on all parameters as one vector: one kernel instead of a dozen, in each of many steps.
+    """
+    config = setup.config
+    rows, unpack_samples = minibatches.pack(samples)
+    flat_params, unravel = ravel_pytree(learner.params)
+    minibatch_loss = partial(loss, setup, hyperparameters, learner.kl_coef)
+    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm)
+
+    def one_minibatch(carry, indices):
+        flat_params, optimizer_state = carry
+        minibatch = unpack_samples(rows[indices])
+        if config.norm_adv:
+            minibatch = minibatch._replace(advantages=kernels.normalize_advantages(minibatch.advantages))
+        gradient, metrics = minibatches.mean_gradient(
+            minibatch_loss, unravel(flat_params), minibatch, config.gradient_chunk
+        )
+        changes, optimizer_state = optimizer.update(ravel_pytree(gradient)[0], optimizer_state)
+        return (flat_params + changes, optimizer_state), metrics
+
+    def one_epoch(carry, epoch_key):
+        indices = minibatches.shuffled_indices(epoch_key, rows.shape[0], config.num_minibatches)
+        carry, metrics = jax.lax.scan(one_minibatch, carry, indices)
+        return carry, jax.tree.map(jnp.mean, metrics)
+
+    carry = (flat_params, learner.optimizer_state)
+    if hyperparameters.target_kl is None:
+        carry, metrics = jax.lax.scan(one_epoch, carry, keys)
+        metrics = jax.tree.map(jnp.mean, metrics)
+    else:
+        carry, metrics = _stop_by_kl(one_epoch, carry, keys, hyperparameters.target_kl)
+    flat_params, optimizer_state = carry
+    return learner.replace(params=unravel(flat_params), optimizer_state=optimizer_state), metrics
+
+
+def _stop_by_kl(one_epoch: Any, carry: Any, keys: jax.Array, target_kl: jax.Array) -> tuple[Any, Metrics]:
+    """Runs epochs until one's mean approximate KL exceeds the target; metrics are means over those that ran."""
+    shapes = jax.eval_shape(one_epoch, carry, keys[0])[1]
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+    def maybe_one_epoch(carry_and_stopped, key):
+        carry, stopped = carry_and_stopped
+        carry, metrics = jax.lax.cond(stopped, lambda carry, _: (carry, zeros), one_epoch, carry, key)
+        return (carry, stopped | (metrics["approx_kl"] > target_kl)), (metrics, ~stopped)
+
+    (carry, _), (metrics, ran) = jax.lax.scan(maybe_one_epoch, (carry, jnp.array(False)), keys)
+    epochs = jnp.sum(ran, dtype=jnp.float32)
+    means = jax.tree.map(lambda metric: jnp.sum(metric) / epochs, metrics)
+    return carry, {**means, "epochs": epochs}
+
+
+def loss(
+    setup: Setup, hyperparameters: PPOHyperparameters, kl_coef: jax.Array, params: Params, minibatch: Samples
+) -> tuple[jax.Array, Metrics]:
+    """L(theta) of eq. 9, to be minimised, and what it is made of."""
+    policy = setup.network.policy(params, minibatch.observations)
+    values = setup.network.value(params, minibatch.observations)
+    log_probs = policy.log_prob(minibatch.actions)
+    entropy = jnp.mean(policy.entropy())
+    policy_loss = _policy_loss(setup.config.objective, hyperparameters, kl_coef, policy, log_probs, minibatch)
+    value_loss = (
+        kernels.clipped_value_loss(values, minibatch.values, minibatch.targets, clip_coef=hyperparameters.clip_coef)
+        if setup.config.clip_vloss
+        else kernels.value_loss(values, minibatch.targets)
+    )
+    # eq. 9
+    total = policy_loss + hyperparameters.vf_coef * value_loss - hyperparameters.ent_coef * entropy
+    return total, {
+        "policy_loss": policy_loss,
+        "value_loss": value_loss,
+        "entropy": entropy,
+        "approx_kl": kernels.approximate_kl(log_probs, minibatch.log_probs),
+        "clip_fraction": kernels.clip_fraction(log_probs, minibatch.log_probs, clip_coef=hyperparameters.clip_coef),
+    }
+
+
+def _policy_loss(objective, hyperparameters, kl_coef, policy, log_probs, minibatch):
+    """One of the paper's surrogates."""
+    old_log_probs, advantages = minibatch.log_probs, minibatch.advantages
+    if objective == "clip":
+        return kernels.ppo_clip_loss(log_probs, old_log_probs, advantages, clip_coef=hyperparameters.clip_coef)
+    if objective == "none":
+        return kernels.unclipped_loss(log_probs, old_log_probs, advantages)
+    kl = minibatch.distribution.kl_divergence(policy)
+    return kernels.kl_penalty_loss(log_probs, old_log_probs, advantages, kl, kl_coef=kl_coef)
+
+
+def make_train(config: PPOConfig):
+    """`train(key, hyperparameters=None) -> TrainResult`: a whole run of PPO as one program."""
+    return training.make_train_program(make_algorithm(config))
+
+
+if __name__ == "__main__":
+    from purejaxrl_gae.cli import main
+
+    main("ppo")

@@ -1,0 +1,300 @@
+"""Collecting experience: a scan over vectorised environments, and everything computed once over its whole result.
+
+The scan carries and stores only what cannot be computed later. Values, log-probabilities and episode statistics come
+after it, in one batch each. No `info` passes through.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from purejaxrl_gae import kernels
+from purejaxrl_gae.environments import BoxActions, Environment, end_nonfinite_episodes
+from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution, RunningMoments
+from purejaxrl_gae.networks import ActorCritic, Params
+
+SCORE_WINDOW = 100
+
+
+@struct.dataclass
+class Normalizers:
+    """Running moments, each None where its normalisation is off.
+
+    Attributes:
+      observations: moments of the observations; applied from the next rollout on.
+      returns: moments of the running discounted return; its deviation scales the rewards.
+    """
+
+    observations: RunningMoments | None
+    returns: RunningMoments | None
+
+
+@struct.dataclass
+class World:
+    """What the environments are in between two rollouts.
+
+    Attributes:
+      states: pytree, leading axis N.
+      observations: `[N, *shape]` raw observations to act on next.
+      episode_returns: `[N]` sum of rewards of the running episodes.
+      episode_lengths: `[N]` int32 steps of the running episodes.
+      discounted_returns: `[N]` running discounted returns, for scaling rewards.
+      key: random key of everything still to come.
+    """
+
+    states: Any
+    observations: jax.Array
+    episode_returns: jax.Array
+    episode_lengths: jax.Array
+    discounted_returns: jax.Array
+    key: jax.Array
+
+
+@struct.dataclass
+class Counters:
+    """What is counted over the whole run.
+
+    Attributes:
+      updates: int32 updates made; environment steps are updates * num_envs * num_steps.
+      skipped_updates: int32 updates undone because something was not finite.
+      nonfinite_steps: int32 environment steps whose reward or observation was not finite.
+      episodes: int32 episodes finished.
+      recent_returns: `[100]` returns of the last episodes, newest first, NaN where there were fewer.
+    """
+
+    updates: jax.Array
+    skipped_updates: jax.Array
+    nonfinite_steps: jax.Array
+    episodes: jax.Array
+    recent_returns: jax.Array
+
+
+class Trajectory(NamedTuple):
+    """T steps of N environments.
+
+    Attributes:
+      observations: `[T, N, *shape]` what the networks saw: normalised where that is on.
+      actions: `[T, N]` or `[T, N, A]` as sampled, before any clipping to bounds.
+      distribution: the distribution each action came from, batch shape `[T, N]`.
+      log_probs: `[T, N]`.
+      rewards: `[T, N]` scaled where that is on.
+      values: `[T, N]` V(s_t).
+      next_values: `[T, N]` V of the true successor, before any reset.
+      terminated: `[T, N]` bool.
+      truncated: `[T, N]` bool.
+    """
+
+    observations: jax.Array
+    actions: jax.Array
+    distribution: Distribution
+    log_probs: jax.Array
+    rewards: jax.Array
+    values: jax.Array
+    next_values: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+
+
+class EpisodeTotals(NamedTuple):
+    """Sums over the episodes that ended in a stretch of training; they add up over stretches.
+
+    Attributes:
+      episodes: int32 number of episodes that ended.
+      returns: sum of their returns.
+      lengths: sum of their lengths, in steps.
+    """
+
+    episodes: jax.Array
+    returns: jax.Array
+    lengths: jax.Array
+
+
+def init_world(environment: Environment, key: jax.Array, num_envs: int) -> World:
+    """N environments at their first observation."""
+    reset_key, key = jax.random.split(key)
+    states, observations = environment.reset(reset_key, num_envs)
+    return World(
+        states=states,
+        observations=observations,
+        episode_returns=jnp.zeros(num_envs, jnp.float32),
+        episode_lengths=jnp.zeros(num_envs, jnp.int32),
+        discounted_returns=jnp.zeros(num_envs, jnp.float32),
+        key=key,
+    )
+
+
+def init_counters() -> Counters:
+    """Nothing counted yet."""
+    zero = jnp.zeros((), jnp.int32)
+    return Counters(zero, zero, zero, zero, jnp.full(SCORE_WINDOW, jnp.nan, jnp.float32))
+
+
+def init_normalizers(environment: Environment, *, observations: bool, returns: bool) -> Normalizers:
+    """Moments of nothing, for what is to be normalised."""
+    return Normalizers(
+        observations=kernels.init_moments(environment.observation_shape) if observations else None,
+        returns=kernels.init_moments() if returns else None,
+    )
+
+
+def normalize_observations(normalizers: Normalizers, observations: jax.Array) -> jax.Array:
+    """What the networks see of raw observations."""
+    moments = normalizers.observations
+    return observations if moments is None else kernels.normalize(observations, moments)
+
+
+def clip_to_bounds(environment: Environment, actions: jax.Array) -> jax.Array:
+    """What the environment gets of sampled actions `[N, A]` or `[N]`: clipped to its bounds and shaped as it wants."""
+    space = environment.actions
+    if not isinstance(space, BoxActions):
+        return actions
+    low, high = jnp.asarray(space.low, jnp.float32), jnp.asarray(space.high, jnp.float32)
+    return jnp.clip(actions, low, high).reshape(actions.shape[0], *space.shape)
+
+
+def collect(
+    environment: Environment,
+    network: ActorCritic,
+    params: Params,
+    normalizers: Normalizers,
+    world: World,
+    counters: Counters,
+    keys: jax.Array,
+    *,
+    gamma: jax.Array,
+    bootstrap_time_limits: bool,
+    end_nonfinite: bool = False,
+) -> tuple[World, Normalizers, Counters, Trajectory, EpisodeTotals]:
+    """Acts for T steps in every environment and evaluates what happened.
+
+    The observation moments that the policy acts with stay as they are until the data has been used, so ratios are
+    exactly 1 before the first gradient step; the ones returned include the new data.
+
+    Args:
+      environment: N copies.
+      network: policy and value function.
+      params: their parameters.
+      normalizers: running moments.
+      world: where the environments stand.
+      counters: what has been counted.
+      keys: `[T + 1]` random keys: one for the noise of all actions, one for every step.
+      gamma: discount, for scaling rewards.
+      bootstrap_time_limits: a time limit is a truncation, with the value of the observation behind it; otherwise it
+        is treated as a termination.
+      end_nonfinite: end an episode at a reward or observation that is not finite, and count the step.
+
+    Returns:
+      `(world, normalizers, counters, trajectory, totals)` after the rollout.
+    """
+    num_envs = world.observations.shape[0]
+
+    def act(carry, inputs):
+        states, observations, nonfinite_steps = carry
+        noise, key = inputs
+        distribution = network.policy(params, normalize_observations(normalizers, observations))
+        actions = distribution.from_noise(noise)
+        step = environment.step(key, states, clip_to_bounds(environment, actions))
+        if end_nonfinite:
+            step, nonfinite = end_nonfinite_episodes(environment, jax.random.fold_in(key, 1), step)
+            nonfinite_steps += jnp.sum(nonfinite, dtype=jnp.int32)
+        truncated = step.truncated & ~step.terminated
+        if bootstrap_time_limits:
+            final_values = _final_values(network, params, normalizers, truncated, step.final_observations)
+        else:
+            final_values = jnp.zeros(num_envs, jnp.float32)
+        outputs = (observations, actions, distribution, step.rewards, step.terminated, truncated, final_values)
+        return (step.states, step.observations, nonfinite_steps), outputs
+
+    noise = _draw_noise(environment, keys[0], (keys.shape[0] - 1, num_envs))
+    inputs = (noise, keys[1:])
+    carry = (world.states, world.observations, counters.nonfinite_steps)
+    (states, next_observations, nonfinite_steps), outputs = jax.lax.scan(act, carry, inputs)
+    observations, actions, distribution, raw_rewards, terminated, truncated, final_values = outputs
+
+    ended = terminated | truncated
+    (episode_returns, episode_lengths), totals, recent = _episode_statistics(world, raw_rewards, ended, counters)
+    rewards, discounted_returns, return_moments = _scaled_rewards(normalizers, world, raw_rewards, ended, gamma)
+    if not bootstrap_time_limits:
+        terminated, truncated = ended, jnp.zeros_like(truncated)
+
+    seen = normalize_observations(normalizers, observations)
+    values = network.value(params, seen)
+    last_value = network.value(params, normalize_observations(normalizers, next_observations))
+    following = jnp.concatenate([values[1:], last_value[None]])
+    trajectory = Trajectory(
+        observations=seen,
+        actions=actions,
+        distribution=distribution,
+        log_probs=distribution.log_prob(actions),
+        rewards=rewards,
+        values=values,
+        next_values=jnp.where(truncated, final_values, following),
+        terminated=terminated,
+        truncated=truncated,
+    )
+    world = World(states, next_observations, episode_returns, episode_lengths, discounted_returns, world.key)
+    observation_moments = normalizers.observations
+    if observation_moments is not None:
+        observation_moments = kernels.update_moments(observation_moments, observations)
+    normalizers = Normalizers(observation_moments, return_moments)
+    counters = counters.replace(
+        episodes=counters.episodes + totals.episodes, recent_returns=recent, nonfinite_steps=nonfinite_steps
+    )
+    return world, normalizers, counters, trajectory, totals
+
+
+def _draw_noise(environment, key, batch_shape):
+    """The parameter-free part of every action of a rollout, drawn at once."""
+    if isinstance(environment.actions, BoxActions):
+        return DiagonalGaussian.draw_noise(key, (*batch_shape, environment.actions.size))
+    return Categorical.draw_noise(key, (*batch_shape, environment.actions.n))
+
+
+def _final_values(network, params, normalizers, truncated, final_observations):
+    """V of the observation a time limit cut off; computed only in steps in which one did."""
+
+    def evaluate():
+        return network.value(params, normalize_observations(normalizers, final_observations))
+
+    return jax.lax.cond(jnp.any(truncated), evaluate, lambda: jnp.zeros(truncated.shape, jnp.float32))
+
+
+def _episode_statistics(world: World, rewards: jax.Array, ended: jax.Array, counters: Counters):
+    """Returns and lengths of the episodes that ended, from rewards alone."""
+
+    def step(carry, inputs):
+        episode_return, length = carry
+        reward, ended_t = inputs
+        episode_return, length = episode_return + reward, length + 1
+        carry = jnp.where(ended_t, 0.0, episode_return), jnp.where(ended_t, 0, length)
+        return carry, (episode_return, length)
+
+    carry, (returns, lengths) = jax.lax.scan(step, (world.episode_returns, world.episode_lengths), (rewards, ended))
+    totals = EpisodeTotals(
+        episodes=jnp.sum(ended, dtype=jnp.int32),
+        returns=jnp.sum(jnp.where(ended, returns, 0.0)),
+        lengths=jnp.sum(jnp.where(ended, lengths, 0)).astype(jnp.float32),
+    )
+    return carry, totals, _most_recent(counters.recent_returns, returns, ended, totals.episodes)
+
+
+def _most_recent(recent: jax.Array, returns: jax.Array, ended: jax.Array, num_ended: jax.Array) -> jax.Array:
+    """The last 100 episode returns, newest first, after a rollout in which `num_ended` more ended."""
+    window = recent.shape[0]
+    newest_first = returns.reshape(-1)[::-1]
+    (positions,) = jnp.nonzero(ended.reshape(-1)[::-1], size=min(window, newest_first.size), fill_value=0)
+    new = jnp.zeros_like(recent).at[: positions.size].set(newest_first[positions])
+    slots = jnp.arange(window)
+    return jnp.where(slots < num_ended, new, recent[jnp.maximum(slots - num_ended, 0)])
+
+
+def _scaled_rewards(normalizers, world, rewards, ended, gamma):
+    """Rewards divided by the deviation of the discounted return, and the moments that say so."""
+    if normalizers.returns is None:
+        return rewards, world.discounted_returns, None
+    returns, carried = kernels.running_discounted_returns(rewards, ended, world.discounted_returns, gamma=gamma)
+    moments = kernels.update_moments(normalizers.returns, returns)
+    return kernels.scale_rewards(rewards, moments), carried, moments
+

@@ -1,0 +1,334 @@
+"""The training program that all algorithms share: state, the loop over updates, and what it promises.
+
+An algorithm is a pair of pure functions, `init_learner` and `update`. Around them stand two drivers. `make_train`
+runs a whole training as one program, to be jitted, vmapped over keys and over hyperparameters, or both. `advance`
+runs up to a given number of updates and is what the host calls in a loop; memory and compile time of either do not
+depend on how long the run is.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from purejaxrl_gae.config import TrainingConfig
+from purejaxrl_gae.environments import Environment, make_environment, stagger_first_episodes
+from purejaxrl_gae.errors import UserError, closest
+from purejaxrl_gae.networks import ActorCritic, Params, make_actor_critic
+from purejaxrl_gae.rollout import (
+    Counters,
+    EpisodeTotals,
+    Normalizers,
+    Trajectory,
+    World,
+    collect,
+    init_counters,
+    init_normalizers,
+    init_world,
+)
+
+Hyperparameters = Any
+Metrics = dict[str, jax.Array]
+
+
+@struct.dataclass
+class Learner:
+    """What the agent learns.
+
+    Attributes:
+      params: of policy and value function.
+      optimizer_state: the optimizer's.
+      normalizers: running moments of observations and returns.
+      kl_coef: beta of a KL penalty; constant where nothing adapts it.
+    """
+
+    params: Params
+    optimizer_state: Any
+    normalizers: Normalizers
+    kl_coef: jax.Array
+
+
+@struct.dataclass
+class TrainState:
+    """Everything a run is, between two updates; saving it and going on gives the same bits as never stopping.
+
+    Attributes:
+      learner: what the agent learns.
+      world: where the environments stand, and the random key.
+      counters: what is counted.
+    """
+
+    learner: Learner
+    world: World
+    counters: Counters
+
+
+class Setup(NamedTuple):
+    """The static half of a run: what a compiled program is built from.
+
+    Attributes:
+      config: the algorithm's config.
+      environment: as the config changes it.
+      network: policy and value function.
+    """
+
+    config: Any
+    environment: Environment
+    network: ActorCritic
+
+
+class Algorithm(NamedTuple):
+    """What distinguishes one algorithm from another.
+
+    Attributes:
+      setup: static parts.
+      hyperparameters: the config's traced values.
+      init_learner: `(key, hyperparameters) -> Learner`.
+      update: `(hyperparameters, state) -> (state, metrics, episode totals)`: one rollout and what is learned from it.
+    """
+
+    setup: Setup
+    hyperparameters: Hyperparameters
+    init_learner: Callable[[jax.Array, Hyperparameters], Learner]
+    update: Callable[[Hyperparameters, TrainState], tuple[TrainState, Metrics, EpisodeTotals]]
+
+
+class TrainResult(NamedTuple):
+    """What a whole training returns.
+
+    Attributes:
+      state: the final TrainState.
+      metrics: per update, `[U]` each: the algorithm's means, `env_steps` (counted), `episodes` ended, and
+        `episodic_return` and `episodic_length` of those, NaN where none ended.
+    """
+
+    state: TrainState
+    metrics: Metrics
+
+
+class Progress(NamedTuple):
+    """What `advance` did.
+
+    Attributes:
+      updates: int32 updates made.
+      healthy: bool; False where an update met something not finite and was undone, which ends the run.
+      metrics: means over those updates.
+      totals: sums over the episodes that ended in them.
+    """
+
+    updates: jax.Array
+    healthy: jax.Array
+    metrics: Metrics
+    totals: EpisodeTotals
+
+
+def prepare(config: TrainingConfig) -> Setup:
+    """Checks the config on the host and builds what it names.
+
+    Raises:
+      UserError: a field is wrong, the environment is unknown or breaks the contract.
+    """
+    config.validate()
+    environment = make_environment(config.env)
+    if config.stagger_episodes:
+        environment = stagger_first_episodes(environment)
+    network = make_actor_critic(
+        environment.observation_shape,
+        environment.actions,
+        shared=config.network == "shared",
+        hidden_sizes=tuple(config.hidden_sizes),
+        activation=config.activation,
+        learn_std=config.learn_std,
+        log_std_init=config.log_std_init,
+    )
+    return Setup(config, environment, network)
+
+
+def traced_hyperparameters(kind: type, config: TrainingConfig) -> Hyperparameters:
+    """The fields of a hyperparameter dataclass read from the config, as float32 arrays; None stays None."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(kind)}
+    return kind(**{name: None if value is None else jnp.float32(value) for name, value in values.items()})
+
+
+def override_hyperparameters(base: Hyperparameters, overrides: Any) -> Hyperparameters:
+    """The config's hyperparameters with some replaced.
+
+    Args:
+      base: the config's.
+      overrides: None, a mapping of some names to values, or a complete set of the same kind.
+
+    Raises:
+      UserError: a name is unknown, or the config switched off what it belongs to.
+    """
+    if overrides is None:
+        return base
+    if not isinstance(overrides, Mapping):
+        if type(overrides) is not type(base):
+            raise UserError(
+                f"hyperparameters is a {type(overrides).__name__}; it must be a dict or a {type(base).__name__}"
+            )
+        overrides = {field.name: getattr(overrides, field.name) for field in dataclasses.fields(overrides)}
+    known = [field.name for field in dataclasses.fields(base)]
+    for name, value in overrides.items():
+        if name not in known:
+            raise UserError(f"hyperparameters has {name!r}, which is not traced{closest(name, known)}; traced: {known}")
+        if value is not None and getattr(base, name) is None:
+            raise UserError(f"hyperparameters has {name!r}, but the config's {name} is None; set it there to enable it")
+    values = {name: jnp.asarray(value, jnp.float32) for name, value in overrides.items() if value is not None}
+    return base.replace(**values)
+
+
+def init_state(algorithm: Algorithm, key: jax.Array, hyperparameters: Hyperparameters) -> TrainState:
+    """The state before the first update."""
+    learner_key, world_key = jax.random.split(key)
+    return TrainState(
+        learner=algorithm.init_learner(learner_key, hyperparameters),
+        world=init_world(algorithm.setup.environment, world_key, algorithm.setup.config.num_envs),
+        counters=init_counters(),
+    )
+
+
+def init_learner(setup: Setup, params: Params, optimizer_state: Any, kl_coef: jax.Array | None = None) -> Learner:
+    """A learner that has seen nothing."""
+    normalizers = init_normalizers(
+        setup.environment,
+        observations=setup.config.normalize_observations,
+        returns=setup.config.normalize_rewards,
+    )
+    kl_coef = jnp.zeros((), jnp.float32) if kl_coef is None else jnp.asarray(kl_coef, jnp.float32)
+    return Learner(params, optimizer_state, normalizers, kl_coef)
+
+
+def rollout(
+    setup: Setup, state: TrainState, gamma: jax.Array, num_keys: int
+) -> tuple[TrainState, Normalizers, Trajectory, EpisodeTotals, jax.Array]:
+    """Collects one rollout with the state's policy.
+
+    Args:
+      setup: static parts.
+      state: before the rollout.
+      gamma: discount, for scaling rewards.
+      num_keys: random keys wanted for learning from it.
+
+    Returns:
+      `(state, normalizers, trajectory, totals, keys)`: the state with world and counters moved on and the learner as
+      it was; the moments that include the new data, for the learner to keep once it has learned; and the keys.
+    """
+    config = setup.config
+    # One split for everything an update draws: each further one would cost more compile time than run time.
+    next_key, *keys = _split_into(state.world.key, 1, config.num_steps + 1, num_keys)
+    rollout_keys, update_keys = keys
+    world, normalizers, counters, trajectory, totals = collect(
+        setup.environment,
+        setup.network,
+        state.learner.params,
+        state.learner.normalizers,
+        state.world,
+        state.counters,
+        rollout_keys,
+        gamma=gamma,
+        bootstrap_time_limits=config.time_limit == "bootstrap",
+        end_nonfinite=config.on_nonfinite == "skip",
+    )
+    state = state.replace(world=world.replace(key=next_key[0]), counters=counters)
+    return state, normalizers, trajectory, totals, update_keys
+
+
+def _split_into(key: jax.Array, *counts: int) -> list[jax.Array]:
+    """Groups of that many keys each, from one split."""
+    keys = jax.random.split(key, sum(counts))
+    stops = list(itertools.accumulate(counts))
+    return [keys[stop - count : stop] for count, stop in zip(counts, stops, strict=True)]
+
+
+def guarded_update(
+    algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState
+) -> tuple[TrainState, Metrics, EpisodeTotals, jax.Array]:
+    """One update, undone where it would leave a parameter or a loss that is not finite.
+
+    Returns:
+      `(state, metrics, totals, healthy)`. Where not healthy, the learner is the one from before.
+    """
+    new_state, metrics, totals = algorithm.update(hyperparameters, state)
+    healthy = all_finite((new_state.learner, metrics))
+    learner = jax.lax.cond(healthy, lambda: new_state.learner, lambda: state.learner)
+    counters = new_state.counters.replace(
+        updates=state.counters.updates + 1,
+        skipped_updates=state.counters.skipped_updates + jnp.where(healthy, 0, 1),
+    )
+    return new_state.replace(learner=learner, counters=counters), metrics, totals, healthy
+
+
+def all_finite(tree: Any) -> jax.Array:
+    """Scalar bool: no floating-point leaf holds a NaN or an infinity."""
+    floats = [leaf.reshape(-1) for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.all(jnp.isfinite(jnp.concatenate(floats)))
+
+
+def advance(
+    algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, num_updates: jax.Array
+) -> tuple[TrainState, Progress]:
+    """Up to `num_updates` (traced) updates; fewer where one meets something not finite and the config says halt.
+
+    The number is traced, so one compiled program serves every stretch of a run, and how a run is cut into stretches
+    does not change its bits.
+    """
+    halts = algorithm.setup.config.on_nonfinite == "halt"
+    _, metrics, totals = jax.eval_shape(algorithm.update, hyperparameters, state)
+    zero_totals = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), totals)
+    names = sorted(metrics)
+
+    def goes_on(carry):
+        _, updates, healthy, *_ = carry
+        return (updates < num_updates) & (healthy | (not halts))
+
+    def one_update(carry):
+        state, updates, _, good_updates, metrics_sum, totals_sum = carry
+        state, metrics, totals, healthy = guarded_update(algorithm, hyperparameters, state)
+        values = jnp.stack([metrics[name] for name in names])
+        metrics_sum = metrics_sum + jnp.where(healthy, values, 0.0)
+        totals_sum = jax.tree.map(jnp.add, totals_sum, totals)
+        return state, updates + 1, healthy, good_updates + healthy, metrics_sum, totals_sum
+
+    zero = jnp.zeros((), jnp.int32)
+    carry = (state, zero, jnp.array(True), zero, jnp.zeros(len(names), jnp.float32), zero_totals)
+    state, updates, healthy, good_updates, metrics_sum, totals = jax.lax.while_loop(goes_on, one_update, carry)
+    means = metrics_sum / good_updates
+    metrics = {name: means[index] for index, name in enumerate(names)}
+    return state, Progress(updates, healthy | (not halts), metrics, totals)
+
+
+def episode_metrics(totals: EpisodeTotals) -> Metrics:
+    """Means over the episodes that ended, NaN where none did."""
+    count = jnp.where(totals.episodes > 0, totals.episodes, jnp.nan)
+    return {
+        "episodes": totals.episodes,
+        "episodic_return": totals.returns / count,
+        "episodic_length": totals.lengths / count,
+    }
+
+
+def make_train_program(algorithm: Algorithm) -> Callable[..., TrainResult]:
+    """`train(key, hyperparameters=None) -> TrainResult` for one algorithm."""
+    config = algorithm.setup.config
+    steps_per_update = config.num_envs * config.num_steps
+
+    def train(key: jax.Array, hyperparameters: Any = None) -> TrainResult:
+        """One whole training run; see TrainResult."""
+        values = override_hyperparameters(algorithm.hyperparameters, hyperparameters)
+
+        def one_update(state, _):
+            state, metrics, totals, _ = guarded_update(algorithm, values, state)
+            return state, {**metrics, **episode_metrics(totals)}
+
+        state = init_state(algorithm, key, values)
+        state, metrics = jax.lax.scan(one_update, state, length=config.num_updates)
+        steps_type = jnp.int32 if config.env_steps < 2**31 else jnp.float32
+        steps = jnp.arange(1, config.num_updates + 1, dtype=steps_type) * steps_per_update
+        return TrainResult(state, {**metrics, "env_steps": steps})
+
+    return train
