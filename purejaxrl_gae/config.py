@@ -41,7 +41,7 @@ class TrainingConfig:
     """cut each environment's first episode at its own random length, so that later ones end at different times"""
     normalize_observations: bool = False
     """shift and scale observations by their running mean and deviation"""
-    normalize_rewards: bool = False
+    normalize_rewards: bool = True
     """divide rewards by the running deviation of the discounted return"""
     network: Literal["separate", "shared"] = "separate"
     """one network each for policy and value, or a shared encoder with two heads"""

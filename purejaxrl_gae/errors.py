@@ -12,6 +12,14 @@ class RunError(Exception):
     """A run that cannot go on (non-finite numbers, no readable checkpoint); printed as one line, exit code 1."""
 
 
+class Interrupted(Exception):
+    """A run was asked to stop and has saved; carries the exit code."""
+
+    def __init__(self, exit_code: int):
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
 def closest(name: str, candidates: Iterable[str]) -> str:
     """A hint naming the candidate most like `name`, or an empty string."""
     matches = difflib.get_close_matches(str(name), list(candidates), n=1, cutoff=0.5)

@@ -1,0 +1,1 @@
+"""Everything outside the compiled program: run folder, progress, checkpoints, evaluation, stopping."""

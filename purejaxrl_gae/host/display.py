@@ -1,0 +1,86 @@
+"""What a run shows: a live line on a terminal, plain lines elsewhere."""
+
+import math
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+PLAIN_SECONDS = 2.0
+
+
+class Display:
+    """Progress of one run.
+
+    Args:
+      total_steps: environment steps of the whole run.
+      enabled: show progress; messages are printed either way.
+    """
+
+    def __init__(self, total_steps: int, *, enabled: bool):
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._total_steps = total_steps
+        self._enabled = enabled
+        self._last_plain_line = -math.inf
+        self._live: Progress | None = None
+
+    def start(self) -> None:
+        """Shows the bar, on a terminal."""
+        if self._enabled and self._console.is_terminal:
+            self._live = Progress(
+                TextColumn("[bold]{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("steps"),
+                TextColumn("{task.fields[speed]}"),
+                TextColumn("score {task.fields[score]}"),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._task = self._live.add_task("training", total=self._total_steps, speed="", score="–")
+            self._live.start()
+
+    def update(self, env_steps: int, steps_per_second: float, score: float, *, last: bool = False) -> None:
+        """Shows where the run stands; `score` is NaN while no episode has ended."""
+        if not self._enabled:
+            return
+        shown_score = "–" if math.isnan(score) else f"{score:.1f}"
+        if self._live is not None:
+            self._live.update(
+                self._task, completed=env_steps, speed=f"{_short(steps_per_second)} steps/s", score=shown_score
+            )
+            return
+        now = time.monotonic()
+        if last or now - self._last_plain_line >= PLAIN_SECONDS:
+            self._last_plain_line = now
+            left = (self._total_steps - env_steps) / max(steps_per_second, 1e-9)
+            self.say(
+                f"{env_steps:>12,} / {self._total_steps:,} steps  {_short(steps_per_second):>6} steps/s  "
+                f"score of the last 100 episodes {shown_score:>8}  time left {left:.0f} s"
+            )
+
+    def stop(self) -> None:
+        """Leaves the bar as it stands."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def say(self, message: str) -> None:
+        """One line on standard output, above the bar."""
+        self._console.print(message, markup=False)
+        if self._live is None:
+            sys.stdout.flush()
+
+    def complain(self, message: str) -> None:
+        """One line on standard error."""
+        console = self._errors if self._live is None else self._live.console
+        console.print(message, markup=False)
+
+
+def _short(number: float) -> str:
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.1f}{suffix}"
+    return f"{number:.0f}"

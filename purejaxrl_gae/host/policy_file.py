@@ -1,0 +1,54 @@
+"""Writing policy.npz, which `purejaxrl_gae.numpy_policy` acts from."""
+
+import io
+
+import jax
+import numpy as np
+
+from purejaxrl_gae.environments import BoxActions
+from purejaxrl_gae.networks import MLP, Params
+from purejaxrl_gae.numpy_policy import FORMAT
+from purejaxrl_gae.training import Learner, Setup
+
+
+def policy_bytes(setup: Setup, learner: Learner) -> bytes:
+    """The contents of a policy.npz: weights, normaliser, action bounds."""
+    network, actions = setup.network, setup.environment.actions
+    layers = []
+    if network.encoder is not None:
+        layers += _dense_layers(network.encoder, learner.params["encoder"])
+    policy_params = learner.params["policy"]
+    layers += _dense_layers(network.policy_network.mlp, policy_params["mlp"])
+
+    arrays = {
+        "format": np.int64(FORMAT),
+        "observation_shape": np.asarray(setup.environment.observation_shape, np.int64),
+        "activation": np.str_(network.policy_network.mlp.activation),
+        "activated": np.asarray([activated for *_, activated in layers]),
+        "discrete": np.bool_(network.policy_network.discrete),
+    }
+    for index, (kernel, bias, _) in enumerate(layers):
+        arrays[f"kernel_{index}"], arrays[f"bias_{index}"] = kernel, bias
+    if isinstance(actions, BoxActions):
+        offset = policy_params.get("log_std_offset", np.zeros(actions.size, np.float32))
+        arrays["log_std"] = np.asarray(network.policy_network.log_std_init + np.asarray(offset), np.float32)
+        arrays["action_shape"] = np.asarray(actions.shape, np.int64)
+        arrays["action_low"] = np.asarray(actions.low, np.float32)
+        arrays["action_high"] = np.asarray(actions.high, np.float32)
+    moments = learner.normalizers.observations
+    if moments is not None:
+        arrays["observation_mean"] = np.asarray(jax.device_get(moments.mean), np.float32)
+        arrays["observation_variance"] = np.asarray(jax.device_get(moments.variance), np.float32)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _dense_layers(mlp: MLP, params: Params) -> list[tuple[np.ndarray, np.ndarray, bool]]:
+    """`(kernel, bias, activated)` of an MLP's layers, in order."""
+    count = len(mlp.hidden_sizes) + (mlp.output_size is not None)
+    layers = [params[f"Dense_{index}"] for index in range(count)]
+    return [
+        (np.asarray(layer["kernel"]), np.asarray(layer["bias"]), index < len(mlp.hidden_sizes))
+        for index, layer in enumerate(layers)
+    ]

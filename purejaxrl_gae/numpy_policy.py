@@ -1,0 +1,114 @@
+"""A trained policy that acts from NumPy alone: no JAX, no flax, nothing compiled.
+
+    from purejaxrl_gae.numpy_policy import load_policy
+    policy = load_policy("runs/.../policy.npz")
+    action = policy.act(observation)
+
+The file holds plain arrays, so any language that reads .npz can do the same; `NumpyPolicy` says how.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+
+FORMAT = 1
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "tanh": np.tanh,
+    "relu": lambda x: np.maximum(x, 0.0),
+    "elu": lambda x: np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0))),
+    "silu": lambda x: x / (1.0 + np.exp(-x)),
+}
+
+
+@dataclass(frozen=True)
+class NumpyPolicy:
+    """Dense layers and what surrounds them; computed in float64.
+
+    Attributes:
+      observation_shape: of one observation.
+      mean: `[*observation_shape]` subtracted from observations, or None where they are not normalised.
+      variance: divides them, as a standard deviation.
+      clip: bound of normalised observations.
+      layers: `(kernel [inputs, outputs], bias [outputs], activated)` in order.
+      activation: name of the activation.
+      discrete: actions are indices; otherwise real vectors.
+      log_std: `[A]`, or None where discrete.
+      action_shape: of one real action.
+      low: `[A]` lower bounds of real actions.
+      high: `[A]` upper bounds.
+    """
+
+    observation_shape: tuple[int, ...]
+    mean: np.ndarray | None
+    variance: np.ndarray | None
+    clip: float
+    layers: list[tuple[np.ndarray, np.ndarray, bool]]
+    activation: str
+    discrete: bool
+    log_std: np.ndarray | None
+    action_shape: tuple[int, ...]
+    low: np.ndarray | None
+    high: np.ndarray | None
+
+    def outputs(self, observations: np.ndarray) -> np.ndarray:
+        """Logits `[..., n]` or means `[..., A]` of `[..., *observation_shape]` observations."""
+        observations = np.asarray(observations, np.float64)
+        batch_shape = observations.shape[: observations.ndim - len(self.observation_shape)]
+        if observations.shape[len(batch_shape) :] != self.observation_shape:
+            raise ValueError(f"observations have shape {observations.shape}; they must end in {self.observation_shape}")
+        if self.mean is not None and self.variance is not None:
+            standardized = (observations - self.mean) / np.sqrt(self.variance + 1e-8)
+            observations = np.clip(standardized, -self.clip, self.clip)
+        features = observations.reshape(*batch_shape, -1)
+        for kernel, bias, activated in self.layers:
+            features = features @ kernel + bias
+            if activated:
+                features = ACTIVATIONS[self.activation](features)
+        return features
+
+    def act(self, observations: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Actions for one observation or a batch, within the bounds.
+
+        Args:
+          observations: `[..., *observation_shape]`.
+          rng: sample with it; the most probable action without it.
+        """
+        outputs = self.outputs(observations)
+        if self.discrete:
+            if rng is not None:
+                outputs = outputs + rng.gumbel(size=outputs.shape)
+            return np.argmax(outputs, axis=-1)
+        if rng is not None and self.log_std is not None:
+            outputs = outputs + np.exp(self.log_std) * rng.standard_normal(outputs.shape)
+        return np.clip(outputs, self.low, self.high).reshape(*outputs.shape[:-1], *self.action_shape)
+
+
+def load_policy(path: str | PathLike[str]) -> NumpyPolicy:
+    """Reads a policy.npz.
+
+    Raises:
+      ValueError: it is of a newer format, or not a policy.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    if "format" not in arrays or int(arrays["format"]) > FORMAT:
+        raise ValueError(f"{path} is not a policy of format {FORMAT} or older")
+    layers = [
+        (arrays[f"kernel_{index}"].astype(np.float64), arrays[f"bias_{index}"].astype(np.float64), bool(activated))
+        for index, activated in enumerate(arrays["activated"])
+    ]
+    return NumpyPolicy(
+        observation_shape=tuple(int(size) for size in arrays["observation_shape"]),
+        mean=arrays.get("observation_mean"),
+        variance=arrays.get("observation_variance"),
+        clip=10.0,
+        layers=layers,
+        activation=str(arrays["activation"]),
+        discrete=bool(arrays["discrete"]),
+        log_std=arrays.get("log_std"),
+        action_shape=tuple(int(size) for size in arrays.get("action_shape", ())),
+        low=arrays.get("action_low"),
+        high=arrays.get("action_high"),
+    )
