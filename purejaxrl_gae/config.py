@@ -90,7 +90,13 @@ class TrainingConfig:
                 f"one update may hold at most {2**28 - 1} steps"
             )
         if self.num_updates > INT_COUNTERS:
-            raise UserError(f"total_timesteps is {self.total_timesteps}, {self.num_updates} updates; at most {INT_COUNTERS}")
+            raise UserError(
+                f"total_timesteps is {self.total_timesteps}, {self.num_updates} updates; at most {INT_COUNTERS} can be counted"
+            )
+
+    def notes(self) -> list[str]:
+        """What a user should know of values that are valid but surely surprising."""
+        return []
 
 
 def require(config: Any, name: str, condition: bool, valid: str) -> None:

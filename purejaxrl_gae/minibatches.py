@@ -50,6 +50,15 @@ def shuffled_indices(key: jax.Array, batch_size: int, num_minibatches: int) -> j
     return kernels.permutation(key, batch_size).reshape(num_minibatches, -1)
 
 
+def trajectory_indices(key: jax.Array, num_steps: int, num_envs: int, num_trajectories: int) -> jax.Array:
+    """`[1, num_steps * num_trajectories]` int32: all steps of that many environments, drawn without replacement.
+
+    Indices are into a `[T, N]` batch flattened time first.
+    """
+    chosen = kernels.permutation(key, num_envs)[:num_trajectories]
+    return (jnp.arange(num_steps, dtype=jnp.int32)[:, None] * num_envs + chosen).reshape(1, -1)
+
+
 def mean_gradient(
     loss: Callable[[Any, Any], tuple[jax.Array, Any]], params: Any, minibatch: Any, chunk_size: int
 ) -> tuple[Any, Any]:

@@ -65,6 +65,8 @@ class PPOConfig(TrainingConfig):
     """c2, weight of the entropy bonus"""
     vf_coef: float = 0.5
     """c1, weight of the value loss"""
+    pg_coef: float = 1.0
+    """weight of the policy loss"""
     max_grad_norm: float = 0.5
     """gradients longer than this are shortened to it"""
     target_kl: float | None = None
@@ -73,6 +75,10 @@ class PPOConfig(TrainingConfig):
     """beta of the KL objectives; the initial one where it is adapted"""
     kl_target: float = 0.01
     """d_targ of the adaptive KL objective"""
+    value_target: Literal["lambda_return", "td"] = "lambda_return"
+    """what the value function is fitted to: advantages + values, or r + gamma V(s')"""
+    minibatch_sampling: Literal["epochs", "trajectories"] = "epochs"
+    """each sample once per epoch; or, per epoch, one minibatch of whole trajectories drawn at random"""
     gradient_chunk: int = 0
     """accumulate each minibatch's gradient over chunks of this many samples; 0: all at once"""
 
@@ -82,7 +88,8 @@ class PPOConfig(TrainingConfig):
         for name in ("num_minibatches", "update_epochs"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         require_fraction(self, "gamma", "gae_lambda")
-        require_non_negative(self, "learning_rate", "clip_coef", "ent_coef", "vf_coef", "kl_coef", "kl_target")
+        require_non_negative(self, "learning_rate", "clip_coef", "ent_coef", "vf_coef", "pg_coef")
+        require_non_negative(self, "kl_coef", "kl_target")
         require(self, "max_grad_norm", self.max_grad_norm > 0.0, "greater than 0")
         require(self, "target_kl", self.target_kl is None or self.target_kl > 0.0, "greater than 0, or none")
         require(self, "gradient_chunk", self.gradient_chunk >= 0, "at least 0")
@@ -92,6 +99,18 @@ class PPOConfig(TrainingConfig):
                 f"{self.num_envs} * {self.num_steps} = {self.steps_per_update}; "
                 f"nearest that does: {_nearest_divisor(self.steps_per_update, self.num_minibatches)}"
             )
+        if self.minibatch_sampling == "trajectories" and self.num_envs % self.num_minibatches:
+            raise UserError(
+                f"num_minibatches is {self.num_minibatches}, which does not divide num_envs = {self.num_envs}, "
+                f"as minibatch_sampling = trajectories needs; "
+                f"nearest that does: {_nearest_divisor(self.num_envs, self.num_minibatches)}"
+            )
+
+    def notes(self) -> list[str]:
+        """What a user should know of values that are valid but surely surprising."""
+        if self.objective == "clip" and self.clip_coef >= 1.0:
+            return [f"clip_coef is {self.clip_coef}: from 1 on hardly any ratio is clipped, as with objective = none"]
+        return []
 
 
 def _nearest_divisor(number: int, wanted: int) -> int:
@@ -110,6 +129,7 @@ class PPOHyperparameters:
     clip_coef: jax.Array
     ent_coef: jax.Array
     vf_coef: jax.Array
+    pg_coef: jax.Array
     max_grad_norm: jax.Array
     target_kl: jax.Array | None
     kl_coef: jax.Array
@@ -182,6 +202,14 @@ def update(setup: Setup, hyperparameters: PPOHyperparameters, state: TrainState)
         gamma=hyperparameters.gamma,
         gae_lambda=hyperparameters.gae_lambda,
     )
+    if setup.config.value_target == "td":
+        targets = trajectory.values + kernels.td_residuals(
+            trajectory.rewards,
+            trajectory.values,
+            trajectory.next_values,
+            trajectory.terminated,
+            gamma=hyperparameters.gamma,
+        )
     samples = minibatches.flatten_time(
         Samples(
             observations=trajectory.observations,
@@ -244,7 +272,12 @@ def _run_epochs(
         return (flat_params + changes, optimizer_state), metrics
 
     def one_epoch(carry, epoch_key):
-        indices = minibatches.shuffled_indices(epoch_key, rows.shape[0], config.num_minibatches)
+        if config.minibatch_sampling == "epochs":
+            indices = minibatches.shuffled_indices(epoch_key, rows.shape[0], config.num_minibatches)
+        else:
+            indices = minibatches.trajectory_indices(
+                epoch_key, config.num_steps, config.num_envs, config.num_envs // config.num_minibatches
+            )
         carry, metrics = jax.lax.scan(one_minibatch, carry, indices)
         return carry, jax.tree.map(jnp.mean, metrics)
 
@@ -289,7 +322,11 @@ def loss(
         else kernels.value_loss(values, minibatch.targets)
     )
     # eq. 9
-    total = policy_loss + hyperparameters.vf_coef * value_loss - hyperparameters.ent_coef * entropy
+    total = (
+        hyperparameters.pg_coef * policy_loss
+        + hyperparameters.vf_coef * value_loss
+        - hyperparameters.ent_coef * entropy
+    )
     return total, {
         "policy_loss": policy_loss,
         "value_loss": value_loss,

@@ -245,6 +245,8 @@ class Session:
             f"{self.config.algorithm} on {plain['env']}, seed {self.config.seed}, {describe_device()}: "
             f"{steps:,} steps{rounded}, {self.config.num_updates:,} updates -> {self.folder.path}"
         )
+        for note in self.config.notes():
+            self.display.complain(f"note: {note}")
 
     def _finish(self, state: TrainState, reached_goal: bool) -> dict[str, Any]:
         """Evaluation, policy file, summary."""

@@ -1,0 +1,231 @@
+"""One run as a user sees it: the folder, the numbers in it, stopping, resuming, failing."""
+
+import dataclasses
+import json
+import math
+import signal
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import yaml
+
+from purejaxrl_gae import PPOConfig, cli, config, environments
+from purejaxrl_gae.errors import Interrupted, RunError, UserError
+from purejaxrl_gae.host import training_run
+from purejaxrl_gae.host.options import RunOptions
+from purejaxrl_gae.numpy_policy import load_policy
+
+TINY = PPOConfig(env="CartPole-v1", total_timesteps=1000, num_envs=4, num_steps=32, hidden_sizes=(8, 8))
+
+
+def options(path, **changes):
+    defaults = dict(run_dir=path, progress=False, compilation_cache=False, updates_per_report=2, eval_episodes=10)
+    return RunOptions(**{**defaults, **changes})
+
+
+def records(path):
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_times(rows):
+    return [{k: v for k, v in row.items() if k not in ("wall_seconds", "steps_per_second")} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "finished"
+    summary = training_run.run(TINY, options(path, eval_freq=256))
+    return path, summary
+
+
+def test_the_folder_holds_what_it_should(finished):
+    path, _ = finished
+    names = {entry.name.split(".out.tfevents")[0] for entry in path.iterdir()}
+    assert names == {"config.yaml", "metrics.jsonl", "events", "checkpoints", "policy.npz", "summary.json"}
+
+
+def test_the_summary_counts_true_steps(finished):
+    path, summary = finished
+    assert summary == json.loads((path / "summary.json").read_text())
+    assert summary["env_steps"] == 1024  # 1000 rounded up to whole updates of 128
+    assert summary["eval_episodes"] == 10
+    assert summary["compile_seconds"] > 0.0
+    assert summary["device"].startswith("cpu")
+    assert summary["solved"] is (summary["eval_return_mean"] >= 475.0)
+
+
+def test_reports_have_true_steps_and_null_for_no_episode(finished):
+    rows = records(finished[0])
+    assert [row["env_steps"] for row in rows] == [256, 512, 768, 1024]
+    assert rows[0]["episodes"] > 0
+    assert all(row["episodic_return"] is None or math.isfinite(row["episodic_return"]) for row in rows)
+    assert [("eval_return_mean" in row) for row in rows] == [True, True, True, False]
+
+
+def test_no_episode_ended_is_null(tmp_path):
+    quiet = dataclasses.replace(TINY, env="Pendulum-v1", total_timesteps=256)
+    training_run.run(quiet, options(tmp_path / "quiet"))
+    (row,) = records(tmp_path / "quiet")
+    assert (row["episodes"], row["episodic_return"], row["score_last100"]) == (0, None, None)
+
+
+def test_tensorboard_events_carry_the_usual_tags(finished):
+    (path,) = finished[0].glob("events*")
+    contents = path.read_bytes()
+    for tag in ("charts/episodic_return", "charts/SPS", "losses/policy_loss", "losses/approx_kl", "losses/clipfrac"):
+        assert tag.encode() in contents
+
+
+def test_the_config_file_starts_the_same_run_again(finished, tmp_path):
+    path, _ = finished
+    arguments = ["--config", str(path / "config.yaml"), "--run-dir", str(tmp_path / "again"), "--no-progress"]
+    again, again_options = cli.parse("ppo", arguments)
+    assert again == TINY
+    assert again_options.eval_freq == 256
+    training_run.run(again, dataclasses.replace(again_options, compilation_cache=False))
+    assert without_times(records(tmp_path / "again")) == without_times(records(path))
+
+
+def test_a_run_folder_is_not_overwritten(finished):
+    with pytest.raises(UserError, match="holds a run already; continue it with --resume"):
+        training_run.run(TINY, options(finished[0]))
+
+
+class StopAfter:
+    """Stands in for StopRequests: a signal that arrives once so many calls have been made."""
+
+    def __init__(self, calls):
+        self.calls = calls
+
+    @property
+    def signal(self):
+        self.calls -= 1
+        return signal.SIGTERM if self.calls < 0 else None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        return None
+
+
+def test_an_interrupted_run_resumes_to_the_same_bits(finished, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "stopped"
+    stop = StopAfter(2)
+    monkeypatch.setattr(training_run, "StopRequests", lambda: stop)
+    monkeypatch.setattr(StopAfter, "signal", property(lambda self: self.next()), raising=False)
+
+    def next_signal(self):
+        self.calls -= 1
+        return signal.SIGTERM if self.calls < 0 else None
+
+    monkeypatch.setattr(StopAfter, "next", next_signal, raising=False)
+    with pytest.raises(Interrupted) as interrupted:
+        training_run.run(TINY, options(path, eval_freq=256))
+    assert interrupted.value.exit_code == 128 + signal.SIGTERM
+    assert f"--resume {path}" in capsys.readouterr().out.replace("\n", "")
+    monkeypatch.undo()
+
+    resumed, resumed_options = cli.parse("ppo", ["--resume", str(path), "--no-progress"])
+    training_run.run(resumed, dataclasses.replace(resumed_options, compilation_cache=False))
+    assert without_times(records(path)) == without_times(records(finished[0]))
+    expected, actual = np.load(finished[0] / "policy.npz"), np.load(path / "policy.npz")
+    for name in expected.files:
+        np.testing.assert_array_equal(actual[name], expected[name])
+
+
+def test_resume_refuses_to_change_the_training(finished):
+    with pytest.raises(UserError, match="--learning-rate cannot be combined with --resume"):
+        cli.parse("ppo", ["--resume", str(finished[0]), "--learning-rate", "1e-3"])
+
+
+def test_lines_beyond_the_checkpoint_and_cut_short_are_dropped(tmp_path):
+    from purejaxrl_gae.host.run_folder import RunFolder
+
+    (tmp_path / "metrics.jsonl").write_text('{"env_steps": 1}\n{"env_steps": 2}\n{"env_steps": 3}\n{"env_st')
+    RunFolder(tmp_path, print, tensorboard=False).forget_after(2)
+    assert records(tmp_path) == [{"env_steps": 1}, {"env_steps": 2}]
+
+
+def test_the_goal_score_ends_the_run_early(tmp_path):
+    config_ = dataclasses.replace(TINY, total_timesteps=100_000)
+    summary = training_run.run(config_, options(tmp_path / "goal", goal_score=15.0))
+    assert summary["goal_reached"] is True
+    assert summary["train_return_last100"] >= 15.0
+    assert summary["env_steps"] < 100_000
+    assert summary["episodes"] >= 100
+
+
+def test_numbers_that_are_not_finite_stop_the_run_and_name_update_and_checkpoint(tmp_path):
+    cartpole = environments.make_environment("CartPole-v1")
+
+    def step(key, states, actions):
+        result = cartpole.step(key, states, actions)
+        broken = result.states.time.max() > 60
+        return result._replace(rewards=jnp.where(broken, jnp.nan, result.rewards))
+
+    poisoned = dataclasses.replace(cartpole, step=step)
+    path = tmp_path / "poisoned"
+    config_ = dataclasses.replace(TINY, env=poisoned, total_timesteps=10_000)
+    with pytest.raises(RunError, match=r"update \d+ \(step [\d,]+\) made a loss or a parameter NaN") as error:
+        training_run.run(config_, options(path, checkpoint_freq=128, updates_per_report=1))
+    assert str(path / "checkpoints") in str(error.value)
+
+
+def test_a_folder_that_cannot_be_written_costs_no_result(tmp_path, capsys):
+    path = tmp_path / "broken"
+    path.mkdir()
+    (path / "metrics.jsonl").mkdir()  # a folder where the file should be
+    with pytest.raises(RunError, match="training ended well, but not everything could be written"):
+        training_run.run(TINY, options(path, tensorboard=False))
+    errors = capsys.readouterr().err
+    assert errors.count("metrics.jsonl") == 1
+    assert (path / "policy.npz").exists()
+    assert json.loads((path / "summary.json").read_text())["env_steps"] == 1024
+
+
+@pytest.mark.parametrize(
+    "env, changes",
+    [
+        ("Pendulum-v1", {}),
+        ("Pendulum-v1", dict(normalize_observations=True, learn_std=False, log_std_init=-0.5)),
+        ("CartPole-v1", dict(network="shared", activation="elu")),
+        ("CartPole-v1", dict(activation="silu")),
+        ("CartPole-v1", dict(activation="relu")),
+    ],
+)
+def test_the_numpy_policy_equals_the_jax_policy(tmp_path, env, changes):
+    import jax
+
+    from purejaxrl_gae import algorithms, rollout, training
+    from purejaxrl_gae.host.policy_file import policy_bytes
+
+    algorithm = algorithms.make_algorithm(
+        dataclasses.replace(TINY, env=env, hidden_sizes=(64, 64), total_timesteps=2048, **changes)
+    )
+    state = jax.jit(training.make_train_program(algorithm))(jax.random.key(0)).state
+    learner, setup = state.learner, algorithm.setup
+    (tmp_path / "policy.npz").write_bytes(policy_bytes(setup, learner))
+    policy = load_policy(tmp_path / "policy.npz")
+    observations = np.asarray(jax.random.normal(jax.random.key(1), (256, *setup.environment.observation_shape)))
+    seen = rollout.normalize_observations(learner.normalizers, observations)
+    with jax.default_matmul_precision("highest"):
+        distribution = setup.network.policy(learner.params, seen)
+    expected = rollout.clip_to_bounds(setup.environment, distribution.mode())
+    np.testing.assert_allclose(policy.act(observations), expected, atol=1e-6)
+    np.testing.assert_allclose(policy.act(observations[0]), expected[0], atol=1e-6)
+    sampled = policy.act(observations, np.random.default_rng(0))
+    assert sampled.shape == policy.act(observations).shape
+
+
+def test_a_wrong_observation_is_refused_by_the_numpy_policy(finished):
+    policy = load_policy(finished[0] / "policy.npz")
+    with pytest.raises(ValueError, match=r"must end in \(4,\)"):
+        policy.act(np.zeros(3))
+
+
+def test_saved_config_is_plain_yaml(finished):
+    values = yaml.safe_load((finished[0] / "config.yaml").read_text())
+    assert values["algorithm"] == "ppo"
+    assert config.with_values(PPOConfig(), {k: v for k, v in values.items() if k in config.to_plain(TINY)}, "x") == TINY

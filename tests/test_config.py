@@ -1,0 +1,148 @@
+"""Values from files: types, precedence, and the presets that ship."""
+
+import dataclasses
+from pathlib import Path
+
+import gymnax
+import pytest
+
+from purejaxrl_gae import PPOConfig, cli, config
+from purejaxrl_gae.errors import UserError
+
+PRESETS = sorted(config.configs_directory().glob("*/*.yaml"))
+CLASSIC_AND_MINATAR = [
+    "Pendulum-v1",
+    "CartPole-v1",
+    "Acrobot-v1",
+    "MountainCar-v0",
+    "MountainCarContinuous-v0",
+    "Asterix-MinAtar",
+    "Breakout-MinAtar",
+    "Freeway-MinAtar",
+    "Seaquest-MinAtar",
+    "SpaceInvaders-MinAtar",
+]
+
+
+@pytest.mark.parametrize(
+    "name, value, read",
+    [
+        ("learning_rate", "3e-4", 3e-4),  # what PyYAML makes of 3e-4
+        ("learning_rate", 1, 1.0),
+        ("total_timesteps", 1e6, 1_000_000),
+        ("total_timesteps", "1e6", 1_000_000),
+        ("hidden_sizes", [32, "64"], (32, 64)),
+        ("target_kl", None, None),
+        ("target_kl", "0.02", 0.02),
+        ("anneal_lr", False, False),
+        ("env", "CartPole-v1", "CartPole-v1"),
+    ],
+)
+def test_values_are_read_as_their_fields_types(name, value, read):
+    result = getattr(config.with_values(PPOConfig(), {name: value}, "test"), name)
+    assert result == read
+    assert type(result) is type(read)
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"learning_rate": "fast"}, "test: learning_rate is 'fast'; it must be a number"),
+        ({"num_envs": 2.5}, "test: num_envs is 2.5; it must be a whole number"),
+        ({"num_envs": True}, "test: num_envs is True; it must be a whole number"),
+        ({"anneal_lr": "yes please"}, "test: anneal_lr is 'yes please'; it must be true or false"),
+        ({"hidden_sizes": 64}, "test: hidden_sizes is 64; it must be a list of a whole number"),
+        ({"activation": "tan"}, "test: activation is 'tan'; it must be one of 'tanh', 'relu', 'elu', 'silu'"),
+        ({"lerning_rate": 1.0}, "test has the unknown key 'lerning_rate'; did you mean 'learning_rate'?"),
+    ],
+)
+def test_wrong_values_name_source_field_and_what_would_be_valid(values, message):
+    with pytest.raises(UserError) as error:
+        config.with_values(PPOConfig(), values, "test")
+    assert message in str(error.value)
+
+
+def test_a_plain_config_reads_back_as_itself():
+    original = PPOConfig(env="CartPole-v1", learning_rate=1e-5, hidden_sizes=(7, 5), target_kl=0.1)
+    assert config.with_values(PPOConfig(), config.to_plain(original), "test") == original
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_shipped_file_is_a_valid_config(path):
+    values = config.read_yaml(path)
+    algorithm = values.get("algorithm", path.parent.name)
+    env = values.get("env", path.stem)
+    assert env in gymnax.registered_envs
+    training_config, _ = cli.parse(algorithm, ["--config", str(path), "--env", env])
+    training_config.validate()
+
+
+@pytest.mark.parametrize("env", CLASSIC_AND_MINATAR)
+def test_classic_control_and_minatar_have_ppo_presets(env):
+    assert config.preset_path("ppo", env) is not None
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def test_precedence_is_defaults_preset_file_flags(tmp_path):
+    preset = config.with_preset(PPOConfig(env="Pendulum-v1"))
+    assert preset != PPOConfig(env="Pendulum-v1"), "the preset changes nothing"
+    from_preset, _ = cli.parse("ppo", ["--env", "Pendulum-v1"])
+    assert from_preset == preset
+
+    file = write(tmp_path / "c.yaml", "learning_rate: 1e-5\nnum_envs: 4\ngoal_score: -300\n")
+    from_file, options = cli.parse("ppo", ["--env", "Pendulum-v1", "--config", file])
+    assert from_file == dataclasses.replace(preset, learning_rate=1e-5, num_envs=4)
+    assert options.goal_score == -300.0
+
+    from_flags, options = cli.parse("ppo", ["--config", file, "--num-envs", "8", "--goal-score", "-200"])
+    assert from_flags == dataclasses.replace(preset, learning_rate=1e-5, num_envs=8)
+    assert options.goal_score == -200.0
+
+
+def test_presets_can_be_left_out():
+    training_config, _ = cli.parse("ppo", ["--env", "CartPole-v1", "--no-preset"])
+    assert training_config == PPOConfig(env="CartPole-v1")
+
+
+def test_a_file_may_choose_the_environment(tmp_path):
+    file = write(tmp_path / "c.yaml", "env: CartPole-v1\n")
+    training_config, _ = cli.parse("ppo", ["--config", file])
+    assert training_config == config.with_preset(PPOConfig(env="CartPole-v1"))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--learnin-rate", "1"], "unknown flag --learnin-rate; did you mean '--learning-rate'?"),
+        (["--learning-rate", "fast"], "--learning-rate"),
+        (["--objective", "clipp"], "--objective"),
+        (["--env"], "--env needs a value"),
+        (["--config", "/does/not/exist.yaml"], "cannot be read: No such file or directory"),
+        (["--resume", "/does/not/exist"], "holds no run"),
+        (["stray"], "stray"),
+    ],
+)
+def test_wrong_command_lines_are_refused_in_one_line(arguments, message):
+    with pytest.raises(UserError) as error:
+        cli.parse("ppo", arguments)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("- a\n- b\n", "it must hold name: value pairs"),
+        ("a: [", "which is not YAML"),
+        ("algorithm: trpo\n", "is for trpo"),
+    ],
+)
+def test_wrong_files_are_refused_in_one_line(tmp_path, text, message):
+    with pytest.raises(UserError) as error:
+        cli.parse("ppo", ["--config", write(tmp_path / "c.yaml", text)])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

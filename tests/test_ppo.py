@@ -1,0 +1,196 @@
+"""PPO learns what it should, stops when it should, and every objective is the paper's."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from purejaxrl_gae import PPOConfig, make_train, ppo, training
+from purejaxrl_gae.environments import make_environment, probes
+from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.evaluation import evaluate
+
+PROBE_SETTINGS = dict(
+    num_envs=16,
+    num_steps=8,
+    total_timesteps=128 * 150,
+    hidden_sizes=(16, 16),
+    learning_rate=1e-2,
+    gamma=0.9,
+    num_minibatches=4,
+    normalize_rewards=False,
+    max_grad_norm=10.0,
+)
+
+
+def train_probe(probe, **changes):
+    config = PPOConfig(env=probe, **{**PROBE_SETTINGS, **changes})
+    algorithm = ppo.make_algorithm(config)
+    result = jax.jit(training.make_train_program(algorithm))(jax.random.key(0))
+    return algorithm.setup.network, result.state.learner.params, result
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_probe_constant_is_valued_one(continuous):
+    network, params, _ = train_probe(probes.constant(continuous=continuous))
+    np.testing.assert_allclose(network.value(params, jnp.ones((1, 1))), 1.0, atol=0.05)
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_probe_observation_is_valued_by_its_sign(continuous):
+    network, params, _ = train_probe(probes.observation(continuous=continuous))
+    np.testing.assert_allclose(network.value(params, jnp.array([[1.0], [-1.0]])), [1.0, -1.0], atol=0.1)
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_probe_discount_is_valued_one_step_back(continuous):
+    network, params, _ = train_probe(probes.discount(continuous=continuous))
+    np.testing.assert_allclose(network.value(params, jnp.array([[0.0], [1.0]])), [0.9, 1.0], atol=0.1)
+
+
+def test_probe_action_finds_the_rewarded_action():
+    network, params, _ = train_probe(probes.action())
+    assert network.policy(params, jnp.ones((1, 1))).log_prob(jnp.array([1])) > np.log(0.9)
+    network, params, _ = train_probe(probes.action(continuous=True))
+    np.testing.assert_allclose(network.policy(params, jnp.ones((1, 1))).mode(), 0.5, atol=0.15)
+
+
+def test_probe_both_finds_the_action_for_each_observation():
+    observations = jnp.array([[1.0], [-1.0]])
+    network, params, _ = train_probe(probes.both())
+    assert np.all(network.policy(params, observations).log_prob(jnp.array([1, 0])) > np.log(0.9))
+    network, params, _ = train_probe(probes.both(continuous=True))
+    np.testing.assert_allclose(network.policy(params, observations).mode(), [[0.5], [-0.5]], atol=0.2)
+
+
+@pytest.mark.parametrize("time_limit, is_right", [("bootstrap", True), ("terminal", False)])
+def test_an_endless_environment_behind_a_time_limit_is_worth_its_endless_value(time_limit, is_right):
+    endless_value = 1.0 / (1.0 - 0.98)
+    network, params, _ = train_probe(
+        probes.endless(),
+        gamma=0.98,
+        gae_lambda=0.95,
+        num_steps=16,
+        total_timesteps=256 * 300,
+        learning_rate=1e-2,
+        max_grad_norm=1e3,
+        vf_coef=1.0,
+        time_limit=time_limit,
+    )
+    value = float(network.value(params, jnp.ones((1, 1)))[0])
+    assert (abs(value - endless_value) < 1.0) == is_right, value
+
+
+def test_cartpole_is_learned():
+    config = PPOConfig(env="CartPole-v1", total_timesteps=60_000, num_envs=8, num_steps=128, learning_rate=1e-3)
+    algorithm = ppo.make_algorithm(config)
+    result = jax.jit(training.make_train_program(algorithm))(jax.random.key(0))
+    environment = make_environment("CartPole-v1")
+    play = jax.jit(partial(evaluate, environment, algorithm.setup.network, num_episodes=100))
+    learner = result.state.learner
+    returns = play(learner.params, learner.normalizers, jax.random.key(1)).returns
+    assert returns.mean() > 300.0
+
+
+@pytest.mark.parametrize("objective", ["none", "kl_fixed", "kl_adaptive"])
+def test_every_objective_learns_the_probe_of_everything(objective):
+    network, params, result = train_probe(probes.both(), objective=objective, kl_coef=0.3)
+    assert np.all(network.policy(params, jnp.array([[1.0], [-1.0]])).log_prob(jnp.array([1, 0])) > np.log(0.8))
+    assert np.all(np.isfinite(result.metrics["policy_loss"]))
+
+
+def test_adaptive_kl_moves_its_coefficient_by_factors_of_two():
+    *_, result = train_probe(probes.both(), objective="kl_adaptive", kl_coef=1.0, kl_target=0.01)
+    used, kl = np.asarray(result.metrics["kl_coef"]), np.asarray(result.metrics["kl"])
+    expected = np.where(kl > 0.015, 2.0, np.where(kl < 0.01 / 1.5, 0.5, 1.0))[:-1]
+    off_the_floor = used[:-1] > 1e-5
+    np.testing.assert_allclose((used[1:] / used[:-1])[off_the_floor], expected[off_the_floor])
+    assert len(set(expected[off_the_floor])) > 1
+
+
+def test_target_kl_stops_epochs_early_and_only_then():
+    *_, loose = train_probe(probes.both(), target_kl=100.0, update_epochs=4, total_timesteps=128 * 5)
+    *_, tight = train_probe(probes.both(), target_kl=1e-5, update_epochs=4, total_timesteps=128 * 5)
+    assert np.all(loose.metrics["epochs"] == 4.0)
+    assert np.all(tight.metrics["epochs"] < 4.0)
+
+
+def test_an_unreached_target_kl_changes_nothing():
+    _, without, _ = train_probe(probes.both(), total_timesteps=128 * 3)
+    _, with_target, _ = train_probe(probes.both(), total_timesteps=128 * 3, target_kl=100.0)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), with_target, without)
+
+
+def test_learning_rate_is_annealed_to_zero():
+    *_, result = train_probe(probes.constant(), total_timesteps=128 * 4)
+    np.testing.assert_allclose(result.metrics["learning_rate"], 1e-2 * np.array([1.0, 0.75, 0.5, 0.25]), rtol=1e-6)
+    *_, result = train_probe(probes.constant(), total_timesteps=128 * 4, anneal_lr=False)
+    np.testing.assert_allclose(result.metrics["learning_rate"], np.full(4, 1e-2), rtol=1e-6)
+
+
+def test_gradient_chunks_change_only_rounding():
+    _, whole, _ = train_probe(probes.both(), total_timesteps=128 * 3)
+    _, chunked, _ = train_probe(probes.both(), total_timesteps=128 * 3, gradient_chunk=8)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), chunked, whole)
+
+
+def test_shared_network_td_targets_and_trajectory_minibatches_learn_too():
+    network, params, _ = train_probe(
+        probes.both(),
+        network="shared",
+        activation="elu",
+        value_target="td",
+        minibatch_sampling="trajectories",
+        total_timesteps=128 * 300,
+        anneal_clip=True,
+        clip_vloss=True,
+    )
+    assert np.all(network.policy(params, jnp.array([[1.0], [-1.0]])).log_prob(jnp.array([1, 0])) > np.log(0.8))
+
+
+def test_normalised_observations_and_rewards_learn_too():
+    network, params, result = train_probe(probes.both(), normalize_observations=True, normalize_rewards=True)
+    moments = result.state.learner.normalizers.observations
+    np.testing.assert_allclose(moments.mean, 0.0, atol=0.05)
+    np.testing.assert_allclose(moments.variance, 1.0, atol=0.05)
+    assert np.all(network.policy(params, jnp.array([[1.0], [-1.0]])).log_prob(jnp.array([1, 0])) > np.log(0.9))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(num_minibatches=7), "num_minibatches is 7, which does not divide num_envs * num_steps = 16 * 128 = 2048"),
+        (dict(gamma=1.5), "gamma is 1.5; it must be between 0 and 1"),
+        (dict(learning_rate=float("nan")), "learning_rate is nan"),
+        (dict(learning_rate="3e-x"), "learning_rate is '3e-x'; it must be a number"),
+        (dict(num_envs=0), "num_envs is 0; it must be at least 1"),
+        (dict(num_envs=2.5), "num_envs is 2.5; it must be a whole number"),
+        (dict(hidden_sizes=()), "hidden_sizes is ()"),
+        (dict(objective="clipp"), "objective is 'clipp'; it must be one of 'clip', 'none', 'kl_fixed', 'kl_adaptive'"),
+        (dict(target_kl=0.0), "target_kl is 0.0"),
+        (dict(env="Pendulum"), "did you mean 'Pendulum-v1'?"),
+        (dict(minibatch_sampling="trajectories", num_minibatches=32), "does not divide num_envs = 16"),
+        (dict(num_envs=2**20, num_steps=2**10), "one update may hold at most"),
+    ],
+)
+def test_wrong_values_are_refused_in_one_line(changes, message):
+    with pytest.raises(UserError) as error:
+        make_train(PPOConfig(**changes))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_clipping_range_that_never_clips_is_noted():
+    assert "clip_coef is 100" in PPOConfig(clip_coef=100.0).notes()[0]
+    assert PPOConfig().notes() == []
+
+
+def test_float32_throughout_with_x64_on():
+    with jax.enable_x64(True):
+        config = PPOConfig(env="CartPole-v1", total_timesteps=64, num_envs=2, num_steps=16, num_minibatches=2)
+        result = jax.jit(make_train(config))(jax.random.key(0))
+        dtypes = {leaf.dtype for leaf in jax.tree.leaves(result.state.learner)}
+    assert dtypes <= {np.dtype("float32"), np.dtype("int32")}
+    assert np.all(np.isfinite(result.metrics["policy_loss"]))

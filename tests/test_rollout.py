@@ -1,0 +1,142 @@
+"""What a rollout reports of what happened, against the environments stepped one by one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from purejaxrl_gae import rollout
+from purejaxrl_gae.environments import make_environment, probes
+from purejaxrl_gae.networks import make_actor_critic
+from purejaxrl_gae.rollout import EpisodeTotals
+
+
+def make_network(environment):
+    return make_actor_critic(
+        environment.observation_shape,
+        environment.actions,
+        shared=False,
+        hidden_sizes=(8,),
+        activation="tanh",
+        learn_std=True,
+        log_std_init=0.0,
+    )
+
+
+def collected(env, *, num_envs, num_steps, rollouts=1, **options):
+    environment = make_environment(env)
+    network = make_network(environment)
+    params = network.init(jax.random.key(0))
+    normalizers = rollout.init_normalizers(environment, observations=False, returns=False)
+    world = rollout.init_world(environment, jax.random.key(1), num_envs)
+    counters = rollout.init_counters()
+
+    @jax.jit
+    def collect(normalizers, world, counters, keys):
+        return rollout.collect(
+            environment, network, params, normalizers, world, counters, keys, gamma=jnp.float32(0.99), **options
+        )
+
+    results = []
+    for index in range(rollouts):
+        keys = jax.random.split(jax.random.key(2 + index), num_steps + 1)
+        normalizers, before = normalizers, world
+        world, normalizers, counters, trajectory, totals = collect(normalizers, world, counters, keys)
+        results.append((before, world, counters, trajectory, totals))
+    return network, params, results
+
+
+def test_next_values_are_those_of_the_true_successor():
+    network, params, [(_, world, _, trajectory, _)] = collected(
+        probes.endless(time_limit=3), num_envs=2, num_steps=7, bootstrap_time_limits=True
+    )
+    truncated = np.asarray(trajectory.truncated)
+    assert truncated[:, 0].tolist() == [False, False, True, False, False, True, False]
+    following = np.concatenate([trajectory.values[1:], network.value(params, world.observations)[None]])
+    np.testing.assert_allclose(np.asarray(trajectory.next_values)[~truncated], following[~truncated], rtol=1e-5)
+    # the endless probe shows a constant sign, so the true successor looks like the observation before the cut
+    np.testing.assert_allclose(
+        np.asarray(trajectory.next_values)[truncated], np.asarray(trajectory.values)[truncated], rtol=1e-5
+    )
+
+
+def test_terminal_time_limits_are_terminations():
+    *_, [(*_, trajectory, _)] = collected(
+        probes.endless(time_limit=3), num_envs=2, num_steps=7, bootstrap_time_limits=False
+    )
+    assert not np.any(trajectory.truncated)
+    assert np.asarray(trajectory.terminated)[:, 0].tolist() == [False, False, True, False, False, True, False]
+
+
+def test_log_probs_are_those_of_the_policy_that_acted():
+    network, params, [(*_, trajectory, _)] = collected(
+        "Pendulum-v1", num_envs=3, num_steps=5, bootstrap_time_limits=True
+    )
+    expected = network.policy(params, trajectory.observations).log_prob(trajectory.actions)
+    np.testing.assert_allclose(trajectory.log_probs, expected, rtol=1e-5, atol=1e-6)
+    assert trajectory.actions.shape == (5, 3, 1)
+
+
+def test_actions_are_stored_as_sampled_and_clipped_for_the_environment():
+    environment = make_environment("Pendulum-v1")
+    actions = jnp.array([[-5.0], [0.5], [7.0]])
+    np.testing.assert_allclose(rollout.clip_to_bounds(environment, actions), [[-2.0], [0.5], [2.0]])
+
+
+def test_episode_returns_and_counts_match_a_loop_over_rollouts():
+    *_, results = collected("CartPole-v1", num_envs=3, num_steps=20, rollouts=4, bootstrap_time_limits=True)
+    running, finished = np.zeros(3), []
+    for *_, counters, trajectory, totals in results:
+        in_this_rollout = []
+        for t in range(20):
+            running += np.asarray(trajectory.rewards)[t]
+            for n in range(3):
+                if trajectory.terminated[t, n] or trajectory.truncated[t, n]:
+                    in_this_rollout.append(running[n])
+                    running[n] = 0.0
+        finished += in_this_rollout
+        assert int(totals.episodes) == len(in_this_rollout)
+        np.testing.assert_allclose(totals.returns, sum(in_this_rollout))
+        assert int(counters.episodes) == len(finished)
+        recent = np.asarray(counters.recent_returns)
+        assert np.isnan(recent[len(finished) :]).all()
+        np.testing.assert_allclose(np.sort(recent[: len(finished)]), np.sort(finished[-100:]))
+
+
+@pytest.mark.parametrize("num_ended", [0, 1, 99, 100, 101, 150])
+def test_the_last_hundred_returns_are_kept_newest_first(num_ended):
+    returns = jnp.arange(200.0).reshape(100, 2)
+    ended = jnp.zeros(200, bool).at[:num_ended].set(True).reshape(100, 2)
+    before = -jnp.arange(1.0, 101.0)
+    recent = np.asarray(rollout._most_recent(before, returns, ended, ended.sum()))
+    everything = np.concatenate([np.arange(num_ended)[::-1], np.asarray(before)])
+    np.testing.assert_array_equal(recent, everything[:100])
+
+
+def test_scores_survive_rollouts_shorter_than_the_window():
+    recent = rollout.init_counters().recent_returns
+    recent = rollout._most_recent(recent, jnp.array([[3.0, 4.0]]), jnp.array([[True, False]]), jnp.int32(1))
+    recent = rollout._most_recent(recent, jnp.array([[5.0, 6.0]]), jnp.array([[True, True]]), jnp.int32(2))
+    assert np.asarray(recent[:3]).tolist() == [6.0, 5.0, 3.0]
+    assert np.isnan(recent[3:]).all()
+
+
+def test_totals_add_up():
+    one = EpisodeTotals(jnp.int32(1), jnp.float32(2.0), jnp.float32(3.0))
+    assert jax.tree.map(lambda a, b: float(a + b), one, one) == EpisodeTotals(2.0, 4.0, 6.0)
+
+
+def test_moments_used_are_those_from_before_the_rollout():
+    environment = make_environment("Pendulum-v1")
+    network = make_network(environment)
+    params = network.init(jax.random.key(0))
+    normalizers = rollout.init_normalizers(environment, observations=True, returns=True)
+    world = rollout.init_world(environment, jax.random.key(1), 4)
+    keys = jax.random.split(jax.random.key(2), 17)
+    arguments = (environment, network, params, normalizers, world, rollout.init_counters(), keys)
+    _, after, _, trajectory, _ = rollout.collect(*arguments, gamma=jnp.float32(0.9), bootstrap_time_limits=True)
+    seen = np.asarray(trajectory.observations).reshape(-1, 3)  # by moments of nothing: as they are
+    np.testing.assert_allclose(after.observations.mean, seen.mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(after.observations.variance, seen.var(0), rtol=1e-4)
+    assert float(after.observations.count) == 64.0
+    assert float(after.returns.variance) != 1.0
