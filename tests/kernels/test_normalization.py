@@ -1,0 +1,83 @@
+"""Running moments against NumPy over everything seen."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from purejaxrl_gae import kernels
+
+update = jax.jit(kernels.update_moments)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1), sizes=st.lists(st.sampled_from([1, 2, 17]), min_size=1, max_size=6))
+def test_moments_are_those_of_all_samples_together(seed, sizes):
+    rng = np.random.default_rng(seed)
+    batches = [rng.normal(rng.normal(), 2.0, size=(size, 3)) for size in sizes]
+    moments = kernels.init_moments((3,))
+    for batch in batches:
+        moments = update(moments, jnp.asarray(batch, jnp.float32))
+    everything = np.concatenate(batches)
+    assert float(moments.count) == len(everything)
+    np.testing.assert_allclose(moments.mean, everything.mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(moments.variance, everything.var(0), rtol=1e-3, atol=1e-5)
+
+
+def test_leading_axes_are_all_samples():
+    batch = jnp.asarray(np.random.default_rng(0).normal(size=(4, 5, 3)), jnp.float32)
+    one, flat = (update(kernels.init_moments((3,)), x) for x in (batch, batch.reshape(20, 3)))
+    np.testing.assert_allclose(one.variance, flat.variance, rtol=1e-6)
+
+
+def test_a_large_offset_costs_no_precision():
+    rng = np.random.default_rng(0)
+    moments = kernels.init_moments()
+    for _ in range(100):
+        moments = update(moments, jnp.asarray(10_000.0 + rng.normal(size=64), jnp.float32))
+    np.testing.assert_allclose(moments.variance, 1.0, rtol=0.05)
+
+
+def test_a_long_run_keeps_counting_and_stays_right():
+    batch = jnp.asarray(np.random.default_rng(0).normal(2.0, 3.0, size=65_536), jnp.float32)
+    start = kernels.init_moments()
+    moments = jax.jit(lambda m: jax.lax.fori_loop(0, 20_000, lambda _, m: kernels.update_moments(m, batch), m))(start)
+    np.testing.assert_allclose(moments.count, 20_000 * 65_536, rtol=1e-3)  # 1.3 billion samples, in float32
+    np.testing.assert_allclose(moments.mean, batch.mean(), rtol=1e-3)
+    np.testing.assert_allclose(moments.variance, batch.var(), rtol=1e-3)
+
+
+def test_moments_of_nothing_change_nothing():
+    samples = jnp.array([[-3.0, 0.5]])
+    np.testing.assert_allclose(kernels.normalize(samples, kernels.init_moments((2,))), samples, rtol=1e-6)
+
+
+def test_normalised_samples_have_mean_zero_and_variance_one_and_bounds():
+    batch = jnp.asarray(np.random.default_rng(0).normal(5.0, 3.0, size=(1000, 2)), jnp.float32)
+    moments = update(kernels.init_moments((2,)), batch)
+    normalised = kernels.normalize(batch, moments)
+    np.testing.assert_allclose(normalised.mean(0), 0.0, atol=1e-5)
+    np.testing.assert_allclose(normalised.std(0), 1.0, rtol=1e-4)
+    assert np.all(np.abs(kernels.normalize(batch * 1e6, moments, clip=10.0)) <= 10.0)
+
+
+def test_a_feature_that_never_varies_stays_finite():
+    moments = update(kernels.init_moments((1,)), jnp.full((8, 1), 4.0))
+    np.testing.assert_allclose(kernels.normalize(jnp.full((1, 1), 4.0), moments), 0.0, atol=1e-3)
+
+
+def test_discounted_returns_of_the_past_restart_after_an_end():
+    rewards = jnp.array([[1.0], [1.0], [1.0], [1.0]])
+    ended = jnp.array([[False], [True], [False], [False]])
+    returns, carried = kernels.running_discounted_returns(rewards, ended, jnp.array([8.0]), gamma=0.5)
+    np.testing.assert_allclose(returns[:, 0], [5.0, 3.5, 1.0, 1.5])
+    np.testing.assert_allclose(carried, [1.5])
+    _, carried = kernels.running_discounted_returns(rewards[:2], ended[:2], jnp.array([8.0]), gamma=0.5)
+    np.testing.assert_allclose(carried, [0.0])
+
+
+def test_rewards_are_scaled_but_never_shifted():
+    moments = update(kernels.init_moments(), jnp.asarray([0.0, 4.0, 8.0]))
+    scaled = kernels.scale_rewards(jnp.array([0.0, 1.0, -1.0, 1e9]), moments)
+    np.testing.assert_allclose(scaled, [0.0, 1 / np.sqrt(32 / 3), -1 / np.sqrt(32 / 3), 10.0], rtol=1e-5)

@@ -1,0 +1,91 @@
+"""Shapes, initial values, and what belongs to whom."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from purejaxrl_gae.environments import BoxActions, DiscreteActions
+from purejaxrl_gae.kernels import Categorical, DiagonalGaussian
+from purejaxrl_gae.networks import make_actor_critic
+
+TORQUES = BoxActions((2,), (-1.0, -1.0), (1.0, 1.0))
+
+
+def make(actions=TORQUES, observation_shape=(3,), **changes):
+    options = dict(shared=False, hidden_sizes=(64, 32), activation="tanh", learn_std=True, log_std_init=-0.5)
+    return make_actor_critic(observation_shape, actions, **{**options, **changes})
+
+
+def test_outputs_keep_any_batch_shape():
+    network = make()
+    params = network.init(jax.random.key(0))
+    for batch in ((), (5,), (4, 5)):
+        distribution = network.policy(params, jnp.zeros((*batch, 3)))
+        assert isinstance(distribution, DiagonalGaussian)
+        assert distribution.mean.shape == distribution.log_std.shape == (*batch, 2)
+        assert network.value(params, jnp.zeros((*batch, 3))).shape == batch
+
+
+def test_grids_and_single_numbers_are_flattened():
+    grid = make(DiscreteActions(3), (10, 10, 4))
+    distribution = grid.policy(grid.init(jax.random.key(0)), jnp.zeros((5, 10, 10, 4)))
+    assert isinstance(distribution, Categorical)
+    assert distribution.logits.shape == (5, 3)
+    single = make(DiscreteActions(3), ())
+    assert single.policy(single.init(jax.random.key(0)), jnp.zeros(5)).logits.shape == (5, 3)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_weights_start_orthogonal_with_their_gains(shared):
+    params = make(shared=shared).init(jax.random.key(0))
+    gains = []
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        if path[-1].key == "bias":
+            np.testing.assert_array_equal(leaf, 0.0)
+        if path[-1].key == "kernel":
+            narrow = leaf if leaf.shape[0] >= leaf.shape[1] else leaf.T
+            gram = np.asarray(narrow.T @ narrow, np.float64)
+            gains.append(np.sqrt(gram[0, 0]))
+            np.testing.assert_allclose(gram, gram[0, 0] * np.eye(len(gram)), atol=1e-5)
+    assert sorted(set(np.round(gains, 4))) == [0.01, 1.0, 1.4142]
+
+
+def test_different_keys_and_layers_start_differently():
+    network = make(hidden_sizes=(16, 16))
+    first, second = (network.init(jax.random.key(seed)) for seed in (0, 1))
+    kernel = first["policy"]["mlp"]["Dense_1"]["kernel"]
+    assert not np.allclose(kernel, second["policy"]["mlp"]["Dense_1"]["kernel"])
+    assert not np.allclose(kernel, first["value"]["Dense_1"]["kernel"])
+
+
+def test_the_signs_of_a_square_start_are_not_fixed():
+    """A QR decomposition alone would leave the first row's signs all alike."""
+    network = make(hidden_sizes=(16, 16))
+    keys = jax.random.split(jax.random.key(0), 64)
+    kernels = jax.vmap(lambda key: network.init(key)["value"]["Dense_1"]["kernel"])(keys)
+    assert abs(np.sign(kernels[:, 0, 0]).mean()) < 0.5
+
+
+def test_the_deviation_is_learned_or_fixed():
+    observations = jnp.ones((1, 3))
+    learned = make(learn_std=True)
+    params = learned.init(jax.random.key(0))
+    np.testing.assert_allclose(learned.policy(params, observations).log_std, -0.5)
+    gradient = jax.grad(lambda p: learned.policy(p, observations).log_std.sum())(params)
+    np.testing.assert_allclose(gradient["policy"]["log_std_offset"], 1.0)
+    fixed = make(learn_std=False)
+    params = fixed.init(jax.random.key(0))
+    assert "log_std_offset" not in params["policy"]
+    np.testing.assert_allclose(fixed.policy(params, observations).log_std, -0.5)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_only_a_shared_encoder_couples_policy_and_value(shared):
+    network = make(shared=shared)
+    params = network.init(jax.random.key(0))
+    assert ("encoder" in params) == shared
+    gradient = jax.grad(lambda p: network.value(p, jnp.ones((4, 3))).sum())(params)
+    assert all(np.all(leaf == 0.0) for leaf in jax.tree.leaves(gradient["policy"]))
+    if shared:
+        assert any(np.any(leaf != 0.0) for leaf in jax.tree.leaves(gradient["encoder"]))
