@@ -19,7 +19,9 @@ def module_of(algorithm: str) -> ModuleType:
       UserError: there is none of that name.
     """
     if algorithm not in CONFIG_CLASSES:
-        raise UserError(f"algorithm is {algorithm!r}; it must be one of {list(CONFIG_CLASSES)}{closest(algorithm, CONFIG_CLASSES)}")
+        raise UserError(
+            f"algorithm is {algorithm!r}; it must be one of {list(CONFIG_CLASSES)}{closest(algorithm, CONFIG_CLASSES)}"
+        )
     return importlib.import_module(f"purejaxrl_gae.{algorithm}")
 
 

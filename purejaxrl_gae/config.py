@@ -91,7 +91,7 @@ class TrainingConfig:
             )
         if self.num_updates > INT_COUNTERS:
             raise UserError(
-                f"total_timesteps is {self.total_timesteps}, {self.num_updates} updates; at most {INT_COUNTERS} can be counted"
+                f"total_timesteps is {self.total_timesteps}, {self.num_updates} updates; at most {INT_COUNTERS}"
             )
 
     def notes(self) -> list[str]:
@@ -153,7 +153,9 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
     if origin is Literal:
         if value not in arguments:
             choices = ", ".join(repr(choice) for choice in arguments)
-            raise UserError(f"{name} is {value!r}; it must be one of {choices}{closest(str(value), map(str, arguments))}")
+            raise UserError(
+                f"{name} is {value!r}; it must be one of {choices}{closest(str(value), map(str, arguments))}"
+            )
         return value
     if origin in (typing.Union, types.UnionType):
         if value is None:
@@ -227,7 +229,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise UserError(f"config is {str(path)!r}, which holds a {type(values).__name__}; it must hold name: value pairs")
+        raise UserError(
+            f"config is {str(path)!r}, which holds a {type(values).__name__}; it must hold name: value pairs"
+        )
     return values
 
 
@@ -238,7 +242,9 @@ def to_plain(config: Any) -> dict[str, Any]:
         value = getattr(config, field.name)
         if field.name == "env" and not isinstance(value, str):
             value = str(getattr(value, "name", type(value).__name__))
-        plain[field.name] = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+        plain[field.name] = (
+            list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+        )
     return plain
 
 

@@ -60,13 +60,29 @@ class MLP(nn.Module):
 def orthogonal(noise: jax.Array, gain: float) -> jax.Array:
     """Weights `[..., inputs, outputs]` with orthonormal rows or columns times `gain`, from normal noise of that shape.
 
-    The Q of a Gaussian matrix's QR decomposition, its signs fixed by R's diagonal so that Q is uniformly distributed.
+    The orthogonal factor of a Gaussian matrix's polar decomposition, which is uniformly distributed, by the
+    Newton-Schulz iteration X <- X (3 I - X^T X) / 2. It needs matrix products only. (The usual QR decomposition is
+    a LAPACK call; several batched ones at once, as `vmap` over agents makes them, block each other for ever on a CPU
+    with few cores, seen with jaxlib 0.10.2.)
     """
     matrix = noise.reshape(-1, noise.shape[-1])
     wide = matrix.shape[0] < matrix.shape[1]
-    q, r = jnp.linalg.qr(matrix.T if wide else matrix)
-    q = q * jnp.sign(jnp.diagonal(r))
-    return gain * (q.T if wide else q).reshape(noise.shape)
+    tall = matrix.T if wide else matrix
+    identity = jnp.eye(tall.shape[1], dtype=tall.dtype)
+
+    def not_orthogonal(carry):
+        _, error, step = carry
+        return (error > 1e-4) & (step < 100)  # the step behind the last error squares it
+
+    def newton_schulz(carry):
+        x, _, step = carry
+        gram = jnp.matmul(x.T, x, precision="highest")
+        x_next = 1.5 * x - 0.5 * jnp.matmul(x, gram, precision="highest")
+        return x_next, jnp.max(jnp.abs(gram - identity)), step + 1
+
+    carry = (tall / jnp.linalg.norm(tall), jnp.array(jnp.inf, tall.dtype), 0)
+    factor, *_ = jax.lax.while_loop(not_orthogonal, newton_schulz, carry)
+    return gain * (factor.T if wide else factor).reshape(noise.shape)
 
 
 def draw_orthogonal(key: jax.Array, shapes: Any, gain: Callable[[str], float]) -> Any:
@@ -153,17 +169,21 @@ class ActorCritic:
 
     def policy(self, params: Params, observations: jax.Array) -> Distribution:
         """The action distributions of `[..., *observation_shape]` observations."""
-        return self.policy_network.apply({"params": params["policy"]}, self._features(params, observations))
+        return _apply(self.policy_network, params["policy"], self._features(params, observations))
 
     def value(self, params: Params, observations: jax.Array) -> jax.Array:
         """V, `[...]`, of `[..., *observation_shape]` observations."""
-        outputs = self.value_network.apply({"params": params["value"]}, self._features(params, observations))
+        outputs = _apply(self.value_network, params["value"], self._features(params, observations))
         return jnp.squeeze(outputs, axis=-1)
 
     def _features(self, params: Params, observations: jax.Array) -> jax.Array:
         batch_shape = observations.shape[: observations.ndim - len(self.observation_shape)]
         flat = observations.reshape(*batch_shape, -1)
-        return flat if self.encoder is None else self.encoder.apply({"params": params["encoder"]}, flat)
+        return flat if self.encoder is None else _apply(self.encoder, params["encoder"], flat)
+
+
+def _apply(network: nn.Module, params: Params, inputs: jax.Array) -> Any:
+    return network.apply({"params": params}, inputs)
 
 
 def _init_network(network: nn.Module, mlp: MLP, key: jax.Array, features: jax.Array) -> Params:

@@ -119,8 +119,7 @@ def _nearest_divisor(number: int, wanted: int) -> int:
     return below if wanted - below <= above - wanted else above
 
 
-@struct.dataclass
-class PPOHyperparameters:
+class PPOHyperparameters(struct.PyTreeNode):
     """PPO's traced values; scalars, or vectors under `vmap`. Fields as in PPOConfig."""
 
     learning_rate: jax.Array
@@ -175,9 +174,7 @@ def make_algorithm(config: PPOConfig) -> Algorithm:
 
 def make_optimizer(learning_rate: jax.Array, max_grad_norm: jax.Array) -> optax.GradientTransformation:
     """Adam on clipped gradients. Built anew inside the program: a state must never carry traced values in closures."""
-    return optax.chain(
-        optax.clip_by_global_norm(max_grad_norm), optax.adam(learning_rate, eps=1e-5)
-    )
+    return optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.adam(learning_rate, eps=1e-5))
 
 
 def init_learner(setup: Setup, key: jax.Array, hyperparameters: PPOHyperparameters) -> Learner:

@@ -18,8 +18,7 @@ from purejaxrl_gae.networks import ActorCritic, Params
 SCORE_WINDOW = 100
 
 
-@struct.dataclass
-class Normalizers:
+class Normalizers(struct.PyTreeNode):
     """Running moments, each None where its normalisation is off.
 
     Attributes:
@@ -31,8 +30,7 @@ class Normalizers:
     returns: RunningMoments | None
 
 
-@struct.dataclass
-class World:
+class World(struct.PyTreeNode):
     """What the environments are in between two rollouts.
 
     Attributes:
@@ -52,8 +50,7 @@ class World:
     key: jax.Array
 
 
-@struct.dataclass
-class Counters:
+class Counters(struct.PyTreeNode):
     """What is counted over the whole run.
 
     Attributes:
@@ -297,4 +294,3 @@ def _scaled_rewards(normalizers, world, rewards, ended, gamma):
     returns, carried = kernels.running_discounted_returns(rewards, ended, world.discounted_returns, gamma=gamma)
     moments = kernels.update_moments(normalizers.returns, returns)
     return kernels.scale_rewards(rewards, moments), carried, moments
-

@@ -35,8 +35,7 @@ Hyperparameters = Any
 Metrics = dict[str, jax.Array]
 
 
-@struct.dataclass
-class Learner:
+class Learner(struct.PyTreeNode):
     """What the agent learns.
 
     Attributes:
@@ -52,8 +51,7 @@ class Learner:
     kl_coef: jax.Array
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """Everything a run is, between two updates; saving it and going on gives the same bits as never stopping.
 
     Attributes:

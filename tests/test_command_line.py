@@ -110,7 +110,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(uninterrupted, tm
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    code, output, errors = finish(start("--resume", path))
+    code, _, errors = finish(start("--resume", path))
     assert code == 0, errors
     assert_same_run(path, uninterrupted[0])
 
@@ -118,7 +118,11 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(uninterrupted, tm
 @pytest.mark.parametrize(
     "module, arguments, message",
     [
-        ("ppo", ["--env", "Pendulm-v1"], "env is 'Pendulm-v1', which gymnax does not know; did you mean 'Pendulum-v1'?"),
+        (
+            "ppo",
+            ["--env", "Pendulm-v1"],
+            "env is 'Pendulm-v1', which gymnax does not know; did you mean 'Pendulum-v1'?",
+        ),
         ("ppo", ["--num-minibatches", "7", "--no-preset"], "num_minibatches is 7, which does not divide"),
         ("evaluate", ["--run-dir", "/does/not/exist"], "holds no run"),
         ("evaluate", [], "--run-dir"),

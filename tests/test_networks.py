@@ -7,7 +7,7 @@ import pytest
 
 from purejaxrl_gae.environments import BoxActions, DiscreteActions
 from purejaxrl_gae.kernels import Categorical, DiagonalGaussian
-from purejaxrl_gae.networks import make_actor_critic
+from purejaxrl_gae.networks import make_actor_critic, orthogonal
 
 TORQUES = BoxActions((2,), (-1.0, -1.0), (1.0, 1.0))
 
@@ -59,12 +59,20 @@ def test_different_keys_and_layers_start_differently():
     assert not np.allclose(kernel, first["value"]["Dense_1"]["kernel"])
 
 
-def test_the_signs_of_a_square_start_are_not_fixed():
-    """A QR decomposition alone would leave the first row's signs all alike."""
-    network = make(hidden_sizes=(16, 16))
-    keys = jax.random.split(jax.random.key(0), 64)
-    kernels = jax.vmap(lambda key: network.init(key)["value"]["Dense_1"]["kernel"])(keys)
-    assert abs(np.sign(kernels[:, 0, 0]).mean()) < 0.5
+def test_square_starts_are_uniform_over_orthogonal_matrices():
+    """Entries of a uniform 16 x 16 orthogonal matrix: mean 0, variance 1/16, no sign fixed."""
+    noise = jax.random.normal(jax.random.key(0), (2000, 16, 16))
+    matrices = np.asarray(jax.vmap(lambda one: orthogonal(one, 1.0))(noise))
+    np.testing.assert_allclose(matrices.mean(0), 0.0, atol=0.03)
+    np.testing.assert_allclose(matrices.var(0), 1 / 16, rtol=0.2)
+    gram = np.einsum("bij,bik->bjk", matrices, matrices)
+    np.testing.assert_allclose(gram, np.broadcast_to(np.eye(16), gram.shape), atol=2e-5)
+
+
+def test_starts_need_no_lapack_call():
+    """Batched LAPACK calls can block each other for ever; see `networks.orthogonal`."""
+    init = jax.jit(jax.vmap(make().init))
+    assert "lapack" not in init.lower(jax.random.split(jax.random.key(0), 2)).as_text().lower()
 
 
 def test_the_deviation_is_learned_or_fixed():

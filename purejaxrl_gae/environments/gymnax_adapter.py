@@ -100,7 +100,7 @@ def from_gymnax(env: Any, params: Any = None, *, name: str | None = None) -> Env
 
 
 def _step_without_reset(env, params):
-    """gymnax's transition alone: the successor is the true one."""
+    """Gymnax's transition alone: the successor is the true one."""
 
     def one_step(key, state, action):
         observation, state, reward, terminated, _ = env.step_env(key, state, action, params)
@@ -169,7 +169,9 @@ def _check_step(
     try:
         outputs = jax.eval_shape(lambda *args: env.step(*args, params), jax.random.key(0), state, action)
     except TypeError as error:
-        raise UserError(f"step of {name} does not accept an action of shape {action.shape}: {_one_line(error)}") from error
+        raise UserError(
+            f"step of {name} does not accept an action of shape {action.shape}: {_one_line(error)}"
+        ) from error
     if not isinstance(outputs, tuple) or len(outputs) != 6:
         raise UserError(
             f"step of {name} returns {_described(outputs)}; gymnax 1.0's six are needed: "

@@ -50,7 +50,13 @@ class Probe(environment.Environment):
     """
 
     def __init__(
-        self, probe_name: str, reward: Reward, *, length: int = 1, time_limit: int = 1000, shows_sign: bool = True,
+        self,
+        probe_name: str,
+        reward: Reward,
+        *,
+        length: int = 1,
+        time_limit: int = 1000,
+        shows_sign: bool = True,
         continuous: bool = False,
     ):
         super().__init__()

@@ -117,9 +117,7 @@ class Checkpoints:
 
         if self._manager is None:
             logging.getLogger("absl").setLevel(logging.ERROR)
-            options = ocp.CheckpointManagerOptions(
-                max_to_keep=self.keep, enable_async_checkpointing=False, create=True
-            )
+            options = ocp.CheckpointManagerOptions(max_to_keep=self.keep, enable_async_checkpointing=False, create=True)
             self._manager = ocp.CheckpointManager(self.directory, options=options)
         return self._manager
 
@@ -148,7 +146,7 @@ def from_arrays(arrays: dict[str, np.ndarray], like: Any, source: Path) -> Any:
                 f"checkpoint {source} does not fit: {name} is stored as {stored}, "
                 f"this run needs {wanted.dtype}{list(wanted.shape)}"
             )
-        restored.append(jax.random.wrap_key_data(found) if is_key else jax.numpy.asarray(found))
+        restored.append(jax.random.wrap_key_data(jax.numpy.asarray(found)) if is_key else jax.numpy.asarray(found))
     unknown = sorted(set(arrays) - {_name(path) for path, _ in leaves})
     if unknown:
         raise RunError(f"checkpoint {source} does not fit: it stores {unknown[0]}, which this run does not have")

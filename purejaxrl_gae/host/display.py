@@ -39,14 +39,14 @@ class Display:
                 TimeRemainingColumn(),
                 console=self._console,
             )
-            self._task = self._live.add_task("training", total=self._total_steps, speed="", score="–")
+            self._task = self._live.add_task("training", total=self._total_steps, speed="", score="-")
             self._live.start()
 
     def update(self, env_steps: int, steps_per_second: float, score: float, *, last: bool = False) -> None:
         """Shows where the run stands; `score` is NaN while no episode has ended."""
         if not self._enabled:
             return
-        shown_score = "–" if math.isnan(score) else f"{score:.1f}"
+        shown_score = "-" if math.isnan(score) else f"{score:.1f}"
         if self._live is not None:
             self._live.update(
                 self._task, completed=env_steps, speed=f"{_short(steps_per_second)} steps/s", score=shown_score

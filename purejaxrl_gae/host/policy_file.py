@@ -1,6 +1,7 @@
 """Writing policy.npz, which `purejaxrl_gae.numpy_policy` acts from."""
 
 import io
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,7 +21,7 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
     policy_params = learner.params["policy"]
     layers += _dense_layers(network.policy_network.mlp, policy_params["mlp"])
 
-    arrays = {
+    arrays: dict[str, Any] = {
         "format": np.int64(FORMAT),
         "observation_shape": np.asarray(setup.environment.observation_shape, np.int64),
         "activation": np.str_(network.policy_network.mlp.activation),

@@ -60,9 +60,7 @@ def make_evaluator(algorithm: Algorithm, num_episodes: int) -> Callable[[Learner
 
     @jax.jit
     def play(params, normalizers, key):
-        return evaluate(
-            environment, algorithm.setup.network, params, normalizers, key, num_episodes=num_episodes
-        )
+        return evaluate(environment, algorithm.setup.network, params, normalizers, key, num_episodes=num_episodes)
 
     def evaluator(learner: Learner, seed: int) -> Evaluation:
         key = jax.random.fold_in(jax.random.key(seed), EVALUATION_STREAM)
@@ -73,7 +71,7 @@ def make_evaluator(algorithm: Algorithm, num_episodes: int) -> Callable[[Learner
 
 def use_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache folder, unless JAX was already told of another."""
-    if jax.config.jax_compilation_cache_dir is not None:
+    if jax.config.read("jax_compilation_cache_dir") is not None:
         return
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     try:

@@ -16,7 +16,13 @@ from purejaxrl_gae.host.display import Display
 from purejaxrl_gae.host.interrupts import StopRequests
 from purejaxrl_gae.host.options import SAVED_OPTIONS, RunOptions
 from purejaxrl_gae.host.policy_file import policy_bytes
-from purejaxrl_gae.host.programs import Programs, compile_programs, describe_device, make_evaluator, use_compilation_cache
+from purejaxrl_gae.host.programs import (
+    Programs,
+    compile_programs,
+    describe_device,
+    make_evaluator,
+    use_compilation_cache,
+)
 from purejaxrl_gae.host.run_folder import RunFolder, new_run_path, replace_file
 from purejaxrl_gae.rollout import SCORE_WINDOW
 from purejaxrl_gae.training import Progress, TrainState
@@ -251,7 +257,7 @@ class Session:
     def _finish(self, state: TrainState, reached_goal: bool) -> dict[str, Any]:
         """Evaluation, policy file, summary."""
         started = time.perf_counter()
-        returns = self.evaluate(state.learner, self.config.seed).returns
+        returns = np.asarray(self.evaluate(state.learner, self.config.seed).returns)
         self.clock.evaluation += time.perf_counter() - started
         self.display.stop()
         policy = policy_bytes(self.algorithm.setup, state.learner)
@@ -314,4 +320,3 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"
     return found
-

@@ -17,8 +17,7 @@ from flax import struct
 LOG_2PI = math.log(2.0 * math.pi)
 
 
-@struct.dataclass
-class Categorical:
+class Categorical(struct.PyTreeNode):
     """Distribution over `n` actions.
 
     Attributes:
@@ -45,7 +44,7 @@ class Categorical:
         return jnp.argmax(self.logits, axis=-1).astype(jnp.int32)
 
     def log_prob(self, actions: jax.Array) -> jax.Array:
-        """log pi(a), `[...]`, of integer actions `[...]`."""
+        """Log pi(a), `[...]`, of integer actions `[...]`."""
         chex.assert_shape(actions, self.logits.shape[:-1])
         # A masked sum instead of a gather: its gradient is a product, not a scatter.
         chosen = jax.nn.one_hot(actions, self.logits.shape[-1], dtype=bool)
@@ -64,8 +63,7 @@ class Categorical:
         return jnp.sum(probs * jnp.where(probs > 0.0, log_p - log_q, 0.0), axis=-1)
 
 
-@struct.dataclass
-class DiagonalGaussian:
+class DiagonalGaussian(struct.PyTreeNode):
     """Independent normal distributions over the action dimensions.
 
     Attributes:
@@ -94,7 +92,7 @@ class DiagonalGaussian:
         return self.mean
 
     def log_prob(self, actions: jax.Array) -> jax.Array:
-        """log pi(a), `[...]`, summed over the action dimensions of `actions` `[..., A]`."""
+        """Log pi(a), `[...]`, summed over the action dimensions of `actions` `[..., A]`."""
         chex.assert_equal_shape([actions, self.mean])
         standardized = (actions - self.mean) * jnp.exp(-self.log_std)
         return jnp.sum(-0.5 * (standardized**2 + LOG_2PI) - self.log_std, axis=-1)

@@ -76,9 +76,7 @@ def kl_penalty_loss(
     return unclipped_loss(log_probs, old_log_probs, advantages) + kl_coef * jnp.mean(kl)
 
 
-def adapt_kl_coefficient(
-    kl_coef: float | jax.Array, kl: float | jax.Array, kl_target: float | jax.Array
-) -> jax.Array:
+def adapt_kl_coefficient(kl_coef: float | jax.Array, kl: float | jax.Array, kl_target: float | jax.Array) -> jax.Array:
     """The next beta of the adaptive KL penalty (Schulman et al. 2017, section 4).
 
     beta is doubled where the measured KL exceeds 1.5 d_targ and halved where it is below d_targ / 1.5. It stays
@@ -151,9 +149,7 @@ def approximate_kl(log_probs: jax.Array, old_log_probs: jax.Array) -> jax.Array:
     return jnp.mean(jnp.expm1(log_ratio) - log_ratio)
 
 
-def clip_fraction(
-    log_probs: jax.Array, old_log_probs: jax.Array, *, clip_coef: float | jax.Array
-) -> jax.Array:
+def clip_fraction(log_probs: jax.Array, old_log_probs: jax.Array, *, clip_coef: float | jax.Array) -> jax.Array:
     """The share of samples whose ratio lies outside [1 - eps, 1 + eps]. Arguments as in `ppo_clip_loss`."""
     outside = jnp.abs(jnp.exp(log_probs - old_log_probs) - 1.0) > clip_coef
     return jnp.mean(outside.astype(jnp.float32))

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 
-@struct.dataclass
-class RunningMoments:
+class RunningMoments(struct.PyTreeNode):
     """Mean and variance of everything seen so far.
 
     Attributes:
@@ -56,9 +55,7 @@ def update_moments(moments: RunningMoments, batch: jax.Array) -> RunningMoments:
     return RunningMoments(count=total, mean=moments.mean + share * delta, variance=variance)
 
 
-def normalize(
-    samples: jax.Array, moments: RunningMoments, *, clip: float = 10.0, epsilon: float = 1e-8
-) -> jax.Array:
+def normalize(samples: jax.Array, moments: RunningMoments, *, clip: float = 10.0, epsilon: float = 1e-8) -> jax.Array:
     """Samples `[..., *shape]` shifted and scaled to the moments' mean 0 and variance 1, clipped to +-`clip`."""
     standardized = (samples - moments.mean) * jax.lax.rsqrt(moments.variance + epsilon)
     return jnp.clip(standardized, -clip, clip)

@@ -14,7 +14,8 @@ from purejaxrl_gae.errors import UserError
 CLASSIC_AND_MINATAR = [
     env_id
     for env_id in gymnax.registered_envs
-    if env_id.endswith("-MinAtar") or env_id.split("-")[0] in ("CartPole", "Pendulum", "Acrobot", "MountainCar", "MountainCarContinuous")
+    if env_id.endswith("-MinAtar")
+    or env_id.split("-")[0] in ("CartPole", "Pendulum", "Acrobot", "MountainCar", "MountainCarContinuous")
 ]
 
 
@@ -69,7 +70,7 @@ def test_every_other_environment_is_taken_or_refused_in_one_line(env_id):
 def test_steps_are_gymnaxs_own_up_to_and_including_the_end(env_id):
     environment = make_environment(env_id)
     env, params = gymnax.make(env_id)
-    states, observations = environment.reset(jax.random.key(0), 3)
+    states, _ = environment.reset(jax.random.key(0), 3)
     own_step, their_step = jax.jit(environment.step), jax.jit(jax.vmap(env.step, (0, 0, 0, None)))
     ended = 0
     for t in range(230):
@@ -200,7 +201,10 @@ class WantsTwoActions(Minimal):
     [
         (FiveValues(), "step of FiveValues returns 5 values; gymnax 1.0's six are needed"),
         (NoFinalObservation(), "info of NoFinalObservation has no 'final_observation'"),
-        (WrongObservation(), "observation from reset of WrongObservation has shape (3,); its observation_space says (2,)"),
+        (
+            WrongObservation(),
+            "observation from reset of WrongObservation has shape (3,); its observation_space says (2,)",
+        ),
         (WrongReward(), "reward of WrongReward has shape (2,); it must be a scalar"),
         (DictObservations(), "observation_space of DictObservations is Dict, which is not supported"),
         (TupleActions(), "action_space of TupleActions is Tuple, which is not supported"),

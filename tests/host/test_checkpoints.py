@@ -21,7 +21,9 @@ class State(NamedTuple):
 
 def make_state(seed=0):
     key = jax.random.key(seed)
-    return State(jax.random.normal(key, (3, 2)), {"count": jnp.int32(seed), "moments": jnp.ones(4)}, key, jnp.array(True))
+    return State(
+        jax.random.normal(key, (3, 2)), {"count": jnp.int32(seed), "moments": jnp.ones(4)}, key, jnp.array(True)
+    )
 
 
 @pytest.fixture
@@ -62,7 +64,9 @@ def test_saving_a_step_again_keeps_it(checkpoints):
 
 
 def data_files(checkpoints, step):
-    files = [path for path in (checkpoints.path(step) / "state").rglob("*") if path.is_file() and path.stat().st_size > 50]
+    files = [
+        path for path in (checkpoints.path(step) / "state").rglob("*") if path.is_file() and path.stat().st_size > 50
+    ]
     assert files
     return files
 
@@ -111,10 +115,16 @@ def test_an_unfinished_save_is_not_seen(checkpoints):
 @pytest.mark.parametrize(
     "like, message",
     [
-        (make_state()._replace(weights=jnp.ones((3, 5))), r"weights is stored as float32\[3, 2\].*needs float32\[3, 5\]"),
+        (
+            make_state()._replace(weights=jnp.ones((3, 5))),
+            r"weights is stored as float32\[3, 2\].*needs float32\[3, 5\]",
+        ),
         (make_state()._replace(flag=jnp.int32(1)), r"flag is stored as bool\[\].*needs int32\[\]"),
         (make_state()._replace(nested={"count": jnp.int32(0)}), "it stores nested.moments"),
-        (make_state()._replace(nested={**make_state().nested, "more": jnp.ones(1)}), "nested.more is stored as nothing"),
+        (
+            make_state()._replace(nested={**make_state().nested, "more": jnp.ones(1)}),
+            "nested.more is stored as nothing",
+        ),
     ],
 )
 def test_a_state_of_another_shape_is_refused_naming_the_first_leaf(checkpoints, like, message):

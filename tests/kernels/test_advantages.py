@@ -162,7 +162,9 @@ def test_lambda_zero_is_the_residual_and_lambda_one_the_return():
         residuals, kernels.td_residuals(rewards, values, next_values, terminated, gamma=0.9), rtol=1e-6
     )
     # eq. 18; within an episode the values of successors cancel only if next_values continues values
-    continuing = jnp.where(terminated | truncated, next_values, jnp.roll(values, -1, axis=0).at[-1].set(next_values[-1]))
+    continuing = jnp.where(
+        terminated | truncated, next_values, jnp.roll(values, -1, axis=0).at[-1].set(next_values[-1])
+    )
     _, targets = kernels.gae(rewards, values, continuing, terminated, truncated, gamma=0.9, gae_lambda=1.0)
     returns = kernels.discounted_returns(rewards, continuing, terminated, truncated, gamma=0.9)
     np.testing.assert_allclose(targets, returns, rtol=1e-4, atol=1e-5)
@@ -233,7 +235,9 @@ def test_gae_is_the_steeper_discounted_sum_of_shaped_rewards():
 def test_gamma_and_lambda_are_swept_by_vmap():
     case = [jnp.asarray(array) for array in random_case(5, 10, (2,))]
     gammas, lambdas = jnp.array([0.5, 0.9]), jnp.array([0.0, 1.0])
-    swept, _ = jax.vmap(lambda gamma, gae_lambda: kernels.gae(*case, gamma=gamma, gae_lambda=gae_lambda))(gammas, lambdas)
+    swept, _ = jax.vmap(lambda gamma, gae_lambda: kernels.gae(*case, gamma=gamma, gae_lambda=gae_lambda))(
+        gammas, lambdas
+    )
     for index in range(2):
         alone, _ = kernels.gae(*case, gamma=gammas[index], gae_lambda=lambdas[index])
         np.testing.assert_allclose(swept[index], alone, rtol=1e-6)

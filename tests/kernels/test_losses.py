@@ -27,7 +27,14 @@ def test_the_gradient_there_is_the_policy_gradient(loss):
 
 @pytest.mark.parametrize(
     "log_ratio, advantage, flows",
-    [(0.5, 1.0, False), (0.5, -1.0, True), (-0.5, 1.0, True), (-0.5, -1.0, False), (0.1, 1.0, True), (-0.1, -1.0, True)],
+    [
+        (0.5, 1.0, False),
+        (0.5, -1.0, True),
+        (-0.5, 1.0, True),
+        (-0.5, -1.0, False),
+        (0.1, 1.0, True),
+        (-0.1, -1.0, True),
+    ],
 )
 def test_clipping_stops_the_gradient_only_where_the_step_has_gone_far_enough(log_ratio, advantage, flows):
     gradient = jax.grad(kernels.ppo_clip_loss)(

@@ -13,7 +13,9 @@ FAST = shuffle.SORT_BELOW  # the smallest size that is not sorted
 
 
 def permutations(n, count, seed=0):
-    return np.asarray(jax.jit(jax.vmap(lambda key: kernels.permutation(key, n)))(jax.random.split(jax.random.key(seed), count)))
+    return np.asarray(
+        jax.jit(jax.vmap(lambda key: kernels.permutation(key, n)))(jax.random.split(jax.random.key(seed), count))
+    )
 
 
 @pytest.mark.parametrize("n", [1, 2, 8, 1023, 1024, 1025, 1031, 2048, 6561, 10_007, 65_536, 65_537, 99_991, 1_000_003])
