@@ -12,6 +12,8 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "PPOConfig": "purejaxrl_gae.ppo",
     "PPOHyperparameters": "purejaxrl_gae.ppo",
+    "TRPOConfig": "purejaxrl_gae.trpo",
+    "TRPOHyperparameters": "purejaxrl_gae.trpo",
     "TrainResult": "purejaxrl_gae.training",
     "TrainState": "purejaxrl_gae.training",
     "UserError": "purejaxrl_gae.errors",
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from purejaxrl_gae.ppo import PPOHyperparameters as PPOHyperparameters
     from purejaxrl_gae.training import TrainResult as TrainResult
     from purejaxrl_gae.training import TrainState as TrainState
+    from purejaxrl_gae.trpo import TRPOConfig as TRPOConfig
+    from purejaxrl_gae.trpo import TRPOHyperparameters as TRPOHyperparameters
 
 
 def __getattr__(name: str) -> Any:

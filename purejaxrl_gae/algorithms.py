@@ -9,7 +9,7 @@ from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import UserError, closest
 from purejaxrl_gae.training import Algorithm, TrainResult
 
-CONFIG_CLASSES = {"ppo": "PPOConfig"}
+CONFIG_CLASSES = {"ppo": "PPOConfig", "trpo": "TRPOConfig"}
 
 
 def module_of(algorithm: str) -> ModuleType:

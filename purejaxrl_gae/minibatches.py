@@ -10,6 +10,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels
 
@@ -45,9 +47,13 @@ def flatten_time(trajectory: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), trajectory)
 
 
-def shuffled_indices(key: jax.Array, batch_size: int, num_minibatches: int) -> jax.Array:
-    """`[num_minibatches, batch_size // num_minibatches]` int32: every sample once, in random order."""
-    return kernels.permutation(key, batch_size).reshape(num_minibatches, -1)
+def shuffled_indices(key: jax.Array, batch_size: int, minibatch_size: int) -> jax.Array:
+    """`[batch_size // minibatch_size, minibatch_size]` int32: each sample at most once, in random order.
+
+    Where the size does not divide the batch, a few random samples are left out.
+    """
+    num_minibatches = batch_size // minibatch_size
+    return kernels.permutation(key, batch_size)[: num_minibatches * minibatch_size].reshape(num_minibatches, -1)
 
 
 def trajectory_indices(key: jax.Array, num_steps: int, num_envs: int, num_trajectories: int) -> jax.Array:
@@ -57,6 +63,45 @@ def trajectory_indices(key: jax.Array, num_steps: int, num_envs: int, num_trajec
     """
     chosen = kernels.permutation(key, num_envs)[:num_trajectories]
     return (jnp.arange(num_steps, dtype=jnp.int32)[:, None] * num_envs + chosen).reshape(1, -1)
+
+
+def descend(
+    loss: Callable[[Any, Any], tuple[jax.Array, Any]],
+    optimizer: optax.GradientTransformation,
+    unravel: Callable[[jax.Array], Any],
+    carry: tuple[jax.Array, Any],
+    samples: tuple[jax.Array, Callable[[jax.Array], Any]],
+    indices: jax.Array,
+    *,
+    chunk_size: int = 0,
+) -> tuple[tuple[jax.Array, Any], Any]:
+    """One gradient step for each minibatch.
+
+    The optimizer works on all parameters as one vector: one kernel instead of a dozen, in each of many steps.
+
+    Args:
+      loss: `(params, minibatch) -> (scalar, metrics)`.
+      optimizer: of the flat vector.
+      unravel: from the flat vector to the parameters' pytree.
+      carry: `(flat parameters, optimizer state)`.
+      samples: rows and unpack, as from `pack`.
+      indices: `[K, M]` rows of each minibatch.
+      chunk_size: see `mean_gradient`.
+
+    Returns:
+      `(carry, metrics)` after all of them; metrics are means over the minibatches.
+    """
+    rows, unpack = samples
+
+    def one_minibatch(carry, minibatch_indices):
+        flat_params, optimizer_state = carry
+        minibatch = unpack(rows[minibatch_indices])
+        gradient, metrics = mean_gradient(loss, unravel(flat_params), minibatch, chunk_size)
+        changes, optimizer_state = optimizer.update(ravel_pytree(gradient)[0], optimizer_state)
+        return (flat_params + changes, optimizer_state), metrics
+
+    carry, metrics = jax.lax.scan(one_minibatch, carry, indices)
+    return carry, jax.tree.map(jnp.mean, metrics)
 
 
 def mean_gradient(

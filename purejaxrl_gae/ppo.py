@@ -247,36 +247,35 @@ def _anneal(config: PPOConfig, hyperparameters: PPOHyperparameters, updates: jax
 def _run_epochs(
     setup: Setup, hyperparameters: PPOHyperparameters, learner: Learner, samples: Samples, keys: jax.Array
 ) -> tuple[Learner, Metrics]:
-    """K epochs over the samples, one key each, or fewer where the policy has moved further than `target_kl`.
-
-    The optimizer works on all parameters as one vector: one kernel instead of a dozen, in each of many steps.
-    """
+    """K epochs over the samples, one key each, or fewer where the policy has moved further than `target_kl`."""
     config = setup.config
-    rows, unpack_samples = minibatches.pack(samples)
+    rows, unpack = minibatches.pack(samples)
+    minibatch_size = rows.shape[0] // config.num_minibatches
+    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm)
     flat_params, unravel = ravel_pytree(learner.params)
     minibatch_loss = partial(loss, setup, hyperparameters, learner.kl_coef)
-    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm)
 
-    def one_minibatch(carry, indices):
-        flat_params, optimizer_state = carry
-        minibatch = unpack_samples(rows[indices])
-        if config.norm_adv:
-            minibatch = minibatch._replace(advantages=kernels.normalize_advantages(minibatch.advantages))
-        gradient, metrics = minibatches.mean_gradient(
-            minibatch_loss, unravel(flat_params), minibatch, config.gradient_chunk
-        )
-        changes, optimizer_state = optimizer.update(ravel_pytree(gradient)[0], optimizer_state)
-        return (flat_params + changes, optimizer_state), metrics
+    def unpack_normalized(some_rows):
+        minibatch = unpack(some_rows)
+        if not config.norm_adv:
+            return minibatch
+        return minibatch._replace(advantages=kernels.normalize_advantages(minibatch.advantages))
 
-    def one_epoch(carry, epoch_key):
+    def one_epoch(carry, key):
         if config.minibatch_sampling == "epochs":
-            indices = minibatches.shuffled_indices(epoch_key, rows.shape[0], config.num_minibatches)
+            indices = minibatches.shuffled_indices(key, rows.shape[0], minibatch_size)
         else:
-            indices = minibatches.trajectory_indices(
-                epoch_key, config.num_steps, config.num_envs, config.num_envs // config.num_minibatches
-            )
-        carry, metrics = jax.lax.scan(one_minibatch, carry, indices)
-        return carry, jax.tree.map(jnp.mean, metrics)
+            num_trajectories = config.num_envs // config.num_minibatches
+            indices = minibatches.trajectory_indices(key, config.num_steps, config.num_envs, num_trajectories)
+        return minibatches.descend(
+            minibatch_loss,
+            optimizer,
+            unravel,
+            carry,
+            (rows, unpack_normalized),
+            indices,
+            chunk_size=config.gradient_chunk,
+        )
 
     carry = (flat_params, learner.optimizer_state)
     if hyperparameters.target_kl is None:

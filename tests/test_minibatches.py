@@ -47,9 +47,15 @@ def test_time_and_environments_are_flattened_time_first():
 
 
 def test_an_epoch_uses_every_sample_once():
-    indices = minibatches.shuffled_indices(jax.random.key(0), 2048, 8)
+    indices = minibatches.shuffled_indices(jax.random.key(0), 2048, 256)
     assert indices.shape == (8, 256)
     np.testing.assert_array_equal(np.sort(indices.reshape(-1)), np.arange(2048))
+
+
+def test_what_does_not_fill_a_minibatch_is_left_out():
+    indices = np.asarray(minibatches.shuffled_indices(jax.random.key(0), 2200, 64))
+    assert indices.shape == (34, 64)
+    assert len(np.unique(indices)) == 34 * 64
 
 
 def test_trajectories_are_drawn_whole():

@@ -7,9 +7,14 @@ from purejaxrl_gae.kernels.advantages import discounted_returns as discounted_re
 from purejaxrl_gae.kernels.advantages import gae as gae
 from purejaxrl_gae.kernels.advantages import k_step_advantages as k_step_advantages
 from purejaxrl_gae.kernels.advantages import td_residuals as td_residuals
+from purejaxrl_gae.kernels.conjugate_gradient import ConjugateGradientResult as ConjugateGradientResult
+from purejaxrl_gae.kernels.conjugate_gradient import conjugate_gradient as conjugate_gradient
 from purejaxrl_gae.kernels.distributions import Categorical as Categorical
 from purejaxrl_gae.kernels.distributions import DiagonalGaussian as DiagonalGaussian
 from purejaxrl_gae.kernels.distributions import Distribution as Distribution
+from purejaxrl_gae.kernels.fisher import fisher_vector_product as fisher_vector_product
+from purejaxrl_gae.kernels.fisher import make_fisher_vector_product as make_fisher_vector_product
+from purejaxrl_gae.kernels.fisher import make_gauss_newton_product as make_gauss_newton_product
 from purejaxrl_gae.kernels.losses import adapt_kl_coefficient as adapt_kl_coefficient
 from purejaxrl_gae.kernels.losses import approximate_kl as approximate_kl
 from purejaxrl_gae.kernels.losses import clip_fraction as clip_fraction
@@ -27,3 +32,7 @@ from purejaxrl_gae.kernels.normalization import running_discounted_returns as ru
 from purejaxrl_gae.kernels.normalization import scale_rewards as scale_rewards
 from purejaxrl_gae.kernels.normalization import update_moments as update_moments
 from purejaxrl_gae.kernels.shuffle import permutation as permutation
+from purejaxrl_gae.kernels.trust_region import LineSearchResult as LineSearchResult
+from purejaxrl_gae.kernels.trust_region import NaturalGradientResult as NaturalGradientResult
+from purejaxrl_gae.kernels.trust_region import backtracking_line_search as backtracking_line_search
+from purejaxrl_gae.kernels.trust_region import natural_gradient_step as natural_gradient_step

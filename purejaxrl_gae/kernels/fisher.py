@@ -1,0 +1,118 @@
+"""Fisher-vector products: the curvature of the KL divergence, without ever forming a matrix.
+
+At the policy that acted, the Hessian of KL(pi_old || pi) is the Fisher matrix F = E_s[J^T M J]: J is the Jacobian of
+the distribution's natural outputs (logits; mean and log std) by the parameters, M the Fisher matrix of the distribution
+itself, a few numbers per state. J is linearised once by `jax.linearize` and transposed, so each product costs one
+forward and one backward sweep and none of the network's nonlinearities again.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from purejaxrl_gae.kernels.distributions import Categorical, DiagonalGaussian, Distribution
+
+Policy = Callable[[Any, jax.Array], Distribution]
+MatrixVectorProduct = Callable[[Any], Any]
+
+
+def output_metric(distribution: Distribution, tangent: Distribution) -> Distribution:
+    """M v: the Fisher matrix of a distribution, in its own outputs, times a change of them.
+
+    Categorical: M = diag(p) - p p^T. Gaussian: 1 / std^2 for the mean, 2 for the log std.
+
+    Args:
+      distribution: batch shape `[...]`.
+      tangent: a change of its outputs, in the same form.
+    """
+    if isinstance(distribution, Categorical):
+        assert isinstance(tangent, Categorical)
+        probs = jax.nn.softmax(distribution.logits)
+        expected = jnp.sum(probs * tangent.logits, axis=-1, keepdims=True)
+        return Categorical(probs * (tangent.logits - expected))
+    assert isinstance(tangent, DiagonalGaussian)
+    return DiagonalGaussian(tangent.mean * jnp.exp(-2.0 * distribution.log_std), 2.0 * tangent.log_std)
+
+
+def make_fisher_vector_product(
+    policy: Policy, params: Any, observations: jax.Array, *, damping: float | jax.Array
+) -> MatrixVectorProduct:
+    """The map v -> F v + damping v, linearised once for many products.
+
+    Args:
+      policy: `(params, observations) -> Distribution`, outputs of batch shape `[B]`.
+      params: pytree at which the Fisher matrix is taken.
+      observations: `[B, ...]`.
+      damping: c of F + c I.
+
+    Returns:
+      A function of pytrees like `params`.
+    """
+    distribution, jacobian = jax.linearize(lambda p: policy(p, observations), params)
+    jacobian_transposed = jax.linear_transpose(jacobian, params)
+    batch_size = observations.shape[0]
+
+    def product(vector):
+        tangent = jacobian(vector)
+        weighted = jax.tree.map(lambda leaf: leaf / batch_size, output_metric(distribution, tangent))
+        (curvature,) = jacobian_transposed(weighted)
+        return jax.tree.map(lambda fv, v: fv + damping * v, curvature, vector)
+
+    return product
+
+
+def make_gauss_newton_product(
+    function: Callable[[Any], jax.Array], params: Any, *, scale: float | jax.Array, damping: float | jax.Array
+) -> MatrixVectorProduct:
+    """The map v -> scale H v + damping v with H = E_n[j_n j_n^T], j_n the gradient of output n.
+
+    The Gauss-Newton matrix of a least-squares fit (Schulman et al. 2016, below eq. 30), linearised once.
+
+    Args:
+      function: `params -> [B]` outputs.
+      params: pytree at which the matrix is taken.
+      scale: factor of H, in the paper 1 / sigma^2.
+      damping: factor of the identity.
+
+    Returns:
+      A function of pytrees like `params`.
+    """
+    outputs, jacobian = jax.linearize(function, params)
+    jacobian_transposed = jax.linear_transpose(jacobian, params)
+
+    def product(vector):
+        (curvature,) = jacobian_transposed(jacobian(vector) * (scale / outputs.shape[0]))
+        return jax.tree.map(lambda hv, v: hv + damping * v, curvature, vector)
+
+    return product
+
+
+def fisher_vector_product(
+    policy: Policy, params: Any, observations: jax.Array, vector: Any, *, damping: float | jax.Array
+) -> Any:
+    """(F + damping I) v with F = E_s[J^T M J], the mean Fisher matrix of a policy (Schulman et al. 2015, appendix C).
+
+    Args:
+      policy: `(params, observations) -> Distribution`, outputs of batch shape `[B]`.
+      params: pytree at which the Fisher matrix is taken.
+      observations: `[B, ...]`.
+      vector: pytree like `params`.
+      damping: c, at least 0.
+
+    Returns:
+      Pytree like `params`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from purejaxrl_gae import kernels
+      >>> def policy(params, observations):                       # a linear softmax policy of two actions
+      ...     return kernels.Categorical(observations @ params)
+      >>> observations = jnp.array([[1.0], [2.0]])
+      >>> product = kernels.fisher_vector_product(
+      ...     policy, jnp.zeros((1, 2)), observations, jnp.array([[1.0, 0.0]]), damping=0.0)
+      >>> product.tolist()                                         # E[s^2] (diag(p) - p p^T) v = 2.5 * [.25, -.25]
+      [[0.625, -0.625]]
+    """
+    return make_fisher_vector_product(policy, params, observations, damping=damping)(vector)

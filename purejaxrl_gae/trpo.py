@@ -1,0 +1,390 @@
+"""Trust region policy optimization (Schulman et al. 2015), with GAE (Schulman et al. 2016) or Monte-Carlo advantages.
+
+One update: collect T steps in N environments; estimate advantages with the value function as it is; then
+
+    maximise    L(theta) = E[ r(theta) A ],  r(theta) = pi(a|s) / pi_old(a|s)         (2015, eq. 14)
+    subject to  E[ KL(pi_old(.|s) || pi(.|s)) ] <= delta
+
+by one natural-gradient step: solve (F + c I) x = g by conjugate gradients, go sqrt(2 delta / x^T (F + c I) x) along x,
+and shrink the step until the KL is within delta and the surrogate has gained. The value function is refitted last.
+`constraint = penalty` replaces the constraint by a KL penalty in the loss, descended by Adam.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax.flatten_util import ravel_pytree
+
+from purejaxrl_gae import kernels, minibatches, training
+from purejaxrl_gae.config import TrainingConfig, require, require_fraction, require_non_negative
+from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.kernels import Distribution
+from purejaxrl_gae.rollout import Trajectory
+from purejaxrl_gae.training import Algorithm, Learner, Metrics, Setup, TrainState
+
+
+@dataclass(frozen=True)
+class TRPOConfig(TrainingConfig):
+    """Trust region policy optimization; option names as in sb3-contrib."""
+
+    algorithm: ClassVar[str] = "trpo"
+
+    advantage: Literal["gae", "monte_carlo"] = "gae"
+    """GAE, or discounted returns minus values"""
+    constraint: Literal["trust_region", "penalty"] = "trust_region"
+    """bound the KL by a natural-gradient step with line search, or penalise it"""
+    critic: Literal["adam", "trust_region"] = "adam"
+    """fit the value function by Adam on minibatches, or by a Gauss-Newton step in its own trust region"""
+    gamma: float = 0.99
+    """discount"""
+    gae_lambda: float = 0.95
+    """decay of GAE's trace"""
+    norm_adv: bool = True
+    """shift and scale the advantages of each rollout to mean 0 and deviation 1"""
+    target_kl: float = 0.01
+    """delta, largest mean KL of an update"""
+    cg_max_steps: int = 15
+    """conjugate gradient steps"""
+    cg_damping: float = 0.1
+    """c, added to the Fisher matrix's diagonal"""
+    cg_tolerance: float = 1e-8
+    """residual, relative to the gradient, at which they stop early"""
+    line_search_shrinking_factor: float = 0.8
+    """alpha, by which a refused step is shortened"""
+    line_search_max_iter: int = 10
+    """lengths to try"""
+    acceptance_ratio: float = 0.0
+    """least share of the promised gain that a step must bring; 0: any gain"""
+    fisher_subsampling: int = 1
+    """take the Fisher matrix over one state in this many, drawn at random; 10 is the paper's 10%"""
+    learning_rate: float = 1e-3
+    """Adam's step size for the value function"""
+    n_critic_updates: int = 10
+    """passes over each rollout to fit the value function"""
+    batch_size: int = 128
+    """samples of a minibatch there; 0: all at once"""
+    value_trust_region: float = 0.01
+    """epsilon of the value function's trust region (2016, eq. 29)"""
+    kl_coef: float = 1.0
+    """beta, weight of the penalty"""
+    policy_learning_rate: float = 3e-4
+    """Adam's step size for the penalised policy"""
+    n_policy_updates: int = 10
+    """passes over each rollout for the penalised policy"""
+    compound_expectation: bool = False
+    """fault of the source documents: the line search's promise shrinks twice, so its test fades"""
+    standardize_returns: bool = False
+    """fault of the source documents: returns are standardised per rollout, then used as targets and in R - V"""
+    advantage_ddof: int = 0
+    """1 divides the advantages' variance by n - 1, as the source documents do"""
+    drop_last_minibatch: bool = False
+    """leave out the random few samples that do not fill a minibatch, as the source documents do"""
+
+    def validate(self) -> None:
+        """See TrainingConfig.validate."""
+        super().validate()
+        require_fraction(self, "gamma", "gae_lambda", "acceptance_ratio")
+        for name in ("cg_max_steps", "line_search_max_iter", "fisher_subsampling", "n_critic_updates"):
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "n_policy_updates", self.n_policy_updates >= 1, "at least 1")
+        for name in ("target_kl", "value_trust_region"):
+            require(self, name, getattr(self, name) > 0.0, "greater than 0")
+        require_non_negative(self, "cg_damping", "cg_tolerance", "learning_rate", "policy_learning_rate", "kl_coef")
+        shrinks = 0.0 < self.line_search_shrinking_factor < 1.0
+        require(self, "line_search_shrinking_factor", shrinks, "between 0 and 1")
+        require(self, "advantage_ddof", self.advantage_ddof in (0, 1), "0 or 1")
+        require(self, "batch_size", 0 <= self.batch_size <= self.steps_per_update, f"0 to {self.steps_per_update}")
+        require(self, "fisher_subsampling", self.fisher_subsampling <= self.steps_per_update, "at most one rollout")
+        if self.batch_size and self.steps_per_update % self.batch_size and not self.drop_last_minibatch:
+            raise UserError(
+                f"batch_size is {self.batch_size}, which does not divide num_envs * num_steps = "
+                f"{self.num_envs} * {self.num_steps} = {self.steps_per_update}"
+            )
+        if self.network == "shared":
+            raise UserError(
+                "network is shared; TRPO needs separate networks, or fitting the value function would move the policy "
+                "outside its trust region"
+            )
+
+
+class TRPOHyperparameters(struct.PyTreeNode):
+    """TRPO's traced values; scalars, or vectors under `vmap`. Fields as in TRPOConfig."""
+
+    gamma: jax.Array
+    gae_lambda: jax.Array
+    target_kl: jax.Array
+    cg_damping: jax.Array
+    cg_tolerance: jax.Array
+    line_search_shrinking_factor: jax.Array
+    acceptance_ratio: jax.Array
+    learning_rate: jax.Array
+    value_trust_region: jax.Array
+    kl_coef: jax.Array
+    policy_learning_rate: jax.Array
+
+
+class Samples(NamedTuple):
+    """What the policy's update needs of the rollout, `[B, ...]` each.
+
+    Attributes:
+      observations: as the networks see them.
+      actions: as sampled.
+      log_probs: log pi_old(a|s).
+      distribution: pi_old(.|s).
+      advantages: normalised where that is on.
+    """
+
+    observations: jax.Array
+    actions: jax.Array
+    log_probs: jax.Array
+    distribution: Distribution
+    advantages: jax.Array
+
+
+class ValueSamples(NamedTuple):
+    """What fitting the value function needs, `[B, ...]` each."""
+
+    observations: jax.Array
+    targets: jax.Array
+
+
+def make_algorithm(config: TRPOConfig) -> Algorithm:
+    """TRPO as the pair of functions that the drivers run.
+
+    Raises:
+      UserError: a field is wrong, or the environment is; see `training.prepare`.
+    """
+    setup = training.prepare(config)
+    return Algorithm(
+        setup=setup,
+        hyperparameters=training.traced_hyperparameters(TRPOHyperparameters, config),
+        init_learner=partial(init_learner, setup),
+        update=partial(update, setup),
+    )
+
+
+def init_learner(setup: Setup, key: jax.Array, hyperparameters: TRPOHyperparameters) -> Learner:
+    """Fresh parameters, and an optimizer state for whatever Adam is to fit."""
+    params = setup.network.init(key)
+    optimizer_state = {}
+    if setup.config.critic == "adam":
+        optimizer_state["value"] = _adam(hyperparameters.learning_rate).init(ravel_pytree(params["value"])[0])
+    if setup.config.constraint == "penalty":
+        optimizer_state["policy"] = _adam(hyperparameters.policy_learning_rate).init(ravel_pytree(params["policy"])[0])
+    return training.init_learner(setup, params, optimizer_state, hyperparameters.kl_coef)
+
+
+def _adam(learning_rate: jax.Array) -> optax.GradientTransformation:
+    return optax.adam(learning_rate, eps=1e-5)
+
+
+def update(setup: Setup, hyperparameters: TRPOHyperparameters, state: TrainState):
+    """One rollout, one policy step, one refit of the value function; see Algorithm.update."""
+    config = setup.config
+    num_keys = 1 + config.n_policy_updates + config.n_critic_updates
+    state, normalizers, trajectory, totals, keys = training.rollout(setup, state, hyperparameters.gamma, num_keys)
+    advantages, targets = estimate_advantages(config, hyperparameters, trajectory)
+    samples = minibatches.flatten_time(
+        Samples(trajectory.observations, trajectory.actions, trajectory.log_probs, trajectory.distribution, advantages)
+    )
+    policy_keys, value_keys = keys[: 1 + config.n_policy_updates], keys[1 + config.n_policy_updates :]
+    update_policy = step_in_trust_region if config.constraint == "trust_region" else descend_penalised
+    learner, metrics = update_policy(setup, hyperparameters, state.learner, samples, policy_keys)
+    value_samples = ValueSamples(samples.observations, targets.reshape(-1))
+    learner, value_metrics = fit_values(setup, hyperparameters, learner, value_samples, value_keys)
+    metrics |= value_metrics | {
+        "entropy": jnp.mean(trajectory.distribution.entropy()),
+        "explained_variance": kernels.explained_variance(trajectory.values, targets),
+    }
+    return state.replace(learner=learner.replace(normalizers=normalizers)), metrics, totals
+
+
+def estimate_advantages(
+    config: TRPOConfig, hyperparameters: TRPOHyperparameters, trajectory: Trajectory
+) -> tuple[jax.Array, jax.Array]:
+    """`(advantages, targets)` `[T, N]`, with the value function from before its refit."""
+    ends = (trajectory.terminated, trajectory.truncated)
+    if config.advantage == "gae":
+        advantages, targets = kernels.gae(
+            trajectory.rewards,
+            trajectory.values,
+            trajectory.next_values,
+            *ends,
+            gamma=hyperparameters.gamma,
+            gae_lambda=hyperparameters.gae_lambda,
+        )
+    else:
+        targets = kernels.discounted_returns(
+            trajectory.rewards, trajectory.next_values, *ends, gamma=hyperparameters.gamma
+        )
+        if config.standardize_returns:
+            targets = kernels.normalize_advantages(targets, ddof=1)
+        advantages = targets - trajectory.values
+    if config.norm_adv:
+        advantages = kernels.normalize_advantages(advantages, ddof=config.advantage_ddof)
+    return advantages, targets
+
+
+def step_in_trust_region(
+    setup: Setup, hyperparameters: TRPOHyperparameters, learner: Learner, samples: Samples, keys: jax.Array
+) -> tuple[Learner, Metrics]:
+    """The natural-gradient step of the policy; everything else of the learner stays as it is."""
+    config = setup.config
+    flat_params, unravel = ravel_pytree(learner.params["policy"])
+
+    def policy(flat, observations):
+        return setup.network.policy({**learner.params, "policy": unravel(flat)}, observations)
+
+    def surrogate_and_kl(flat):
+        new = policy(flat, samples.observations)
+        surrogate = -kernels.unclipped_loss(new.log_prob(samples.actions), samples.log_probs, samples.advantages)
+        return surrogate, jnp.mean(samples.distribution.kl_divergence(new))
+
+    (objective, _), gradient = jax.value_and_grad(surrogate_and_kl, has_aux=True)(flat_params)
+    observations = samples.observations
+    if config.fisher_subsampling > 1:
+        size = observations.shape[0]
+        observations = observations[kernels.permutation(keys[0], size)[: size // config.fisher_subsampling]]
+    fisher = kernels.make_fisher_vector_product(policy, flat_params, observations, damping=hyperparameters.cg_damping)
+    step = kernels.natural_gradient_step(
+        surrogate_and_kl,
+        fisher,
+        flat_params,
+        gradient,
+        objective=objective,
+        max_divergence=hyperparameters.target_kl,
+        cg_max_steps=config.cg_max_steps,
+        cg_tolerance=hyperparameters.cg_tolerance,
+        shrinking_factor=hyperparameters.line_search_shrinking_factor,
+        max_steps=config.line_search_max_iter,
+        acceptance_ratio=hyperparameters.acceptance_ratio,
+        compound_expectation=config.compound_expectation,
+    )
+    search = step.search
+    promised = step.expected_improvement * search.step_fraction
+    metrics = {
+        "policy_loss": -objective,
+        "kl": search.divergence,
+        "expected_improvement": promised,
+        "actual_improvement": search.improvement,
+        "improvement_ratio": jnp.where(
+            promised > 0.0, search.improvement / jnp.where(promised > 0.0, promised, 1.0), 0.0
+        ),
+        "step_fraction": search.step_fraction,
+        "cg_residual": step.residual,
+        "cg_iterations": step.iterations.astype(jnp.float32),
+        "xhx": step.curvature,
+        "line_search_failed": step.failed.astype(jnp.float32),
+    }
+    return learner.replace(params={**learner.params, "policy": unravel(search.params)}), metrics
+
+
+def descend_penalised(
+    setup: Setup, hyperparameters: TRPOHyperparameters, learner: Learner, samples: Samples, keys: jax.Array
+) -> tuple[Learner, Metrics]:
+    """Passes of Adam over E[-r A + beta KL(pi_old || pi)], the constraint turned into a penalty."""
+
+    def loss(policy_params, minibatch):
+        new = setup.network.policy({**learner.params, "policy": policy_params}, minibatch.observations)
+        log_probs, kl = new.log_prob(minibatch.actions), minibatch.distribution.kl_divergence(new)
+        penalised = kernels.kl_penalty_loss(
+            log_probs, minibatch.log_probs, minibatch.advantages, kl, kl_coef=hyperparameters.kl_coef
+        )
+        return penalised, {"policy_loss": penalised, "kl": jnp.mean(kl)}
+
+    optimizer = _adam(hyperparameters.policy_learning_rate)
+    params, optimizer_state, metrics = _fit(
+        setup.config, loss, optimizer, learner.params["policy"], learner.optimizer_state["policy"], samples, keys[1:]
+    )
+    optimizer_state = {**learner.optimizer_state, "policy": optimizer_state}
+    return learner.replace(params={**learner.params, "policy": params}, optimizer_state=optimizer_state), metrics
+
+
+def fit_values(
+    setup: Setup, hyperparameters: TRPOHyperparameters, learner: Learner, samples: ValueSamples, keys: jax.Array
+) -> tuple[Learner, Metrics]:
+    """Refits the value function; everything else of the learner stays as it is."""
+
+    def value_loss(value_params, minibatch):
+        values = setup.network.value({**learner.params, "value": value_params}, minibatch.observations)
+        loss = kernels.value_loss(values, minibatch.targets)
+        return loss, {"value_loss": loss}
+
+    if setup.config.critic == "trust_region":
+        params, metrics = _fit_in_trust_region(setup, hyperparameters, learner.params, samples)
+        return learner.replace(params={**learner.params, "value": params}), metrics
+    optimizer = _adam(hyperparameters.learning_rate)
+    params, optimizer_state, metrics = _fit(
+        setup.config, value_loss, optimizer, learner.params["value"], learner.optimizer_state["value"], samples, keys
+    )
+    optimizer_state = {**learner.optimizer_state, "value": optimizer_state}
+    return learner.replace(params={**learner.params, "value": params}, optimizer_state=optimizer_state), metrics
+
+
+def _fit(config, loss, optimizer, params, optimizer_state, samples, keys):
+    """Passes over the samples in shuffled minibatches, one key each."""
+    flat_params, unravel = ravel_pytree(params)
+    rows, unpack = minibatches.pack(samples)
+    size = rows.shape[0]
+
+    def one_pass(carry, key):
+        indices = minibatches.shuffled_indices(key, size, config.batch_size or size)
+        return minibatches.descend(loss, optimizer, unravel, carry, (rows, unpack), indices)
+
+    (flat_params, optimizer_state), metrics = jax.lax.scan(one_pass, (flat_params, optimizer_state), keys)
+    return unravel(flat_params), optimizer_state, jax.tree.map(jnp.mean, metrics)
+
+
+def _fit_in_trust_region(setup, hyperparameters, params, samples):
+    """The value function's own trust-region step (Schulman et al. 2016, eq. 28-30).
+
+    minimise E[(V - V_target)^2] subject to E[(V - V_old)^2] / (2 sigma^2) <= epsilon, sigma^2 = E[(V_old - V_target)^2]
+    """
+    flat_params, unravel = ravel_pytree(params["value"])
+
+    def values(flat):
+        return setup.network.value({**params, "value": unravel(flat)}, samples.observations)
+
+    def gain_and_distance(flat):
+        new = values(flat)
+        return -kernels.value_loss(new, samples.targets), jnp.mean((new - old) ** 2) / (2.0 * variance)
+
+    old = values(flat_params)
+    variance = jnp.mean((old - samples.targets) ** 2) + 1e-8  # sigma^2
+    (objective, _), gradient = jax.value_and_grad(gain_and_distance, has_aux=True)(flat_params)
+    step = kernels.natural_gradient_step(
+        gain_and_distance,
+        kernels.make_gauss_newton_product(
+            values, flat_params, scale=1.0 / variance, damping=hyperparameters.cg_damping / variance
+        ),
+        flat_params,
+        gradient,
+        objective=objective,
+        max_divergence=hyperparameters.value_trust_region,
+        cg_max_steps=setup.config.cg_max_steps,
+        cg_tolerance=hyperparameters.cg_tolerance,
+        shrinking_factor=hyperparameters.line_search_shrinking_factor,
+        max_steps=setup.config.line_search_max_iter,
+    )
+    metrics = {
+        "value_loss": -objective,
+        "value_distance": step.search.divergence,
+        "value_step_failed": step.failed.astype(jnp.float32),
+    }
+    return unravel(step.search.params), metrics
+
+
+def make_train(config: TRPOConfig):
+    """`train(key, hyperparameters=None) -> TrainResult`: a whole run of TRPO as one program."""
+    return training.make_train_program(make_algorithm(config))
+
+
+if __name__ == "__main__":
+    from purejaxrl_gae.cli import main
+
+    main("trpo")
