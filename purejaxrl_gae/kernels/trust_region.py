@@ -48,7 +48,7 @@ def backtracking_line_search(
 
         divergence <= max_divergence,  gain > 0  and  gain >= acceptance_ratio alpha^j expected_improvement.
 
-    A NaN anywhere refuses the point.
+    A NaN anywhere refuses the point; a step that promises no gain is not tried.
 
     Args:
       evaluate: `params -> (objective, divergence)`; the objective is to be maximised, the divergence is from `params`.
@@ -78,7 +78,7 @@ def backtracking_line_search(
 
     def goes_on(carry):
         tries, accepted, *_ = carry
-        return (tries < max_steps) & ~accepted
+        return (tries < max_steps) & ~accepted & (expected_improvement > 0.0)
 
     def one_try(carry):
         tries, _, fraction, promise, *_ = carry
