@@ -1,0 +1,1 @@
+"""Benchmarks: each prints a table, both sides measured in turns in one process."""
