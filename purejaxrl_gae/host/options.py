@@ -25,7 +25,7 @@ class RunOptions:
     eval_episodes: int = 100
     """episodes of an evaluation, with the deterministic policy"""
     updates_per_report: int = 0
-    """updates between two reports; 0: as many as make about 32,768 environment steps"""
+    """updates between two reports; 0: as many as make about 16,384 environment steps"""
     checkpoint_freq: int = 0
     """save the full state about every so many environment steps; 0: every 30 seconds"""
     keep_checkpoints: int = 3
@@ -51,7 +51,7 @@ class RunOptions:
 
     def report_every(self, steps_per_update: int) -> int:
         """Updates of one call of the compiled program."""
-        return self.updates_per_report or max(1, 32_768 // steps_per_update)
+        return self.updates_per_report or max(1, 16_384 // steps_per_update)
 
 
 # What a config.yaml keeps of the options: how the run behaves, not where it lies.
