@@ -13,7 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from purejaxrl_gae import training
+from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.environments import make_environment
+from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.evaluation import Evaluation, evaluate
 from purejaxrl_gae.training import Algorithm, Learner, Progress, TrainState
 
@@ -37,7 +39,11 @@ class Programs(NamedTuple):
 
 
 def compile_programs(algorithm: Algorithm) -> Programs:
-    """Traces and compiles initialisation and training."""
+    """Traces and compiles initialisation and training.
+
+    Raises:
+      UserError: on a CPU, training would need more memory than the machine has.
+    """
     started = time.perf_counter()
     hyperparameters, seed = algorithm.hyperparameters, algorithm.setup.config.seed
     init = partial(training.init_state, algorithm)
@@ -46,12 +52,27 @@ def compile_programs(algorithm: Algorithm) -> Programs:
     init_program = jax.jit(init).lower(key, hyperparameters).compile()
     advance = jax.jit(partial(training.advance, algorithm), donate_argnums=1)
     advance_program = advance.lower(hyperparameters, state_types, jnp.int32(1)).compile()
+    _refuse_too_large(algorithm.setup.config, advance_program.memory_analysis())
     return Programs(
         init=lambda: init_program(key, hyperparameters),
         advance=lambda state, num_updates: advance_program(hyperparameters, state, jnp.int32(num_updates)),
         state_types=state_types,
         compile_seconds=time.perf_counter() - started,
     )
+
+
+def _refuse_too_large(config: TrainingConfig, analysis: Any) -> None:
+    """Compares what a compiled program will allocate with the machine's memory, before any of it is allocated."""
+    if analysis is None or jax.default_backend() != "cpu":
+        return
+    needed = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+    available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > available:
+        fitting = max(1, int(config.num_envs * available / needed))
+        raise UserError(
+            f"num_envs is {config.num_envs}: with num_steps = {config.num_steps} training needs about "
+            f"{needed / 1e9:.1f} GB and this machine has {available / 1e9:.1f} GB; about {fitting} environments fit"
+        )
 
 
 def make_evaluator(algorithm: Algorithm, num_episodes: int) -> Callable[[Learner, int], Evaluation]:

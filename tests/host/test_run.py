@@ -173,6 +173,14 @@ def test_numbers_that_are_not_finite_stop_the_run_and_name_update_and_checkpoint
     assert str(path / "checkpoints") in str(error.value)
 
 
+def test_too_many_environments_are_refused_with_a_number_that_fits(tmp_path):
+    huge = dataclasses.replace(TINY, num_envs=4_000_000, num_steps=64, num_minibatches=1, total_timesteps=1)
+    with pytest.raises(
+        UserError, match=r"num_envs is 4000000: .* GB and this machine has .*; about \d+ environments fit"
+    ):
+        training_run.run(huge, options(tmp_path / "huge"))
+
+
 def test_a_folder_that_cannot_be_written_costs_no_result(tmp_path, capsys):
     path = tmp_path / "broken"
     path.mkdir()
