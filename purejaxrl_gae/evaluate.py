@@ -59,8 +59,8 @@ def evaluate_run(options: EvaluateOptions) -> dict[str, float | int | str]:
         "episodes": len(returns),
         "return_mean": float(returns.mean()),
         "return_std": float(returns.std()),
-        "return_min": float(returns.min()),
-        "return_max": float(returns.max()),
+        "return_min": float(np.min(returns)),
+        "return_max": float(np.max(returns)),
         "episodic_length": float(np.mean(evaluation.lengths)),
     }
 
