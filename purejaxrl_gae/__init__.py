@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "A2CConfig": "purejaxrl_gae.a2c",
+    "A2CHyperparameters": "purejaxrl_gae.a2c",
+    "OffPolicyConfig": "purejaxrl_gae.off_policy",
+    "OffPolicyHyperparameters": "purejaxrl_gae.off_policy",
+    "ReinforceConfig": "purejaxrl_gae.reinforce",
+    "ReinforceHyperparameters": "purejaxrl_gae.reinforce",
     "PPOConfig": "purejaxrl_gae.ppo",
     "PPOHyperparameters": "purejaxrl_gae.ppo",
     "TRPOConfig": "purejaxrl_gae.trpo",
@@ -25,11 +31,17 @@ _MODULES = ("kernels", "environments")
 if TYPE_CHECKING:
     from purejaxrl_gae import environments as environments
     from purejaxrl_gae import kernels as kernels
+    from purejaxrl_gae.a2c import A2CConfig as A2CConfig
+    from purejaxrl_gae.a2c import A2CHyperparameters as A2CHyperparameters
     from purejaxrl_gae.algorithms import make_train as make_train
     from purejaxrl_gae.config import with_preset as with_preset
     from purejaxrl_gae.errors import UserError as UserError
+    from purejaxrl_gae.off_policy import OffPolicyConfig as OffPolicyConfig
+    from purejaxrl_gae.off_policy import OffPolicyHyperparameters as OffPolicyHyperparameters
     from purejaxrl_gae.ppo import PPOConfig as PPOConfig
     from purejaxrl_gae.ppo import PPOHyperparameters as PPOHyperparameters
+    from purejaxrl_gae.reinforce import ReinforceConfig as ReinforceConfig
+    from purejaxrl_gae.reinforce import ReinforceHyperparameters as ReinforceHyperparameters
     from purejaxrl_gae.training import TrainResult as TrainResult
     from purejaxrl_gae.training import TrainState as TrainState
     from purejaxrl_gae.trpo import TRPOConfig as TRPOConfig

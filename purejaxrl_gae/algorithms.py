@@ -9,7 +9,13 @@ from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import UserError, closest
 from purejaxrl_gae.training import Algorithm, TrainResult
 
-CONFIG_CLASSES = {"ppo": "PPOConfig", "trpo": "TRPOConfig"}
+CONFIG_CLASSES = {
+    "ppo": "PPOConfig",
+    "trpo": "TRPOConfig",
+    "a2c": "A2CConfig",
+    "reinforce": "ReinforceConfig",
+    "off_policy": "OffPolicyConfig",
+}
 
 
 def module_of(algorithm: str) -> ModuleType:

@@ -49,6 +49,8 @@ class TrainingConfig:
     """widths of the hidden layers"""
     activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"
     """of the hidden layers"""
+    initialization: Literal["orthogonal", "uniform"] = "orthogonal"
+    """weights at the start: orthogonal with a small last layer of the policy, or uniform within 1 / sqrt(inputs)"""
     learn_std: bool = True
     """learn the Gaussian policy's standard deviation, one per action dimension, the same in every state"""
     log_std_init: float = 0.0

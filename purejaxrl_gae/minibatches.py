@@ -104,6 +104,64 @@ def descend(
     return carry, jax.tree.map(jnp.mean, metrics)
 
 
+def step(
+    loss: Callable[[Any], tuple[jax.Array, Any]],
+    optimizer: optax.GradientTransformation,
+    params: Any,
+    optimizer_state: Any,
+) -> tuple[Any, Any, Any]:
+    """One gradient step on everything at once.
+
+    Args:
+      loss: `params -> (scalar, metrics)`.
+      optimizer: of the flat vector of the parameters.
+      params: pytree.
+      optimizer_state: the optimizer's.
+
+    Returns:
+      `(params, optimizer_state, metrics)`.
+    """
+    gradient, metrics = jax.grad(loss, has_aux=True)(params)
+    flat_params, unravel = ravel_pytree(params)
+    changes, optimizer_state = optimizer.update(ravel_pytree(gradient)[0], optimizer_state)
+    return unravel(flat_params + changes), optimizer_state, metrics
+
+
+def passes(
+    loss: Callable[[Any, Any], tuple[jax.Array, Any]],
+    optimizer: optax.GradientTransformation,
+    params: Any,
+    optimizer_state: Any,
+    samples: Any,
+    keys: jax.Array,
+    *,
+    minibatch_size: int,
+) -> tuple[Any, Any, Any]:
+    """Passes of gradient descent over a batch, each in minibatches shuffled anew.
+
+    Args:
+      loss: `(params, minibatch) -> (scalar, metrics)`.
+      optimizer: of the flat vector of the parameters.
+      params: pytree.
+      optimizer_state: the optimizer's.
+      samples: pytree of `[B, ...]`.
+      keys: one for each pass.
+      minibatch_size: samples of a minibatch.
+
+    Returns:
+      `(params, optimizer_state, metrics)`; metrics are means over all minibatches.
+    """
+    flat_params, unravel = ravel_pytree(params)
+    rows, unpack = pack(samples)
+
+    def one_pass(carry, key):
+        indices = shuffled_indices(key, rows.shape[0], minibatch_size)
+        return descend(loss, optimizer, unravel, carry, (rows, unpack), indices)
+
+    (flat_params, optimizer_state), metrics = jax.lax.scan(one_pass, (flat_params, optimizer_state), keys)
+    return unravel(flat_params), optimizer_state, jax.tree.map(jnp.mean, metrics)
+
+
 def mean_gradient(
     loss: Callable[[Any, Any], tuple[jax.Array, Any]], params: Any, minibatch: Any, chunk_size: int
 ) -> tuple[Any, Any]:

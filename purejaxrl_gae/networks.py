@@ -14,10 +14,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from purejaxrl_gae.environments import ActionSpace, BoxActions, DiscreteActions
+from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution
 
 Params = Any
 Activation = Literal["tanh", "relu", "elu", "silu"]
+Initialization = Literal["orthogonal", "uniform"]
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": jnp.tanh,
     "relu": nn.relu,
@@ -88,21 +90,47 @@ def orthogonal(noise: jax.Array, gain: float) -> jax.Array:
 def draw_orthogonal(key: jax.Array, shapes: Any, gain: Callable[[str], float]) -> Any:
     """Initial values for a pytree of parameter shapes: orthogonal kernels, everything else zero.
 
-    All noise is drawn at once: a random draw of its own for each layer takes longer to compile than to run.
-
     Args:
       key: random key.
       shapes: pytree of nested dictionaries; a leaf called `kernel` sits in its layer's dictionary.
       gain: scale of a layer's kernel, by the layer's name.
     """
+
+    def initial(layer, name, noise):
+        return orthogonal(noise, gain(layer)) if name == "kernel" else jnp.zeros_like(noise)
+
+    return _draw(jax.random.normal, key, shapes, initial)
+
+
+def draw_uniform(key: jax.Array, shapes: Any) -> Any:
+    """Initial values between -1 / sqrt(inputs) and 1 / sqrt(inputs) for the kernels and biases of dense layers.
+
+    Args:
+      key: random key.
+      shapes: see `draw_orthogonal`. Parameters outside layers start at zero.
+    """
+    paths, _ = jax.tree_util.tree_flatten_with_path(shapes)
+    inputs = {path[-2].key: leaf.shape[0] for path, leaf in paths if path[-1].key == "kernel"}
+
+    def initial(layer, _, noise):
+        bound = 1.0 / math.sqrt(inputs[layer]) if layer in inputs else 0.0
+        return bound * (2.0 * noise - 1.0)
+
+    return _draw(jax.random.uniform, key, shapes, initial)
+
+
+def _draw(distribution, key, shapes, initial):
+    """A tree of initial values, each `initial(layer name, parameter name, noise of its shape)`.
+
+    All noise is drawn at once: a random draw of its own for each layer takes longer to compile than to run.
+    """
     paths, structure = jax.tree_util.tree_flatten_with_path(shapes)
     sizes = [math.prod(leaf.shape) for _, leaf in paths]
-    noise = jax.random.normal(key, (sum(sizes),), jnp.float32)
+    noise = distribution(key, (sum(sizes),), jnp.float32)
     leaves, start = [], 0
     for (path, leaf), size in zip(paths, sizes, strict=True):
-        layer, name = (path[-2].key if len(path) > 1 else ""), path[-1].key
-        drawn = noise[start : start + size].reshape(leaf.shape)
-        leaves.append(orthogonal(drawn, gain(layer)) if name == "kernel" else jnp.zeros(leaf.shape, jnp.float32))
+        layer = path[-2].key if len(path) > 1 else ""
+        leaves.append(initial(layer, path[-1].key, noise[start : start + size].reshape(leaf.shape)))
         start += size
     return jax.tree.unflatten(structure, leaves)
 
@@ -143,13 +171,17 @@ class ActorCritic:
       observation_shape: of one observation; observations are flattened.
       encoder: shared by both, or None where they are separate.
       policy_network: maps observations, or the encoder's features, to a distribution.
-      value_network: maps the same to one number.
+      value_network: maps the same to one number, V(s); or, with action values, to one for each action, Q(s, a).
+      has_action_values: which of the two.
+      initialization: of the weights; see `draw_orthogonal` and `draw_uniform`.
     """
 
     observation_shape: tuple[int, ...]
     encoder: MLP | None
     policy_network: PolicyNetwork
     value_network: MLP
+    has_action_values: bool = False
+    initialization: Initialization = "orthogonal"
 
     def init(self, key: jax.Array) -> Params:
         """Fresh parameters."""
@@ -161,20 +193,36 @@ class ActorCritic:
         params = {}
         keys = jax.random.split(key, 3)
         if self.encoder is not None:
-            params["encoder"] = _init_network(self.encoder, self.encoder, keys[0], features)
+            params["encoder"] = self._init_network(self.encoder, self.encoder, keys[0], features)
             features = jnp.zeros((1, self.encoder.hidden_sizes[-1]), jnp.float32)
         for (name, (network, mlp)), network_key in zip(networks.items(), keys[1:], strict=True):
-            params[name] = _init_network(network, mlp, network_key, features)
+            params[name] = self._init_network(network, mlp, network_key, features)
         return params
+
+    def _init_network(self, network: nn.Module, mlp: MLP, key: jax.Array, features: jax.Array) -> Params:
+        shapes = jax.eval_shape(network.init, key, features)["params"]
+        return draw_uniform(key, shapes) if self.initialization == "uniform" else draw_orthogonal(key, shapes, mlp.gain)
 
     def policy(self, params: Params, observations: jax.Array) -> Distribution:
         """The action distributions of `[..., *observation_shape]` observations."""
         return _apply(self.policy_network, params["policy"], self._features(params, observations))
 
     def value(self, params: Params, observations: jax.Array) -> jax.Array:
-        """V, `[...]`, of `[..., *observation_shape]` observations."""
+        """V, `[...]`, of `[..., *observation_shape]` observations; sum_b pi(b|s) Q(s, b) where Q is what is learned."""
         outputs = _apply(self.value_network, params["value"], self._features(params, observations))
+        if self.has_action_values:
+            policy = self.policy(params, observations)
+            assert isinstance(policy, Categorical)
+            return jnp.sum(jax.nn.softmax(policy.logits) * outputs, axis=-1)
         return jnp.squeeze(outputs, axis=-1)
+
+    def prediction(self, params: Params, observations: jax.Array, actions: jax.Array | None) -> jax.Array:
+        """What the value function's loss compares with its targets, `[...]`: V(s), or Q(s, a) of the actions taken."""
+        if not self.has_action_values:
+            return self.value(params, observations)
+        assert actions is not None, "action values are compared at the actions taken"
+        outputs = _apply(self.value_network, params["value"], self._features(params, observations))
+        return jnp.take_along_axis(outputs, actions[..., None], axis=-1)[..., 0]
 
     def _features(self, params: Params, observations: jax.Array) -> jax.Array:
         batch_shape = observations.shape[: observations.ndim - len(self.observation_shape)]
@@ -186,11 +234,6 @@ def _apply(network: nn.Module, params: Params, inputs: jax.Array) -> Any:
     return network.apply({"params": params}, inputs)
 
 
-def _init_network(network: nn.Module, mlp: MLP, key: jax.Array, features: jax.Array) -> Params:
-    shapes = jax.eval_shape(network.init, key, features)["params"]
-    return draw_orthogonal(key, shapes, mlp.gain)
-
-
 def make_actor_critic(
     observation_shape: tuple[int, ...],
     actions: ActionSpace,
@@ -200,6 +243,8 @@ def make_actor_critic(
     activation: Activation,
     learn_std: bool,
     log_std_init: float,
+    action_values: bool = False,
+    initialization: Initialization = "orthogonal",
 ) -> ActorCritic:
     """The two networks for an environment.
 
@@ -212,7 +257,14 @@ def make_actor_critic(
       activation: name of the activation.
       learn_std: see PolicyNetwork.
       log_std_init: see PolicyNetwork.
+      action_values: learn Q(s, a) instead of V(s).
+      initialization: see ActorCritic.
+
+    Raises:
+      UserError: action values are asked for, and actions are not discrete.
     """
+    if action_values and not isinstance(actions, DiscreteActions):
+        raise UserError("action values need discrete actions, to sum over them; this environment's are continuous")
     discrete = isinstance(actions, DiscreteActions)
     num_outputs = actions.size if isinstance(actions, BoxActions) else actions.n
     own_sizes = hidden_sizes[-1:] if shared else hidden_sizes
@@ -222,5 +274,7 @@ def make_actor_critic(
         observation_shape=observation_shape,
         encoder=MLP(hidden_sizes, activation) if shared else None,
         policy_network=PolicyNetwork(policy, discrete, learn_std, log_std_init),
-        value_network=MLP(own_sizes, activation, output_size=1, output_gain=1.0),
+        value_network=MLP(own_sizes, activation, output_size=num_outputs if action_values else 1, output_gain=1.0),
+        has_action_values=action_values,
+        initialization=initialization,
     )

@@ -19,7 +19,6 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
@@ -28,6 +27,7 @@ from purejaxrl_gae.config import TrainingConfig, require, require_fraction, requ
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.kernels import Distribution
 from purejaxrl_gae.networks import Params
+from purejaxrl_gae.optimizers import annealed, make_optimizer
 from purejaxrl_gae.training import Algorithm, Learner, Metrics, Setup, TrainState
 
 KL_OBJECTIVES = ("kl_fixed", "kl_adaptive")
@@ -172,11 +172,6 @@ def make_algorithm(config: PPOConfig) -> Algorithm:
     )
 
 
-def make_optimizer(learning_rate: jax.Array, max_grad_norm: jax.Array) -> optax.GradientTransformation:
-    """Adam on clipped gradients. Built anew inside the program: a state must never carry traced values in closures."""
-    return optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.adam(learning_rate, eps=1e-5))
-
-
 def init_learner(setup: Setup, key: jax.Array, hyperparameters: PPOHyperparameters) -> Learner:
     """Fresh parameters and optimizer state."""
     params = setup.network.init(key)
@@ -191,22 +186,10 @@ def update(setup: Setup, hyperparameters: PPOHyperparameters, state: TrainState)
         setup, state, hyperparameters.gamma, setup.config.update_epochs
     )
     advantages, targets = kernels.gae(
-        trajectory.rewards,
-        trajectory.values,
-        trajectory.next_values,
-        trajectory.terminated,
-        trajectory.truncated,
-        gamma=hyperparameters.gamma,
-        gae_lambda=hyperparameters.gae_lambda,
+        *trajectory.transitions, gamma=hyperparameters.gamma, gae_lambda=hyperparameters.gae_lambda
     )
     if setup.config.value_target == "td":
-        targets = trajectory.values + kernels.td_residuals(
-            trajectory.rewards,
-            trajectory.values,
-            trajectory.next_values,
-            trajectory.terminated,
-            gamma=hyperparameters.gamma,
-        )
+        targets = trajectory.values + kernels.td_residuals(*trajectory.transitions[:4], gamma=hyperparameters.gamma)
     samples = minibatches.flatten_time(
         Samples(
             observations=trajectory.observations,
@@ -218,8 +201,8 @@ def update(setup: Setup, hyperparameters: PPOHyperparameters, state: TrainState)
             distribution=trajectory.distribution if setup.config.objective in KL_OBJECTIVES else None,
         )
     )
-    annealed = _anneal(setup.config, hyperparameters, state.counters.updates)
-    learner, metrics = _run_epochs(setup, annealed, state.learner, samples, keys)
+    current = _anneal(setup.config, hyperparameters, state.counters.updates)
+    learner, metrics = _run_epochs(setup, current, state.learner, samples, keys)
     if setup.config.objective == "kl_adaptive":
         new_policy = setup.network.policy(learner.params, samples.observations)
         kl = jnp.mean(samples.distribution.kl_divergence(new_policy))
@@ -229,19 +212,19 @@ def update(setup: Setup, hyperparameters: PPOHyperparameters, state: TrainState)
     metrics = {
         **metrics,
         "explained_variance": kernels.explained_variance(trajectory.values, targets),
-        "learning_rate": annealed.learning_rate,
+        "learning_rate": current.learning_rate,
     }
     return state.replace(learner=learner.replace(normalizers=normalizers)), metrics, totals
 
 
 def _anneal(config: PPOConfig, hyperparameters: PPOHyperparameters, updates: jax.Array) -> PPOHyperparameters:
-    """The learning rate and clipping range of this update: times alpha, which falls from 1 to 0 over the run."""
-    alpha = 1.0 - updates.astype(jnp.float32) / config.num_updates
+    """The learning rate and clipping range of this update, times the paper's alpha, which falls from 1 to 0."""
+    changes = {}
     if config.anneal_lr:
-        hyperparameters = hyperparameters.replace(learning_rate=hyperparameters.learning_rate * alpha)
+        changes["learning_rate"] = annealed(config, hyperparameters.learning_rate, updates)
     if config.anneal_clip:
-        hyperparameters = hyperparameters.replace(clip_coef=hyperparameters.clip_coef * alpha)
-    return hyperparameters
+        changes["clip_coef"] = annealed(config, hyperparameters.clip_coef, updates)
+    return hyperparameters.replace(**changes)
 
 
 def _run_epochs(

@@ -93,6 +93,11 @@ class Trajectory(NamedTuple):
     terminated: jax.Array
     truncated: jax.Array
 
+    @property
+    def transitions(self) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
+        """Rewards, values, next values, terminated, truncated: what the advantage kernels take, in their order."""
+        return self.rewards, self.values, self.next_values, self.terminated, self.truncated
+
 
 class EpisodeTotals(NamedTuple):
     """Sums over the episodes that ended in a stretch of training; they add up over stretches.

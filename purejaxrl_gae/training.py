@@ -124,8 +124,12 @@ class Progress(NamedTuple):
     totals: EpisodeTotals
 
 
-def prepare(config: TrainingConfig) -> Setup:
+def prepare(config: TrainingConfig, *, action_values: bool = False) -> Setup:
     """Checks the config on the host and builds what it names.
+
+    Args:
+      config: of any algorithm.
+      action_values: the value function is one of states and actions.
 
     Raises:
       UserError: a field is wrong, the environment is unknown or breaks the contract.
@@ -142,6 +146,8 @@ def prepare(config: TrainingConfig) -> Setup:
         activation=config.activation,
         learn_std=config.learn_std,
         log_std_init=config.log_std_init,
+        action_values=action_values,
+        initialization=config.initialization,
     )
     return Setup(config, environment, network)
 

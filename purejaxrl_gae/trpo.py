@@ -20,12 +20,13 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from purejaxrl_gae import kernels, minibatches, training
+from purejaxrl_gae import kernels, minibatches, training, value_function
 from purejaxrl_gae.config import TrainingConfig, require, require_fraction, require_non_negative
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.kernels import Distribution
 from purejaxrl_gae.rollout import Trajectory
 from purejaxrl_gae.training import Algorithm, Learner, Metrics, Setup, TrainState
+from purejaxrl_gae.value_function import ValueSamples
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class TRPOConfig(TrainingConfig):
     """passes over each rollout to fit the value function"""
     batch_size: int = 128
     """samples of a minibatch there; 0: all at once"""
+    value_target: Literal["lambda_return", "return"] = "lambda_return"
+    """what GAE's value function is fitted to: advantages + values, or discounted returns"""
     value_trust_region: float = 0.01
     """epsilon of the value function's trust region (2016, eq. 29)"""
     kl_coef: float = 1.0
@@ -146,13 +149,6 @@ class Samples(NamedTuple):
     advantages: jax.Array
 
 
-class ValueSamples(NamedTuple):
-    """What fitting the value function needs, `[B, ...]` each."""
-
-    observations: jax.Array
-    targets: jax.Array
-
-
 def make_algorithm(config: TRPOConfig) -> Algorithm:
     """TRPO as the pair of functions that the drivers run.
 
@@ -195,7 +191,7 @@ def update(setup: Setup, hyperparameters: TRPOHyperparameters, state: TrainState
     policy_keys, value_keys = keys[: 1 + config.n_policy_updates], keys[1 + config.n_policy_updates :]
     update_policy = step_in_trust_region if config.constraint == "trust_region" else descend_penalised
     learner, metrics = update_policy(setup, hyperparameters, state.learner, samples, policy_keys)
-    value_samples = ValueSamples(samples.observations, targets.reshape(-1))
+    value_samples = ValueSamples(samples.observations, None, targets.reshape(-1))
     learner, value_metrics = fit_values(setup, hyperparameters, learner, value_samples, value_keys)
     metrics |= value_metrics | {
         "entropy": jnp.mean(trajectory.distribution.entropy()),
@@ -209,22 +205,15 @@ def estimate_advantages(
 ) -> tuple[jax.Array, jax.Array]:
     """`(advantages, targets)` `[T, N]`, with the value function from before its refit."""
     ends = (trajectory.terminated, trajectory.truncated)
+    gamma, gae_lambda = hyperparameters.gamma, hyperparameters.gae_lambda
+    returns = kernels.discounted_returns(trajectory.rewards, trajectory.next_values, *ends, gamma=gamma)
+    if config.standardize_returns:
+        returns = kernels.normalize_advantages(returns, ddof=1)
+    advantages, targets = returns - trajectory.values, returns
     if config.advantage == "gae":
-        advantages, targets = kernels.gae(
-            trajectory.rewards,
-            trajectory.values,
-            trajectory.next_values,
-            *ends,
-            gamma=hyperparameters.gamma,
-            gae_lambda=hyperparameters.gae_lambda,
-        )
-    else:
-        targets = kernels.discounted_returns(
-            trajectory.rewards, trajectory.next_values, *ends, gamma=hyperparameters.gamma
-        )
-        if config.standardize_returns:
-            targets = kernels.normalize_advantages(targets, ddof=1)
-        advantages = targets - trajectory.values
+        advantages, lambda_returns = kernels.gae(*trajectory.transitions, gamma=gamma, gae_lambda=gae_lambda)
+        if config.value_target == "lambda_return":
+            targets = lambda_returns
     if config.norm_adv:
         advantages = kernels.normalize_advantages(advantages, ddof=config.advantage_ddof)
     return advantages, targets
@@ -298,8 +287,14 @@ def descend_penalised(
         return penalised, {"policy_loss": penalised, "kl": jnp.mean(kl)}
 
     optimizer = _adam(hyperparameters.policy_learning_rate)
-    params, optimizer_state, metrics = _fit(
-        setup.config, loss, optimizer, learner.params["policy"], learner.optimizer_state["policy"], samples, keys[1:]
+    params, optimizer_state, metrics = minibatches.passes(
+        loss,
+        optimizer,
+        learner.params["policy"],
+        learner.optimizer_state["policy"],
+        samples,
+        keys[1:],
+        minibatch_size=setup.config.batch_size or samples.advantages.size,
     )
     optimizer_state = {**learner.optimizer_state, "policy": optimizer_state}
     return learner.replace(params={**learner.params, "policy": params}, optimizer_state=optimizer_state), metrics
@@ -309,74 +304,28 @@ def fit_values(
     setup: Setup, hyperparameters: TRPOHyperparameters, learner: Learner, samples: ValueSamples, keys: jax.Array
 ) -> tuple[Learner, Metrics]:
     """Refits the value function; everything else of the learner stays as it is."""
-
-    def value_loss(value_params, minibatch):
-        values = setup.network.value({**learner.params, "value": value_params}, minibatch.observations)
-        loss = kernels.value_loss(values, minibatch.targets)
-        return loss, {"value_loss": loss}
-
-    if setup.config.critic == "trust_region":
-        params, metrics = _fit_in_trust_region(setup, hyperparameters, learner.params, samples)
-        return learner.replace(params={**learner.params, "value": params}), metrics
-    optimizer = _adam(hyperparameters.learning_rate)
-    params, optimizer_state, metrics = _fit(
-        setup.config, value_loss, optimizer, learner.params["value"], learner.optimizer_state["value"], samples, keys
+    config, network, params = setup.config, setup.network, learner.params
+    if config.critic == "trust_region":
+        params, metrics = value_function.step_in_trust_region(
+            network,
+            params,
+            samples,
+            trust_region=hyperparameters.value_trust_region,
+            damping=hyperparameters.cg_damping,
+            cg_max_steps=config.cg_max_steps,
+            cg_tolerance=hyperparameters.cg_tolerance,
+            shrinking_factor=hyperparameters.line_search_shrinking_factor,
+            max_steps=config.line_search_max_iter,
+        )
+        return learner.replace(params=params), metrics
+    optimizer, optimizer_state = _adam(hyperparameters.learning_rate), learner.optimizer_state["value"]
+    size = config.batch_size or samples.targets.size
+    params, optimizer_state, metrics = value_function.descend(
+        network, params, optimizer, optimizer_state, samples, keys, minibatch_size=size
     )
-    optimizer_state = {**learner.optimizer_state, "value": optimizer_state}
-    return learner.replace(params={**learner.params, "value": params}, optimizer_state=optimizer_state), metrics
-
-
-def _fit(config, loss, optimizer, params, optimizer_state, samples, keys):
-    """Passes over the samples in shuffled minibatches, one key each."""
-    flat_params, unravel = ravel_pytree(params)
-    rows, unpack = minibatches.pack(samples)
-    size = rows.shape[0]
-
-    def one_pass(carry, key):
-        indices = minibatches.shuffled_indices(key, size, config.batch_size or size)
-        return minibatches.descend(loss, optimizer, unravel, carry, (rows, unpack), indices)
-
-    (flat_params, optimizer_state), metrics = jax.lax.scan(one_pass, (flat_params, optimizer_state), keys)
-    return unravel(flat_params), optimizer_state, jax.tree.map(jnp.mean, metrics)
-
-
-def _fit_in_trust_region(setup, hyperparameters, params, samples):
-    """The value function's own trust-region step (Schulman et al. 2016, eq. 28-30).
-
-    minimise E[(V - V_target)^2] subject to E[(V - V_old)^2] / (2 sigma^2) <= epsilon, sigma^2 = E[(V_old - V_target)^2]
-    """
-    flat_params, unravel = ravel_pytree(params["value"])
-
-    def values(flat):
-        return setup.network.value({**params, "value": unravel(flat)}, samples.observations)
-
-    def gain_and_distance(flat):
-        new = values(flat)
-        return -kernels.value_loss(new, samples.targets), jnp.mean((new - old) ** 2) / (2.0 * variance)
-
-    old = values(flat_params)
-    variance = jnp.mean((old - samples.targets) ** 2) + 1e-8  # sigma^2
-    (objective, _), gradient = jax.value_and_grad(gain_and_distance, has_aux=True)(flat_params)
-    step = kernels.natural_gradient_step(
-        gain_and_distance,
-        kernels.make_gauss_newton_product(
-            values, flat_params, scale=1.0 / variance, damping=hyperparameters.cg_damping / variance
-        ),
-        flat_params,
-        gradient,
-        objective=objective,
-        max_divergence=hyperparameters.value_trust_region,
-        cg_max_steps=setup.config.cg_max_steps,
-        cg_tolerance=hyperparameters.cg_tolerance,
-        shrinking_factor=hyperparameters.line_search_shrinking_factor,
-        max_steps=setup.config.line_search_max_iter,
-    )
-    metrics = {
-        "value_loss": -objective,
-        "value_distance": step.search.divergence,
-        "value_step_failed": step.failed.astype(jnp.float32),
-    }
-    return unravel(step.search.params), metrics
+    return learner.replace(
+        params=params, optimizer_state={**learner.optimizer_state, "value": optimizer_state}
+    ), metrics
 
 
 def make_train(config: TRPOConfig):

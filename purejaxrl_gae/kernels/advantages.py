@@ -212,3 +212,79 @@ def k_step_advantages(
         return deltas + gamma * jnp.where(ended, 0.0, following)
 
     return jax.lax.fori_loop(0, min(k, rewards.shape[0]) - 1, one_more_step, deltas)
+
+
+def shaped_rewards(
+    rewards: jax.Array,
+    potentials: jax.Array,
+    next_potentials: jax.Array,
+    terminated: jax.Array,
+    *,
+    gamma: float | jax.Array,
+) -> jax.Array:
+    """Rewards shaped by a potential, which leaves the best policy the best (Schulman et al. 2016, eq. 20).
+
+    r~_t = r_t + gamma Phi(s_{t+1}) - Phi(s_t)
+
+    Their sum discounted by gamma telescopes to that of the rewards minus Phi(s_0) (eq. 21). Their sum discounted by
+    gamma * lambda with Phi = V is GAE(gamma, lambda) (eq. 25): GAE shapes the reward and then looks ahead less far.
+
+    Args:
+      rewards: `[T, ...]` r_t.
+      potentials: `[T, ...]` Phi(s_t), any function of the state.
+      next_potentials: `[T, ...]` Phi of the true successor, before any reset.
+      terminated: `[T, ...]` bool; beyond a terminal state the potential is 0.
+      gamma: discount.
+
+    Returns:
+      `[T, ...]` shaped rewards.
+
+    Raises:
+      AssertionError: shapes differ, at trace time.
+    """
+    return td_residuals(rewards, potentials, next_potentials, terminated, gamma=gamma)
+
+
+def gae_batch_major(
+    done: jax.Array,
+    rewards: jax.Array,
+    values: jax.Array,
+    *,
+    gamma: float | jax.Array,
+    gae_lambda: float | jax.Array,
+) -> jax.Array:
+    """GAE for arrays that put workers first and know one kind of end only.
+
+    `values` needs one column more than `rewards`: the value of the observation behind the last step. (With as many
+    columns as rewards, V(s_{T-1}) would silently be taken for V(s_T).)
+
+    Args:
+      done: `[workers, steps]` bool or 0/1; the episode ended at this step, and no value lies beyond.
+      rewards: `[workers, steps]`.
+      values: `[workers, steps + 1]`.
+      gamma: discount.
+      gae_lambda: lambda, the decay of the trace.
+
+    Returns:
+      `[workers, steps]` advantages.
+
+    Raises:
+      ValueError: the shapes do not fit.
+    """
+    workers, steps = rewards.shape
+    if done.shape != rewards.shape or values.shape != (workers, steps + 1):
+        raise ValueError(
+            f"values is {list(values.shape)} and done {list(done.shape)}; for rewards [{workers}, {steps}] they must "
+            f"be [{workers}, {steps + 1}], one column behind the last step, and [{workers}, {steps}]"
+        )
+    terminated = done.T.astype(bool)
+    advantages, _ = gae(
+        rewards.T,
+        values[:, :-1].T,
+        values[:, 1:].T,
+        terminated,
+        jnp.zeros_like(terminated),
+        gamma=gamma,
+        gae_lambda=gae_lambda,
+    )
+    return advantages.T

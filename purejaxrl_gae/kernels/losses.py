@@ -8,6 +8,23 @@ import jax
 import jax.numpy as jnp
 
 
+def policy_gradient_loss(log_probs: jax.Array, advantages: jax.Array) -> jax.Array:
+    """The loss whose gradient is the policy gradient: -E[A log pi(a|s)] (Schulman et al. 2016, eq. 1).
+
+    Args:
+      log_probs: `[...]` log pi(a|s) of the policy being trained.
+      advantages: `[...]` Psi, any of the paper's six; taken as a constant.
+
+    Returns:
+      Scalar loss.
+
+    Raises:
+      AssertionError: shapes differ, at trace time.
+    """
+    chex.assert_equal_shape([log_probs, advantages])
+    return -jnp.mean(jax.lax.stop_gradient(advantages) * log_probs)
+
+
 def unclipped_loss(log_probs: jax.Array, old_log_probs: jax.Array, advantages: jax.Array) -> jax.Array:
     """The surrogate without clipping or penalty: -E[r(theta) A] (Schulman et al. 2017, eq. 6; TRPO's surrogate).
 
@@ -170,16 +187,19 @@ def explained_variance(values: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.where(variance > 0.0, 1.0 - jnp.var(targets - values) / jnp.where(variance > 0.0, variance, 1.0), 0.0)
 
 
-def normalize_advantages(advantages: jax.Array, *, ddof: int = 0, epsilon: float = 1e-8) -> jax.Array:
+def normalize_advantages(
+    advantages: jax.Array, *, ddof: int = 0, epsilon: float = 1e-8, where: jax.Array | None = None
+) -> jax.Array:
     """Advantages shifted to mean 0 and scaled to standard deviation 1.
 
     Args:
       advantages: `[B]`.
       ddof: 1 divides the variance by B - 1.
       epsilon: added to the standard deviation; equal advantages become zeros.
+      where: `[B]` bool, at least one True; only these count for mean and deviation.
 
     Returns:
       `[B]`.
     """
-    centred = advantages - jnp.mean(advantages)
-    return centred / (jnp.std(advantages, ddof=ddof) + epsilon)
+    centred = advantages - jnp.mean(advantages, where=where)
+    return centred / (jnp.std(advantages, ddof=ddof, where=where) + epsilon)

@@ -1,0 +1,208 @@
+"""Advantage actor-critic (Mnih et al. 2016, in its synchronous form).
+
+One update: collect L steps in each of N environments (one is enough), then one step of gradient descent on
+
+    L(theta) = c1 L_critic - E[ A_t log pi(a_t|s_t) ] - c2 H[pi(.|s_t)],    L_critic = E[ (target_t - V(s_t))^2 ] / 2
+
+with A_t taken as a constant and one of
+
+    td        r_t + gamma V(s_{t+1}) - V(s_t)
+    n_step    r_t + ... + gamma^{n-1} r_{t+n-1} + gamma^n V(s_{t+n}) - V(s_t)
+    gae       sum_l (gamma lambda)^l delta_{t+l}
+    q         Q(s_t, a_t) - sum_b pi(b|s_t) Q(s_t, b)
+
+and target_t = A_t + V(s_t), except with q, where it is r_t + gamma V(s_{t+1}). In the action-value form Q is learned
+in place of V: V(s) = sum_b pi(b|s) Q(s, b) wherever V stands above, and Q(s_t, a_t) in the critic's loss.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.flatten_util import ravel_pytree
+
+from purejaxrl_gae import kernels, minibatches, training, value_function
+from purejaxrl_gae.config import TrainingConfig, require, require_fraction, require_non_negative
+from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.networks import Params
+from purejaxrl_gae.optimizers import OptimizerName, annealed, make_optimizer
+from purejaxrl_gae.rollout import Trajectory
+from purejaxrl_gae.training import Algorithm, Learner, Metrics, Setup, TrainState
+from purejaxrl_gae.value_function import ValueSamples
+
+
+@dataclass(frozen=True)
+class A2CConfig(TrainingConfig):
+    """Advantage actor-critic."""
+
+    algorithm: ClassVar[str] = "a2c"
+
+    num_steps: int = 16
+    """steps in each environment between two updates, L"""
+    advantage: Literal["td", "n_step", "gae", "q"] = "gae"
+    """how far ahead the advantage looks: one step, n_steps, a mixture of all; q needs action values"""
+    n_steps: int = 0
+    """rewards before the bootstrap for advantage = n_step; 0: as many as the rollout holds"""
+    critic_form: Literal["state_value", "action_value"] = "state_value"
+    """learn V(s), or Q(s, a) of discrete actions"""
+    critic: Literal["joint", "trust_region"] = "joint"
+    """fit the critic in one loss with the policy, or by a Gauss-Newton step in its own trust region"""
+    optimizer: OptimizerName = "rmsprop"
+    """of the loss"""
+    learning_rate: float = 7e-4
+    """its step size"""
+    anneal_lr: bool = False
+    """lower the learning rate linearly to 0 over the run"""
+    gamma: float = 0.99
+    """discount"""
+    gae_lambda: float = 0.95
+    """decay of GAE's trace"""
+    norm_adv: bool = False
+    """shift and scale the advantages of each rollout to mean 0 and deviation 1"""
+    ent_coef: float = 0.0
+    """c2, weight of the entropy bonus"""
+    vf_coef: float = 0.5
+    """c1, weight of the critic's loss"""
+    max_grad_norm: float = 0.5
+    """gradients longer than this are shortened to it"""
+    value_trust_region: float = 0.01
+    """epsilon of the critic's trust region"""
+
+    def validate(self) -> None:
+        """See TrainingConfig.validate."""
+        super().validate()
+        require_fraction(self, "gamma", "gae_lambda")
+        require_non_negative(self, "learning_rate", "ent_coef", "vf_coef")
+        for name in ("max_grad_norm", "value_trust_region"):
+            require(self, name, getattr(self, name) > 0.0, "greater than 0")
+        require(self, "n_steps", self.n_steps >= 0, "at least 0")
+        if self.advantage == "q" and self.critic_form != "action_value":
+            raise UserError("advantage is q, which needs critic_form = action_value; critic_form is state_value")
+        if self.critic == "trust_region" and self.network == "shared":
+            raise UserError("critic is trust_region, which needs network = separate; network is shared")
+
+
+class A2CHyperparameters(struct.PyTreeNode):
+    """A2C's traced values; scalars, or vectors under `vmap`. Fields as in A2CConfig."""
+
+    learning_rate: jax.Array
+    gamma: jax.Array
+    gae_lambda: jax.Array
+    ent_coef: jax.Array
+    vf_coef: jax.Array
+    max_grad_norm: jax.Array
+    value_trust_region: jax.Array
+
+
+class Samples(NamedTuple):
+    """What the loss needs of the rollout, `[T, N, ...]` each.
+
+    Attributes:
+      observations: as the networks see them.
+      actions: as sampled.
+      advantages: A_t.
+      targets: of the critic.
+    """
+
+    observations: jax.Array
+    actions: jax.Array
+    advantages: jax.Array
+    targets: jax.Array
+
+
+def make_algorithm(config: A2CConfig) -> Algorithm:
+    """A2C as the pair of functions that the drivers run.
+
+    Raises:
+      UserError: a field is wrong, or the environment is; see `training.prepare`.
+    """
+    setup = training.prepare(config, action_values=config.critic_form == "action_value")
+    return Algorithm(
+        setup=setup,
+        hyperparameters=training.traced_hyperparameters(A2CHyperparameters, config),
+        init_learner=partial(init_learner, setup),
+        update=partial(update, setup),
+    )
+
+
+def init_learner(setup: Setup, key: jax.Array, hyperparameters: A2CHyperparameters) -> Learner:
+    """Fresh parameters and optimizer state."""
+    params = setup.network.init(key)
+    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, setup.config.optimizer)
+    return training.init_learner(setup, params, optimizer.init(ravel_pytree(params)[0]))
+
+
+def update(setup: Setup, hyperparameters: A2CHyperparameters, state: TrainState):
+    """One rollout and one gradient step; see Algorithm.update."""
+    config = setup.config
+    state, normalizers, trajectory, totals, _ = training.rollout(setup, state, hyperparameters.gamma, 0)
+    learner, learning_rate = state.learner, hyperparameters.learning_rate
+    if config.anneal_lr:
+        learning_rate = annealed(config, learning_rate, state.counters.updates)
+    advantages, targets = estimate_advantages(setup, hyperparameters, learner.params, trajectory)
+    samples = Samples(trajectory.observations, trajectory.actions, advantages, targets)
+    params, optimizer_state, metrics = minibatches.step(
+        partial(loss, setup, hyperparameters, samples),
+        make_optimizer(learning_rate, hyperparameters.max_grad_norm, config.optimizer),
+        learner.params,
+        learner.optimizer_state,
+    )
+    if config.critic == "trust_region":
+        value_samples = minibatches.flatten_time(ValueSamples(samples.observations, samples.actions, targets))
+        params, value_metrics = value_function.step_in_trust_region(
+            setup.network, params, value_samples, trust_region=hyperparameters.value_trust_region
+        )
+        metrics |= value_metrics
+    metrics["explained_variance"] = kernels.explained_variance(trajectory.values, targets)
+    learner = learner.replace(params=params, optimizer_state=optimizer_state, normalizers=normalizers)
+    return state.replace(learner=learner), metrics, totals
+
+
+def estimate_advantages(
+    setup: Setup, hyperparameters: A2CHyperparameters, params: Params, trajectory: Trajectory
+) -> tuple[jax.Array, jax.Array]:
+    """`(advantages, targets)`, both `[T, N]`."""
+    config, gamma, values = setup.config, hyperparameters.gamma, trajectory.values
+    if config.advantage in ("td", "q"):
+        advantages = kernels.td_residuals(*trajectory.transitions[:4], gamma=gamma)
+    elif config.advantage == "n_step":
+        steps = config.n_steps or config.num_steps
+        advantages = kernels.k_step_advantages(*trajectory.transitions, k=steps, gamma=gamma)
+    else:
+        advantages, _ = kernels.gae(*trajectory.transitions, gamma=gamma, gae_lambda=hyperparameters.gae_lambda)
+    targets = advantages + values
+    if config.advantage == "q":
+        advantages = setup.network.prediction(params, trajectory.observations, trajectory.actions) - values
+    if config.norm_adv:
+        advantages = kernels.normalize_advantages(advantages)
+    return advantages, targets
+
+
+def loss(
+    setup: Setup, hyperparameters: A2CHyperparameters, samples: Samples, params: Params
+) -> tuple[jax.Array, Metrics]:
+    """L(theta), to be minimised, and what it is made of."""
+    policy = setup.network.policy(params, samples.observations)
+    policy_loss = kernels.policy_gradient_loss(policy.log_prob(samples.actions), samples.advantages)
+    entropy = jnp.mean(policy.entropy())
+    total = policy_loss - hyperparameters.ent_coef * entropy
+    metrics = {"policy_loss": policy_loss, "entropy": entropy}
+    if setup.config.critic == "trust_region":
+        return total, metrics
+    predicted = setup.network.prediction(params, samples.observations, samples.actions)
+    value_loss = kernels.value_loss(predicted, samples.targets)
+    return total + hyperparameters.vf_coef * value_loss, {**metrics, "value_loss": value_loss}
+
+
+def make_train(config: A2CConfig):
+    """`train(key, hyperparameters=None) -> TrainResult`: a whole run of A2C as one program."""
+    return training.make_train_program(make_algorithm(config))
+
+
+if __name__ == "__main__":
+    from purejaxrl_gae.cli import main
+
+    main("a2c")

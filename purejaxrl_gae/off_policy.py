@@ -1,0 +1,273 @@
+"""Off-policy policy gradient and off-policy actor-critic: learning several times from what a behaviour policy did.
+
+One update: the policy as it is, mu, collects T steps in N environments. Then the policy being trained, pi, learns from
+them K times, each step weighted by how much more likely pi is to do what mu did. For `method = actor_critic`, per step,
+
+    grad J = E_mu[ rho_t A_t grad log pi(a_t|s_t) ],   rho_t = pi(a_t|s_t) / mu(a_t|s_t)
+
+with V-trace's advantages and value targets for pi (Espeholt et al. 2018), computed anew at every gradient step; for
+`method = policy_gradient`, by the whole trajectory's ratio,
+
+    grad J = E_mu[ rho(e) (R(e_t) - V(s_t)) grad log pi(a_t|s_t) ],   rho(e) = prod_t pi(a_t|s_t) / mu(a_t|s_t)
+
+with Monte-Carlo returns R. Ratios are clipped (V-trace's rho and c), or left as they are with `clip_ratios = false`.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.flatten_util import ravel_pytree
+
+from purejaxrl_gae import kernels, minibatches, training, value_function
+from purejaxrl_gae.config import TrainingConfig, require, require_fraction, require_non_negative
+from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.networks import Params
+from purejaxrl_gae.optimizers import annealed, make_optimizer
+from purejaxrl_gae.rollout import Trajectory
+from purejaxrl_gae.training import Algorithm, Learner, Metrics, Setup, TrainState
+from purejaxrl_gae.value_function import ValueSamples
+
+LARGEST_LOG_RATIO = 20.0  # unclipped ratios stay numbers: e^20 is 5e8
+
+
+@dataclass(frozen=True)
+class OffPolicyConfig(TrainingConfig):
+    """Off-policy actor-critic and off-policy policy gradient."""
+
+    algorithm: ClassVar[str] = "off_policy"
+
+    method: Literal["actor_critic", "policy_gradient"] = "actor_critic"
+    """weight each step by its own ratio, or by its whole trajectory's"""
+    update_epochs: int = 4
+    """times that each rollout is learned from, K"""
+    num_minibatches: int = 1
+    """gradient steps per epoch, each on its share of the environments' trajectories"""
+    clip_ratios: bool = True
+    """bound the importance ratios"""
+    rho_clip: float = 1.0
+    """largest weight of a step, or of a trajectory"""
+    c_clip: float = 1.0
+    """largest weight along V-trace's trace"""
+    critic: Literal["joint", "trust_region"] = "joint"
+    """fit the critic in one loss with the policy, or by a Gauss-Newton step in its own trust region"""
+    learning_rate: float = 7e-4
+    """Adam's step size"""
+    anneal_lr: bool = True
+    """lower the learning rate linearly to 0 over the run"""
+    gamma: float = 0.99
+    """discount"""
+    gae_lambda: float = 0.95
+    """decay of V-trace's trace"""
+    norm_adv: bool = True
+    """shift and scale the advantages of each minibatch to mean 0 and deviation 1"""
+    ent_coef: float = 0.0
+    """weight of the entropy bonus"""
+    vf_coef: float = 0.5
+    """weight of the critic's loss"""
+    max_grad_norm: float = 0.5
+    """gradients longer than this are shortened to it"""
+    value_trust_region: float = 0.01
+    """epsilon of the critic's trust region"""
+
+    def validate(self) -> None:
+        """See TrainingConfig.validate."""
+        super().validate()
+        for name in ("update_epochs", "num_minibatches"):
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+        require_fraction(self, "gamma", "gae_lambda")
+        require_non_negative(self, "learning_rate", "ent_coef", "vf_coef")
+        for name in ("rho_clip", "c_clip", "max_grad_norm", "value_trust_region"):
+            require(self, name, getattr(self, name) > 0.0, "greater than 0")
+        if self.num_envs % self.num_minibatches:
+            raise UserError(
+                f"num_minibatches is {self.num_minibatches}, which does not divide num_envs = {self.num_envs}; "
+                f"a minibatch is whole trajectories"
+            )
+        if self.critic == "trust_region" and self.network == "shared":
+            raise UserError("critic is trust_region, which needs network = separate; network is shared")
+
+    def notes(self) -> list[str]:
+        """What a user should know of values that are valid but surely surprising."""
+        if not self.clip_ratios:
+            return ["clip_ratios is false: importance ratios are unbounded, and so is the gradient's variance"]
+        return []
+
+
+class OffPolicyHyperparameters(struct.PyTreeNode):
+    """The traced values; scalars, or vectors under `vmap`. Fields as in OffPolicyConfig."""
+
+    rho_clip: jax.Array
+    c_clip: jax.Array
+    learning_rate: jax.Array
+    gamma: jax.Array
+    gae_lambda: jax.Array
+    ent_coef: jax.Array
+    vf_coef: jax.Array
+    max_grad_norm: jax.Array
+    value_trust_region: jax.Array
+
+
+class Targets(NamedTuple):
+    """What is learned from one look at the trajectories, `[T, n]` each, all constants.
+
+    Attributes:
+      log_ratios: unclipped; of steps or of whole trajectories.
+      ratios: what steps are weighted by.
+      advantages: of the actions taken.
+      values: targets of the critic.
+    """
+
+    log_ratios: jax.Array
+    ratios: jax.Array
+    advantages: jax.Array
+    values: jax.Array
+
+
+def make_algorithm(config: OffPolicyConfig) -> Algorithm:
+    """The method as the pair of functions that the drivers run.
+
+    Raises:
+      UserError: a field is wrong, or the environment is; see `training.prepare`.
+    """
+    setup = training.prepare(config)
+    return Algorithm(
+        setup=setup,
+        hyperparameters=training.traced_hyperparameters(OffPolicyHyperparameters, config),
+        init_learner=partial(init_learner, setup),
+        update=partial(update, setup),
+    )
+
+
+def init_learner(setup: Setup, key: jax.Array, hyperparameters: OffPolicyHyperparameters) -> Learner:
+    """Fresh parameters and optimizer state."""
+    params = setup.network.init(key)
+    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm)
+    return training.init_learner(setup, params, optimizer.init(ravel_pytree(params)[0]))
+
+
+def update(setup: Setup, hyperparameters: OffPolicyHyperparameters, state: TrainState):
+    """One rollout of the behaviour policy and K epochs on it; see Algorithm.update."""
+    config = setup.config
+    state, normalizers, trajectory, totals, keys = training.rollout(
+        setup, state, hyperparameters.gamma, config.update_epochs
+    )
+    learner = state.learner
+    if config.anneal_lr:
+        learning_rate = annealed(config, hyperparameters.learning_rate, state.counters.updates)
+        hyperparameters = hyperparameters.replace(learning_rate=learning_rate)
+
+    def one_epoch(carry, key):
+        order = kernels.permutation(key, config.num_envs).reshape(config.num_minibatches, -1)
+        return jax.lax.scan(one_minibatch, carry, order)
+
+    def one_minibatch(carry, environments):
+        some = jax.tree.map(lambda leaf: leaf[:, environments], trajectory)
+        return learn(setup, hyperparameters, carry, some)
+
+    carry, metrics = jax.lax.scan(one_epoch, (learner.params, learner.optimizer_state), keys)
+    largest_ratio = jnp.max(metrics.pop("largest_ratio"))
+    metrics = jax.tree.map(jnp.mean, metrics) | {"largest_ratio": largest_ratio}
+    learner = learner.replace(params=carry[0], optimizer_state=carry[1], normalizers=normalizers)
+    return state.replace(learner=learner), metrics, totals
+
+
+def learn(setup: Setup, hyperparameters: OffPolicyHyperparameters, carry, trajectory: Trajectory):
+    """One gradient step on some trajectories: `((params, optimizer_state), metrics)`."""
+    params, optimizer_state = carry
+    targets = estimate_targets(setup, hyperparameters, params, trajectory)
+    params, optimizer_state, metrics = minibatches.step(
+        partial(loss, setup, hyperparameters, trajectory, targets),
+        make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm),
+        params,
+        optimizer_state,
+    )
+    if setup.config.critic == "trust_region":
+        samples = minibatches.flatten_time(ValueSamples(trajectory.observations, trajectory.actions, targets.values))
+        params, value_metrics = value_function.step_in_trust_region(
+            setup.network, params, samples, trust_region=hyperparameters.value_trust_region
+        )
+        metrics |= value_metrics
+    return (params, optimizer_state), metrics
+
+
+def estimate_targets(
+    setup: Setup, hyperparameters: OffPolicyHyperparameters, params: Params, trajectory: Trajectory
+) -> Targets:
+    """Ratios, advantages and value targets of pi, from trajectories of mu.
+
+    Values behind a time limit and behind the rollout's end are those from when the data was collected.
+    """
+    config, ends = setup.config, (trajectory.terminated, trajectory.truncated)
+    policy = setup.network.policy(params, trajectory.observations)
+    log_ratios = policy.log_prob(trajectory.actions) - trajectory.log_probs
+    values = setup.network.value(params, trajectory.observations)
+    following = jnp.concatenate([values[1:], trajectory.next_values[-1:]])
+    next_values = jnp.where(trajectory.truncated, trajectory.next_values, following)
+    rho_clip = hyperparameters.rho_clip if config.clip_ratios else jnp.inf
+    if config.method == "actor_critic":
+        log_ratios = jnp.minimum(log_ratios, LARGEST_LOG_RATIO)
+        value_targets, advantages, ratios = kernels.vtrace(
+            trajectory.rewards,
+            values,
+            next_values,
+            log_ratios,
+            *ends,
+            gamma=hyperparameters.gamma,
+            gae_lambda=hyperparameters.gae_lambda,
+            rho_clip=rho_clip,
+            c_clip=hyperparameters.c_clip if config.clip_ratios else jnp.inf,
+        )
+    else:
+        log_ratios = jnp.minimum(kernels.trajectory_log_ratios(log_ratios, *ends), LARGEST_LOG_RATIO)
+        ratios = jnp.minimum(rho_clip, jnp.exp(log_ratios))
+        value_targets = kernels.discounted_returns(trajectory.rewards, next_values, *ends, gamma=hyperparameters.gamma)
+        advantages = value_targets - values
+    if config.norm_adv:
+        advantages = kernels.normalize_advantages(advantages)
+    return Targets(log_ratios, ratios, advantages, value_targets)
+
+
+def loss(
+    setup: Setup,
+    hyperparameters: OffPolicyHyperparameters,
+    trajectory: Trajectory,
+    targets: Targets,
+    params: Params,
+) -> tuple[jax.Array, Metrics]:
+    """-E[rho A log pi] + c1 critic - c2 entropy, to be minimised, and what it is made of."""
+    policy = setup.network.policy(params, trajectory.observations)
+    log_probs = policy.log_prob(trajectory.actions)
+    policy_loss = kernels.policy_gradient_loss(log_probs, targets.ratios * targets.advantages)
+    entropy = jnp.mean(policy.entropy())
+    values = setup.network.value(params, trajectory.observations)
+    metrics = {
+        "policy_loss": policy_loss,
+        "entropy": entropy,
+        "approx_kl": kernels.approximate_kl(log_probs, trajectory.log_probs),
+        "effective_sample_size": kernels.effective_sample_size(targets.log_ratios),
+        "largest_ratio": jnp.exp(jnp.max(targets.log_ratios)),
+        "explained_variance": kernels.explained_variance(values, targets.values),
+    }
+    total = policy_loss - hyperparameters.ent_coef * entropy
+    if setup.config.critic == "trust_region":
+        return total, metrics
+    if setup.config.method == "policy_gradient":  # the returns are mu's; weighted, they are pi's
+        value_loss = 0.5 * jnp.mean(targets.ratios * (values - targets.values) ** 2)
+    else:
+        value_loss = kernels.value_loss(values, targets.values)
+    return total + hyperparameters.vf_coef * value_loss, {**metrics, "value_loss": value_loss}
+
+
+def make_train(config: OffPolicyConfig):
+    """`train(key, hyperparameters=None) -> TrainResult`: a whole run as one program."""
+    return training.make_train_program(make_algorithm(config))
+
+
+if __name__ == "__main__":
+    from purejaxrl_gae.cli import main
+
+    main("off_policy")

@@ -1,0 +1,225 @@
+"""REINFORCE, the Monte-Carlo policy gradient (Williams 1992), with any of the GAE paper's six choices of Psi.
+
+One update: collect T steps in N environments, then one step of gradient ascent along (Schulman et al. 2016, eq. 1)
+
+    g = E[ sum_t Psi_t grad log pi(a_t|s_t) ]
+
+with Psi_t one of
+
+    total_reward   R(e) = r_1 + gamma r_2 + ...     1  the whole trajectory's
+    reward_to_go   R(e_t) = r_t + gamma r_{t+1} ... 2  what followed the action
+    baseline       R(e_t) - V(s_t)                  3
+    q              Q(s_t, a_t)                      4  of a learned function of states and actions
+    advantage      GAE(gamma, lambda)               5
+    td_residual    r_t + gamma V(s_{t+1}) - V(s_t)  6
+
+V, or Q, is fitted to the same Monte-Carlo returns, after it has been used.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.flatten_util import ravel_pytree
+
+from purejaxrl_gae import kernels, minibatches, training, value_function
+from purejaxrl_gae.config import TrainingConfig, require, require_fraction, require_non_negative
+from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.networks import Params
+from purejaxrl_gae.optimizers import annealed, make_optimizer
+from purejaxrl_gae.rollout import Trajectory, init_world
+from purejaxrl_gae.training import Algorithm, Learner, Metrics, Setup, TrainState
+from purejaxrl_gae.value_function import ValueSamples
+
+Advantage = Literal["total_reward", "reward_to_go", "baseline", "q", "advantage", "td_residual"]
+WITHOUT_VALUES = ("total_reward", "reward_to_go")
+
+
+@dataclass(frozen=True)
+class ReinforceConfig(TrainingConfig):
+    """Monte-Carlo policy gradient."""
+
+    algorithm: ClassVar[str] = "reinforce"
+
+    advantage: Advantage = "baseline"
+    """Psi, what the gradient of each action's log-probability is weighted by"""
+    episodes: Literal["continued", "whole"] = "continued"
+    """go on across updates, where what is cut off is worth its value; or start N anew each time and learn from each to
+    its end, where steps beyond it are counted but not learned from"""
+    learning_rate: float = 1e-3
+    """Adam's step size for the policy"""
+    anneal_lr: bool = False
+    """lower the learning rate linearly to 0 over the run"""
+    gamma: float = 0.99
+    """discount"""
+    gae_lambda: float = 0.95
+    """decay of GAE's trace, for advantage = advantage"""
+    norm_adv: bool = True
+    """shift and scale Psi to mean 0 and deviation 1 over each rollout; the shift is a baseline by itself"""
+    ent_coef: float = 0.0
+    """weight of the entropy bonus"""
+    max_grad_norm: float = 0.5
+    """gradients longer than this are shortened to it"""
+    value_learning_rate: float = 1e-3
+    """Adam's step size for V or Q"""
+    n_critic_updates: int = 5
+    """passes over each rollout to fit V or Q"""
+    batch_size: int = 0
+    """samples of a minibatch there; 0: all at once"""
+
+    def validate(self) -> None:
+        """See TrainingConfig.validate."""
+        super().validate()
+        require_fraction(self, "gamma", "gae_lambda")
+        require_non_negative(self, "learning_rate", "value_learning_rate", "ent_coef")
+        require(self, "max_grad_norm", self.max_grad_norm > 0.0, "greater than 0")
+        require(self, "n_critic_updates", self.n_critic_updates >= 1, "at least 1")
+        require(self, "batch_size", 0 <= self.batch_size <= self.steps_per_update, f"0 to {self.steps_per_update}")
+        if self.network == "shared":
+            raise UserError("network is shared; reinforce fits the value function apart and needs separate networks")
+
+
+class ReinforceHyperparameters(struct.PyTreeNode):
+    """REINFORCE's traced values; scalars, or vectors under `vmap`. Fields as in ReinforceConfig."""
+
+    learning_rate: jax.Array
+    gamma: jax.Array
+    gae_lambda: jax.Array
+    ent_coef: jax.Array
+    max_grad_norm: jax.Array
+    value_learning_rate: jax.Array
+
+
+def make_algorithm(config: ReinforceConfig) -> Algorithm:
+    """REINFORCE as the pair of functions that the drivers run.
+
+    Raises:
+      UserError: a field is wrong, or the environment is; see `training.prepare`.
+    """
+    setup = training.prepare(config, action_values=config.advantage == "q")
+    limit = setup.environment.max_episode_steps
+    if config.episodes == "whole" and (limit is None or config.num_steps < limit):
+        steps = "without limit" if limit is None else f"up to {limit} steps"
+        raise UserError(
+            f"num_steps is {config.num_steps}, but an episode of {setup.environment.name} takes {steps}; "
+            f"episodes = whole needs num_steps to hold it"
+        )
+    return Algorithm(
+        setup=setup,
+        hyperparameters=training.traced_hyperparameters(ReinforceHyperparameters, config),
+        init_learner=partial(init_learner, setup),
+        update=partial(update, setup),
+    )
+
+
+def _optimizers(hyperparameters: ReinforceHyperparameters):
+    policy = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm)
+    return {"policy": policy, "value": make_optimizer(hyperparameters.value_learning_rate, jnp.array(jnp.inf))}
+
+
+def init_learner(setup: Setup, key: jax.Array, hyperparameters: ReinforceHyperparameters) -> Learner:
+    """Fresh parameters and the state of two optimizers."""
+    params = setup.network.init(key)
+    states = {
+        name: optimizer.init(ravel_pytree(params[name])[0]) for name, optimizer in _optimizers(hyperparameters).items()
+    }
+    return training.init_learner(setup, params, states)
+
+
+def update(setup: Setup, hyperparameters: ReinforceHyperparameters, state: TrainState):
+    """One rollout, one step of the policy, one refit of the value function; see Algorithm.update."""
+    config = setup.config
+    if config.episodes == "whole":
+        world_key, reset_key = jax.random.split(state.world.key)
+        state = state.replace(world=init_world(setup.environment, reset_key, config.num_envs).replace(key=world_key))
+    state, normalizers, trajectory, totals, keys = training.rollout(
+        setup, state, hyperparameters.gamma, config.n_critic_updates
+    )
+    if config.anneal_lr:
+        learning_rate = annealed(config, hyperparameters.learning_rate, state.counters.updates)
+        hyperparameters = hyperparameters.replace(learning_rate=learning_rate)
+    weights, returns, fitted = estimate_weights(setup, hyperparameters, state.learner.params, trajectory)
+    learner, metrics = ascend(setup, hyperparameters, state.learner, trajectory, weights)
+    samples = minibatches.flatten_time(ValueSamples(trajectory.observations, trajectory.actions, returns))
+    params, value_state, value_metrics = value_function.descend(
+        setup.network,
+        learner.params,
+        _optimizers(hyperparameters)["value"],
+        learner.optimizer_state["value"],
+        samples,
+        keys,
+        minibatch_size=config.batch_size or config.steps_per_update,
+    )
+    metrics |= value_metrics | {"explained_variance": kernels.explained_variance(fitted, returns)}
+    learner = learner.replace(
+        params=params, optimizer_state={**learner.optimizer_state, "value": value_state}, normalizers=normalizers
+    )
+    return state.replace(learner=learner), metrics, totals
+
+
+def estimate_weights(
+    setup: Setup, hyperparameters: ReinforceHyperparameters, params: Params, trajectory: Trajectory
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """`(Psi, returns, fitted)`, each `[T, N]`: fitted is what V or Q said of the returns before its refit."""
+    config = setup.config
+    rewards, values, next_values, *ends = trajectory.transitions
+    if config.episodes == "whole" and config.advantage in WITHOUT_VALUES:
+        next_values = jnp.zeros_like(next_values)  # what was received and nothing else
+    gamma = hyperparameters.gamma
+    returns = kernels.discounted_returns(rewards, next_values, *ends, gamma=gamma)
+    fitted = setup.network.prediction(params, trajectory.observations, trajectory.actions)
+    if config.advantage == "total_reward":
+        psi = kernels.trajectory_returns(rewards, next_values, *ends, gamma=gamma)
+    elif config.advantage == "reward_to_go":
+        psi = returns
+    elif config.advantage == "baseline":
+        psi = returns - values
+    elif config.advantage == "q":
+        psi = fitted
+    elif config.advantage == "advantage":
+        psi, _ = kernels.gae(rewards, values, next_values, *ends, gamma=gamma, gae_lambda=hyperparameters.gae_lambda)
+    else:
+        psi = kernels.td_residuals(rewards, values, next_values, ends[0], gamma=gamma)
+    used = kernels.in_first_episode(*ends) if config.episodes == "whole" else jnp.ones_like(ends[0])
+    if config.norm_adv:
+        psi = kernels.normalize_advantages(psi, where=used)
+    return jnp.where(used, psi, 0.0) / jnp.mean(used.astype(jnp.float32)), returns, fitted
+
+
+def ascend(
+    setup: Setup,
+    hyperparameters: ReinforceHyperparameters,
+    learner: Learner,
+    trajectory: Trajectory,
+    weights: jax.Array,
+) -> tuple[Learner, Metrics]:
+    """One step of the policy along g."""
+
+    def loss(policy_params):
+        policy = setup.network.policy({**learner.params, "policy": policy_params}, trajectory.observations)
+        policy_loss = kernels.policy_gradient_loss(policy.log_prob(trajectory.actions), weights)
+        entropy = jnp.mean(policy.entropy())
+        return policy_loss - hyperparameters.ent_coef * entropy, {"policy_loss": policy_loss, "entropy": entropy}
+
+    params, optimizer_state, metrics = minibatches.step(
+        loss, _optimizers(hyperparameters)["policy"], learner.params["policy"], learner.optimizer_state["policy"]
+    )
+    learner = learner.replace(
+        params={**learner.params, "policy": params},
+        optimizer_state={**learner.optimizer_state, "policy": optimizer_state},
+    )
+    return learner, metrics
+
+
+def make_train(config: ReinforceConfig):
+    """`train(key, hyperparameters=None) -> TrainResult`: a whole run of REINFORCE as one program."""
+    return training.make_train_program(make_algorithm(config))
+
+
+if __name__ == "__main__":
+    from purejaxrl_gae.cli import main
+
+    main("reinforce")
