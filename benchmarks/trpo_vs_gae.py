@@ -6,16 +6,15 @@ seeds, and writes the numbers behind both.
 """
 
 import json
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import jax
 import numpy as np
 import tyro
 
-from purejaxrl_gae import TRPOConfig, make_train, with_preset
+from benchmarks.curves import SeedRuns, train_seeds
+from purejaxrl_gae import TRPOConfig, with_preset
 from purejaxrl_gae.config import configs_directory, read_yaml, with_values
 from purejaxrl_gae.plot import Curve, draw
 
@@ -37,25 +36,6 @@ class Options:
     """JSON file to write"""
 
 
-@dataclass(frozen=True)
-class Side:
-    """What the seeds of one side did.
-
-    Attributes:
-      env_steps: `[U]` environment steps of one agent.
-      scores: `[S, U]` mean return of the last 100 training episodes, or of all where there were fewer.
-      seconds: of training, without compiling.
-      largest_kl: over all updates of all seeds.
-      failed: share of the updates whose line search found nothing.
-    """
-
-    env_steps: np.ndarray
-    scores: np.ndarray
-    seconds: float
-    largest_kl: float
-    failed: float
-
-
 def seed_preset(name: str) -> TRPOConfig:
     """A file of configs/seeds as a config."""
     values = read_yaml(configs_directory() / "seeds" / f"{name}.yaml")
@@ -71,59 +51,31 @@ def sides_of(presets: str) -> dict[str, TRPOConfig]:
     return {"TRPO": replace(tuned, advantage="monte_carlo"), "TRPO + GAE": tuned}
 
 
-def run(config: TRPOConfig, num_seeds: int) -> Side:
-    """Trains all seeds at once."""
-    keys = jax.vmap(jax.random.key)(np.arange(num_seeds))
-    program = jax.jit(jax.vmap(make_train(config))).lower(keys).compile()
-    started = time.perf_counter()
-    metrics = jax.block_until_ready(program(keys)).metrics
-    seconds = time.perf_counter() - started
-    return Side(
-        env_steps=np.asarray(metrics["env_steps"][0]),
-        scores=last_hundred(np.asarray(metrics["episodic_return"]), np.asarray(metrics["episodes"])),
-        seconds=seconds,
-        largest_kl=float(metrics["kl"].max()),
-        failed=float(metrics["line_search_failed"].mean()),
-    )
-
-
-def last_hundred(returns: np.ndarray, episodes: np.ndarray) -> np.ndarray:
-    """Running mean over as many updates as hold the last 100 episodes; NaN updates, in which none ended, carry none."""
-    sums = np.cumsum(np.where(episodes > 0, returns * episodes, 0.0), axis=1)
-    counts = np.cumsum(episodes, axis=1)
-    scores = np.full(returns.shape, np.nan)
-    for seed in range(len(returns)):
-        first = np.searchsorted(counts[seed], counts[seed] - 100, side="right")  # the update the window starts in
-        before = np.where(first > 0, sums[seed][first - 1], 0.0), np.where(first > 0, counts[seed][first - 1], 0)
-        window = counts[seed] - before[1]
-        scores[seed] = np.where(window > 0, (sums[seed] - before[0]) / np.maximum(window, 1), np.nan)
-    return scores
-
-
-def steps_to_goal(side: Side) -> list[float]:
+def steps_to_goal(side: SeedRuns) -> list[float]:
     """For each seed, environment steps until 100 episodes averaged the goal; infinite where never."""
     full = side.env_steps >= 100 * EPISODE_STEPS
     reached = (side.scores >= GOAL) & full
     return [float(side.env_steps[np.argmax(row)]) if row.any() else float("inf") for row in reached]
 
 
-def print_table(results: dict[str, Side]) -> None:
+def print_table(results: dict[str, SeedRuns]) -> None:
     """One line for each side."""
     print(f"{'':<12}{'seeds at goal':>14}{'median steps to it':>20}{'best score':>12}{'final score':>13}{'range':>20}"
           f"{'largest KL':>12}{'failed searches':>17}")  # fmt: skip
     for label, side in results.items():
         steps = np.array(steps_to_goal(side))
         final = side.scores[:, -1]
+        largest_kl, failed = side.metrics["kl"].max(), side.metrics["line_search_failed"].mean()
         print(
             f"{label:<12}{f'{np.isfinite(steps).sum()} of {len(steps)}':>14}{np.median(steps):>20,.0f}"
             f"{np.nanmax(side.scores, axis=1).mean():>12.1f}{final.mean():>13.1f}"
-            f"{f'{final.min():.1f} .. {final.max():.1f}':>20}{side.largest_kl:>12.5f}{side.failed:>17.1%}"
+            f"{f'{final.min():.1f} .. {final.max():.1f}':>20}{largest_kl:>12.5f}{failed:>17.1%}"
         )
 
 
 def main() -> None:
     options = tyro.cli(Options)
-    results = {label: run(config, options.num_seeds) for label, config in sides_of(options.presets).items()}
+    results = {label: train_seeds(config, options.num_seeds) for label, config in sides_of(options.presets).items()}
     print_table(results)
     if options.picture is not None:
         curves = [

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from purejaxrl_gae import kernels
+from purejaxrl_gae.batching import compute_if_any
 from purejaxrl_gae.environments import BoxActions, Environment, end_nonfinite_episodes
 from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution, RunningMoments
 from purejaxrl_gae.networks import ActorCritic, Params
@@ -257,10 +258,13 @@ def _draw_noise(environment, key, batch_shape):
 def _final_values(network, params, normalizers, truncated, final_observations):
     """V of the observation a time limit cut off; computed only in steps in which one did."""
 
-    def evaluate():
+    def evaluate(params, normalizers, final_observations):
         return network.value(params, normalize_observations(normalizers, final_observations))
 
-    return jax.lax.cond(jnp.any(truncated), evaluate, lambda: jnp.zeros(truncated.shape, jnp.float32))
+    def skip(_params, _normalizers, final_observations):
+        return jnp.zeros(final_observations.shape[0], jnp.float32)
+
+    return compute_if_any(truncated, evaluate, skip, params, normalizers, final_observations)
 
 
 def _episode_statistics(world: World, rewards: jax.Array, ended: jax.Array, counters: Counters):

@@ -83,7 +83,11 @@ def from_gymnax(env: Any, params: Any = None, *, name: str | None = None) -> Env
         if not own_reset:
             ended = result.terminated | result.truncated
             states, observations = reset_where(
-                lambda: reset_with(jax.random.split(key, 2 * num_envs)[num_envs:]), ended, states, observations
+                lambda key: reset_with(jax.random.split(key, 2 * num_envs)[num_envs:]),
+                key,
+                ended,
+                states,
+                observations,
             )
         rewards = result.rewards.astype(jnp.float32)
         return Step(states, observations, rewards, result.terminated, result.truncated, final_observations)

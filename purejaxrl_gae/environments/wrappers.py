@@ -7,16 +7,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from purejaxrl_gae.batching import compute_if_any
 from purejaxrl_gae.environments.contract import Environment, Step
 
 
 def reset_where(
-    reset: Callable[[], tuple[Any, jax.Array]], ended: jax.Array, states: Any, observations: jax.Array
+    reset: Callable[[jax.Array], tuple[Any, jax.Array]],
+    key: jax.Array,
+    ended: jax.Array,
+    states: Any,
+    observations: jax.Array,
 ) -> tuple[Any, jax.Array]:
     """New episodes where `ended` is set; nothing is computed in a step in which none ended.
 
     Args:
-      reset: yields N fresh states and observations.
+      reset: of a key, yields N fresh states and observations.
+      key: random key.
       ended: `[N]` bool.
       states: pytree, leading axis N.
       observations: `[N, *shape]`.
@@ -25,14 +31,13 @@ def reset_where(
       `(states, observations)` with fresh ones in the ended places.
     """
 
-    def select(fresh, old):
-        return jnp.where(ended.reshape(ended.shape + (1,) * (old.ndim - 1)), fresh, old)
+    def with_resets(key, ended, *old):
+        def select(fresh_leaf, old_leaf):
+            return jnp.where(ended.reshape(ended.shape + (1,) * (old_leaf.ndim - 1)), fresh_leaf, old_leaf)
 
-    def with_resets():
-        fresh_states, fresh_observations = reset()
-        return jax.tree.map(select, fresh_states, states), select(fresh_observations, observations)
+        return jax.tree.map(select, reset(key), old)
 
-    return jax.lax.cond(jnp.any(ended), with_resets, lambda: (states, observations))
+    return compute_if_any(ended, with_resets, lambda key, ended, *old: old, key, ended, states, observations)
 
 
 class StaggeredState(NamedTuple):
@@ -73,7 +78,7 @@ def stagger_first_episodes(environment: Environment) -> Environment:
         ended = result.terminated | result.truncated
         cut = (steps_left == 0) & ~ended
         inner, observations = reset_where(
-            lambda: environment.reset(reset_key, cut.shape[0]), cut, result.states, result.observations
+            lambda key: environment.reset(key, cut.shape[0]), reset_key, cut, result.states, result.observations
         )
         steps_left = jnp.where(ended | (steps_left <= 0), -1, steps_left)
         return result._replace(
@@ -99,7 +104,7 @@ def end_nonfinite_episodes(environment: Environment, key: jax.Array, step: Step)
     flat = step.final_observations.reshape(step.rewards.shape[0], -1)
     nonfinite = ~(jnp.isfinite(step.rewards) & jnp.all(jnp.isfinite(flat), axis=-1))
     states, observations = reset_where(
-        lambda: environment.reset(key, nonfinite.shape[0]), nonfinite, step.states, step.observations
+        lambda key: environment.reset(key, nonfinite.shape[0]), key, nonfinite, step.states, step.observations
     )
     over_observation = nonfinite.reshape(nonfinite.shape + (1,) * (step.final_observations.ndim - 1))
     contained = Step(

@@ -1,0 +1,16 @@
+"""Every CPU core a device of its own; import this before anything that runs a JAX operation."""
+
+import os
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+
+
+def on_all_cores(train):
+    """The function of a key vmapped over agents, which are divided among all devices."""
+    mesh = Mesh(np.array(jax.devices()), ("agents",))
+    spec = PartitionSpec("agents")
+    return jax.shard_map(jax.vmap(train), mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)

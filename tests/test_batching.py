@@ -1,0 +1,62 @@
+"""What is done once for all agents, and what one agent after another, gives what each agent alone would get."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from purejaxrl_gae.batching import compute_if_any, one_agent_at_a_time
+
+
+def squares_where(needed, x, scale):
+    return compute_if_any(
+        needed, lambda x, scale: jnp.where(needed_mask(x), x * x * scale, x), lambda x, scale: x, x, scale
+    )
+
+
+def needed_mask(x):
+    return x > 1.0
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_branch_agrees_with_each_agent_alone(depth):
+    x = jnp.linspace(-1.0, 3.0, 12).reshape((2, 2, 3)[-depth - 1 :] if depth == 2 else (4, 3))
+    scale = jnp.float32(2.0)
+
+    def one(x):
+        return squares_where(needed_mask(x), x, scale)
+
+    batched = one
+    for _ in range(depth):
+        batched = jax.vmap(batched)
+    np.testing.assert_array_equal(jax.jit(batched)(x), jnp.where(x > 1.0, 2.0 * x * x, x))
+
+
+def test_a_branch_stays_a_branch_under_vmap():
+    """With nothing needed the costly side is not run: it would never end."""
+
+    def never_ends(x):
+        return jax.lax.while_loop(lambda x: x < 1e9, lambda x: x * 1.0, x)
+
+    def one(needed, x):
+        return compute_if_any(needed, never_ends, lambda x: x, x)
+
+    x = jnp.arange(4.0)
+    np.testing.assert_array_equal(jax.jit(jax.vmap(one))(jnp.zeros(4, bool), x), x)
+
+
+def test_agents_in_turn_agree_with_each_alone():
+    @one_agent_at_a_time
+    def function(weights, x, key):
+        return {"y": x @ weights + jax.random.normal(key, (3,)), "sum": jnp.sum(x)}
+
+    weights, x = jnp.arange(6.0).reshape(2, 3), jnp.arange(8.0).reshape(4, 2)
+    keys = jax.random.split(jax.random.key(0), 4)
+    batched = jax.jit(jax.vmap(function, (None, 0, 0)))(weights, x, keys)
+    for agent in range(4):
+        alone = jax.jit(function)(weights, x[agent], keys[agent])
+        np.testing.assert_allclose(batched["y"][agent], alone["y"], rtol=1e-6)
+        assert batched["sum"][agent] == alone["sum"]
+    grid = jax.jit(jax.vmap(jax.vmap(function, (None, 0, 0)), (0, None, None)))(jnp.stack([weights, -weights]), x, keys)
+    np.testing.assert_allclose(grid["y"][0], batched["y"], rtol=1e-6)
+    np.testing.assert_array_equal(grid["sum"][1], batched["sum"])

@@ -1,0 +1,115 @@
+"""REINFORCE learns with each of its six weights, and each is the paper's."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from purejaxrl_gae import ReinforceConfig, kernels, make_train, reinforce, training
+from purejaxrl_gae.environments import make_environment, probes
+from purejaxrl_gae.errors import UserError
+
+ADVANTAGES = ["total_reward", "reward_to_go", "baseline", "q", "advantage", "td_residual"]
+PROBE = dict(
+    num_envs=16, num_steps=8, hidden_sizes=(16, 16), gamma=0.9, normalize_rewards=False, max_grad_norm=10.0,
+    total_timesteps=128 * 300, learning_rate=1e-2, value_learning_rate=1e-2,
+)  # fmt: skip
+OBSERVATIONS = jnp.array([[1.0], [-1.0]])
+
+
+def train_probe(probe, **changes):
+    algorithm = reinforce.make_algorithm(ReinforceConfig(env=probe, **{**PROBE, **changes}))
+    result = jax.jit(training.make_train_program(algorithm))(jax.random.key(0))
+    assert int(result.state.counters.skipped_updates) == 0
+    return algorithm.setup.network, result.state.learner.params
+
+
+@pytest.mark.parametrize("advantage", ADVANTAGES)
+def test_the_probe_of_everything_is_learned_with_every_weight(advantage):
+    network, params = train_probe(probes.both(), advantage=advantage)
+    assert np.all(network.policy(params, OBSERVATIONS).log_prob(jnp.array([1, 0])) > np.log(0.85))
+
+
+def test_the_probe_of_everything_is_learned_with_real_actions():
+    network, params = train_probe(probes.both(continuous=True), total_timesteps=128 * 800)
+    np.testing.assert_allclose(network.policy(params, OBSERVATIONS).mode(), [[0.5], [-0.5]], atol=0.2)
+
+
+def test_values_reach_one_step_back():
+    network, params = train_probe(probes.discount())
+    np.testing.assert_allclose(network.value(params, jnp.array([[0.0], [1.0]])), [0.9, 1.0], atol=0.1)
+
+
+def one_rollout(**changes):
+    config = ReinforceConfig(env="CartPole-v1", num_envs=3, num_steps=40, norm_adv=False, **changes)
+    algorithm = reinforce.make_algorithm(config)
+    state = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
+    _, _, trajectory, _, _ = training.rollout(algorithm.setup, state, jnp.float32(0.99), 0)
+    psi, _, fitted = reinforce.estimate_weights(
+        algorithm.setup, algorithm.hyperparameters, state.learner.params, trajectory
+    )
+    return trajectory, np.asarray(psi), np.asarray(fitted)
+
+
+@pytest.mark.parametrize("advantage", ADVANTAGES)
+def test_weights_are_the_formulas_written_out(advantage):
+    trajectory, psi, fitted = one_rollout(advantage=advantage)
+    rewards, values, next_values, terminated, truncated = map(np.asarray, trajectory.transitions)
+    expected = np.zeros_like(psi)
+    for env in range(3):
+        start = 0
+        for t in range(40):
+            if terminated[t, env] or truncated[t, env] or t == 39:
+                beyond = 0.0 if terminated[t, env] else next_values[t, env]
+                for s in reversed(range(start, t + 1)):
+                    beyond = rewards[s, env] + 0.99 * beyond
+                    expected[s, env] = beyond
+                if advantage == "total_reward":
+                    expected[start : t + 1, env] = expected[start, env]
+                start = t + 1
+    if advantage == "baseline":
+        expected -= values
+    elif advantage == "q":
+        expected = fitted
+    elif advantage == "td_residual":
+        expected = rewards + 0.99 * np.where(terminated, 0.0, next_values) - values
+    elif advantage == "advantage":
+        expected = kernels.gae(*trajectory.transitions, gamma=0.99, gae_lambda=0.95)[0]
+    np.testing.assert_allclose(psi, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_whole_episodes_are_learned_from_to_their_first_end_only():
+    two_steps = dataclasses.replace(make_environment(probes.discount()), max_episode_steps=2)
+    config = ReinforceConfig(env=two_steps, num_envs=4, num_steps=6, episodes="whole", norm_adv=False)
+    algorithm = reinforce.make_algorithm(config)
+    state = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
+    _, _, trajectory, _, _ = training.rollout(algorithm.setup, state, jnp.float32(0.9), 0)
+    psi, *_ = reinforce.estimate_weights(algorithm.setup, algorithm.hyperparameters, state.learner.params, trajectory)
+    np.testing.assert_array_equal(np.asarray(psi)[2:], 0.0)
+    assert np.any(np.asarray(psi)[:2] != 0.0)
+
+
+def test_whole_episodes_start_anew_every_update():
+    config = ReinforceConfig(env="CartPole-v1", total_timesteps=2000, num_envs=2, num_steps=500, episodes="whole",
+                             advantage="total_reward")  # fmt: skip
+    result = jax.jit(make_train(config))(jax.random.key(0))
+    assert np.all(np.isfinite(result.metrics["policy_loss"]))
+    assert int(result.metrics["env_steps"][-1]) == 2000
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(network="shared"), "network is shared; reinforce fits the value function apart"),
+        (dict(episodes="whole"), "num_steps is 128, but an episode of CartPole-v1 takes up to 500 steps"),
+        (dict(advantage="q", env="Pendulum-v1"), "action values need discrete actions"),
+        (dict(advantage="gae"), "advantage is 'gae'; it must be one of 'total_reward', 'reward_to_go'"),
+        (dict(n_critic_updates=0), "n_critic_updates is 0; it must be at least 1"),
+    ],
+)
+def test_wrong_values_are_refused_in_one_line(changes, message):
+    with pytest.raises(UserError) as error:
+        make_train(dataclasses.replace(ReinforceConfig(env="CartPole-v1"), **changes))
+    assert message in str(error.value) and "\n" not in str(error.value)
