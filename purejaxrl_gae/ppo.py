@@ -22,13 +22,14 @@ import jax.numpy as jnp
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from purejaxrl_gae import kernels, minibatches, training
+from purejaxrl_gae import kernels, minibatches, training, value_function
 from purejaxrl_gae.config import TrainingConfig, require, require_fraction, require_non_negative
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.kernels import Distribution
 from purejaxrl_gae.networks import Params
 from purejaxrl_gae.optimizers import annealed, make_optimizer
 from purejaxrl_gae.training import Algorithm, Learner, Metrics, Setup, TrainState
+from purejaxrl_gae.value_function import ValueSamples
 
 KL_OBJECTIVES = ("kl_fixed", "kl_adaptive")
 
@@ -75,6 +76,10 @@ class PPOConfig(TrainingConfig):
     """beta of the KL objectives; the initial one where it is adapted"""
     kl_target: float = 0.01
     """d_targ of the adaptive KL objective"""
+    critic: Literal["joint", "trust_region"] = "joint"
+    """fit the value function in one loss with the policy, or after it by a Gauss-Newton step in its own trust region"""
+    value_trust_region: float = 0.01
+    """epsilon of the value function's trust region"""
     value_target: Literal["lambda_return", "td"] = "lambda_return"
     """what the value function is fitted to: advantages + values, or r + gamma V(s')"""
     minibatch_sampling: Literal["epochs", "trajectories"] = "epochs"
@@ -91,6 +96,9 @@ class PPOConfig(TrainingConfig):
         require_non_negative(self, "learning_rate", "clip_coef", "ent_coef", "vf_coef", "pg_coef")
         require_non_negative(self, "kl_coef", "kl_target")
         require(self, "max_grad_norm", self.max_grad_norm > 0.0, "greater than 0")
+        require(self, "value_trust_region", self.value_trust_region > 0.0, "greater than 0")
+        if self.critic == "trust_region" and self.network == "shared":
+            raise UserError("critic is trust_region, which needs network = separate; network is shared")
         require(self, "target_kl", self.target_kl is None or self.target_kl > 0.0, "greater than 0, or none")
         require(self, "gradient_chunk", self.gradient_chunk >= 0, "at least 0")
         if self.steps_per_update % self.num_minibatches:
@@ -133,6 +141,7 @@ class PPOHyperparameters(struct.PyTreeNode):
     target_kl: jax.Array | None
     kl_coef: jax.Array
     kl_target: jax.Array
+    value_trust_region: jax.Array
 
 
 class Samples(NamedTuple):
@@ -203,6 +212,14 @@ def update(setup: Setup, hyperparameters: PPOHyperparameters, state: TrainState)
     )
     current = _anneal(setup.config, hyperparameters, state.counters.updates)
     learner, metrics = _run_epochs(setup, current, state.learner, samples, keys)
+    if setup.config.critic == "trust_region":
+        params, value_metrics = value_function.step_in_trust_region(
+            setup.network,
+            learner.params,
+            ValueSamples(samples.observations, None, samples.targets),
+            trust_region=hyperparameters.value_trust_region,
+        )
+        learner, metrics = learner.replace(params=params), metrics | value_metrics
     if setup.config.objective == "kl_adaptive":
         new_policy = setup.network.policy(learner.params, samples.observations)
         kl = jnp.mean(samples.distribution.kl_divergence(new_policy))
@@ -300,12 +317,9 @@ def loss(
         if setup.config.clip_vloss
         else kernels.value_loss(values, minibatch.targets)
     )
-    # eq. 9
-    total = (
-        hyperparameters.pg_coef * policy_loss
-        + hyperparameters.vf_coef * value_loss
-        - hyperparameters.ent_coef * entropy
-    )
+    # eq. 9; a value function that is fitted apart has no part in it
+    vf_coef = hyperparameters.vf_coef if setup.config.critic == "joint" else 0.0
+    total = hyperparameters.pg_coef * policy_loss + vf_coef * value_loss - hyperparameters.ent_coef * entropy
     return total, {
         "policy_loss": policy_loss,
         "value_loss": value_loss,

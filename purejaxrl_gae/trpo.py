@@ -185,30 +185,21 @@ def update(setup: Setup, hyperparameters: TRPOHyperparameters, state: TrainState
     config = setup.config
     num_keys = 1 + config.n_policy_updates + config.n_critic_updates
     state, normalizers, trajectory, totals, keys = training.rollout(setup, state, hyperparameters.gamma, num_keys)
-    learn_alone = one_agent_at_a_time(partial(learn, setup))
-    learner, metrics = learn_alone(hyperparameters, state.learner, trajectory, keys)
-    return state.replace(learner=learner.replace(normalizers=normalizers)), metrics, totals
-
-
-def learn(
-    setup: Setup, hyperparameters: TRPOHyperparameters, learner: Learner, trajectory: Trajectory, keys: jax.Array
-) -> tuple[Learner, Metrics]:
-    """The policy step and the refit of the value function, from one rollout."""
-    config = setup.config
     advantages, targets = estimate_advantages(config, hyperparameters, trajectory)
     samples = minibatches.flatten_time(
         Samples(trajectory.observations, trajectory.actions, trajectory.log_probs, trajectory.distribution, advantages)
     )
     policy_keys, value_keys = keys[: 1 + config.n_policy_updates], keys[1 + config.n_policy_updates :]
-    update_policy = step_in_trust_region if config.constraint == "trust_region" else descend_penalised
-    learner, metrics = update_policy(setup, hyperparameters, learner, samples, policy_keys)
+    step_policy = step_in_trust_region if config.constraint == "trust_region" else descend_penalised
+    update_policy = one_agent_at_a_time(partial(step_policy, setup))
+    learner, metrics = update_policy(hyperparameters, state.learner, samples, policy_keys)
     value_samples = ValueSamples(samples.observations, None, targets.reshape(-1))
     learner, value_metrics = fit_values(setup, hyperparameters, learner, value_samples, value_keys)
     metrics |= value_metrics | {
         "entropy": jnp.mean(trajectory.distribution.entropy()),
         "explained_variance": kernels.explained_variance(trajectory.values, targets),
     }
-    return learner, metrics
+    return state.replace(learner=learner.replace(normalizers=normalizers)), metrics, totals
 
 
 def estimate_advantages(

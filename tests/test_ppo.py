@@ -150,6 +150,14 @@ def test_shared_network_td_targets_and_trajectory_minibatches_learn_too():
     assert np.all(network.policy(params, jnp.array([[1.0], [-1.0]])).log_prob(jnp.array([1, 0])) > np.log(0.8))
 
 
+def test_a_critic_in_its_own_trust_region_learns_too():
+    network, params, result = train_probe(probes.both(), critic="trust_region", value_trust_region=0.1)
+    observations = jnp.array([[1.0], [-1.0]])
+    assert np.all(network.policy(params, observations).log_prob(jnp.array([1, 0])) > np.log(0.8))
+    np.testing.assert_allclose(network.value(params, observations), 1.0, atol=0.3)
+    assert np.all(np.asarray(result.metrics["value_distance"]) <= 0.1)
+
+
 def test_normalised_observations_and_rewards_learn_too():
     network, params, result = train_probe(probes.both(), normalize_observations=True, normalize_rewards=True)
     moments = result.state.learner.normalizers.observations
@@ -172,6 +180,7 @@ def test_normalised_observations_and_rewards_learn_too():
         (dict(target_kl=0.0), "target_kl is 0.0"),
         (dict(env="Pendulum"), "did you mean 'Pendulum-v1'?"),
         (dict(minibatch_sampling="trajectories", num_minibatches=32), "does not divide num_envs = 16"),
+        (dict(critic="trust_region", network="shared"), "critic is trust_region, which needs network = separate"),
         (dict(num_envs=2**20, num_steps=2**10), "one update may hold at most"),
     ],
 )
