@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from purejaxrl_gae.environments import BoxActions, DiscreteActions
+from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.kernels import Categorical, DiagonalGaussian
 from purejaxrl_gae.networks import make_actor_critic, orthogonal
 
@@ -49,6 +50,38 @@ def test_weights_start_orthogonal_with_their_gains(shared):
             gains.append(np.sqrt(gram[0, 0]))
             np.testing.assert_allclose(gram, gram[0, 0] * np.eye(len(gram)), atol=1e-5)
     assert sorted(set(np.round(gains, 4))) == [0.01, 1.0, 1.4142]
+
+
+def test_uniform_starts_fill_their_bounds_in_weights_and_biases():
+    params = make(initialization="uniform", hidden_sizes=(256, 256)).init(jax.random.key(0))
+    for network, inputs in (("policy", 3), ("value", 3)):
+        layers = params[network].get("mlp", params[network])
+        for layer, size in (("Dense_0", inputs), ("Dense_1", 256), ("Dense_2", 256)):
+            for name in ("kernel", "bias"):
+                assert np.abs(layers[layer][name]).max() <= 1.0 / np.sqrt(size)
+        kernel = np.asarray(layers["Dense_1"]["kernel"]) * 16.0
+        assert abs(kernel.mean()) < 0.02 and abs(kernel.std() - 1.0 / np.sqrt(3.0)) < 0.02
+        assert np.asarray(layers["Dense_1"]["bias"]).std() > 0.0
+    np.testing.assert_array_equal(params["policy"]["log_std_offset"], 0.0)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_action_values_are_one_for_each_action_and_average_to_the_value(shared):
+    network = make(DiscreteActions(3), action_values=True, shared=shared)
+    params = network.init(jax.random.key(0))
+    observations = jax.random.normal(jax.random.key(1), (5, 4, 3))
+    policy = network.policy(params, observations)
+    total = jnp.zeros((5, 4))
+    predictions = [network.prediction(params, observations, jnp.full((5, 4), action)) for action in range(3)]
+    for action, q in enumerate(predictions):
+        total += jnp.exp(policy.log_prob(jnp.full((5, 4), action))) * q
+    np.testing.assert_allclose(network.value(params, observations), total, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(predictions[0], predictions[1])
+
+
+def test_action_values_of_real_actions_are_refused():
+    with pytest.raises(UserError, match="action values need discrete actions"):
+        make(action_values=True)
 
 
 def test_different_keys_and_layers_start_differently():

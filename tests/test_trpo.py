@@ -85,6 +85,16 @@ def one_update(**changes):
     return algorithm, before, after, metrics
 
 
+def test_point_1_the_kl_is_from_the_old_policy_to_the_new():
+    algorithm, before, after, metrics = one_update(target_kl=0.5)
+    _, _, trajectory, _, _ = training.rollout(algorithm.setup, before, jnp.float32(0.99), 13)
+    new = algorithm.setup.network.policy(after.learner.params, trajectory.observations)
+    forward = float(jnp.mean(trajectory.distribution.kl_divergence(new)))
+    backward = float(jnp.mean(new.kl_divergence(trajectory.distribution)))
+    assert float(metrics["kl"]) == pytest.approx(forward, rel=1e-3)
+    assert abs(forward - backward) > 0.02 * forward, "the two directions can be told apart here"
+
+
 def test_point_9_a_search_that_finds_nothing_leaves_the_policys_bits_and_is_counted():
     _, before, after, metrics = one_update(target_kl=1e-20)
     jax.tree.map(np.testing.assert_array_equal, after.learner.params["policy"], before.learner.params["policy"])

@@ -1,0 +1,87 @@
+"""Every algorithm runs, stops, resumes to the same bits and is evaluated through the same host."""
+
+import dataclasses
+import json
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from purejaxrl_gae import UserError, algorithms, cli, config, make_train
+from purejaxrl_gae.errors import Interrupted
+from purejaxrl_gae.host import training_run
+from purejaxrl_gae.host.options import RunOptions
+
+OTHERS = [name for name in algorithms.CONFIG_CLASSES if name != "ppo"]  # PPO's own are in test_run.py
+CLASSIC = ["CartPole-v1", "Pendulum-v1", "Acrobot-v1"]
+
+
+def tiny(algorithm):
+    kind = algorithms.config_class(algorithm)
+    small = dict(total_timesteps=1000, num_envs=4, num_steps=32, hidden_sizes=(8, 8))
+    return kind(env="CartPole-v1", **small, **({"batch_size": 64} if algorithm == "trpo" else {}))
+
+
+def options(path):
+    return RunOptions(run_dir=path, progress=False, compilation_cache=False, updates_per_report=2, eval_episodes=5)
+
+
+class SignalAtThirdLook:
+    """Stands in for StopRequests: SIGTERM arrives while the second chunk runs."""
+
+    def __init__(self):
+        self.looks = 0
+
+    @property
+    def signal(self):
+        self.looks += 1
+        return signal.SIGTERM if self.looks > 2 else None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        return None
+
+
+def rows(path):
+    lines = (path / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if "second" not in k} for line in lines]
+
+
+@pytest.mark.parametrize("algorithm", OTHERS)
+def test_a_run_stopped_and_resumed_is_the_run_never_stopped(algorithm, tmp_path, monkeypatch):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    summary = training_run.run(tiny(algorithm), options(whole))
+    assert summary["algo"] == algorithm and summary["env_steps"] == 1024 and summary["eval_episodes"] == 5
+    with monkeypatch.context() as patched:
+        patched.setattr(training_run, "StopRequests", SignalAtThirdLook)
+        with pytest.raises(Interrupted):
+            training_run.run(tiny(algorithm), options(stopped))
+    resumed, resumed_options = cli.parse(algorithm, ["--resume", str(stopped), "--no-progress"])
+    training_run.run(resumed, dataclasses.replace(resumed_options, compilation_cache=False))
+    assert rows(stopped) == rows(whole)
+    expected, actual = np.load(whole / "policy.npz"), np.load(stopped / "policy.npz")
+    for name in expected.files:
+        np.testing.assert_array_equal(actual[name], expected[name])
+
+
+@pytest.mark.parametrize("algorithm", OTHERS)
+def test_vmapped_agents_equal_their_solo_runs(algorithm):
+    train = make_train(tiny(algorithm))
+    keys = jax.random.split(jax.random.key(0), 3)
+    together, alone = jax.jit(jax.vmap(train))(keys), jax.jit(train)(keys[1])
+    for name, values in alone.metrics.items():  # later ones drift apart: rounding decides which episode ends when
+        np.testing.assert_allclose(together.metrics[name][1, :4], values[:4], rtol=1e-3, atol=1e-3, err_msg=name)
+
+
+@pytest.mark.parametrize("algorithm", algorithms.CONFIG_CLASSES)
+@pytest.mark.parametrize("env", CLASSIC)
+def test_classic_control_has_presets(algorithm, env):
+    assert config.preset_path(algorithm, env) is not None
+
+
+def test_an_unknown_algorithm_is_named_with_the_closest():
+    with pytest.raises(UserError, match="did you mean 'off_policy'"):
+        algorithms.module_of("offpolicy")
