@@ -20,6 +20,7 @@ from purejaxrl_gae.plot import Curve, draw
 
 GOAL = -300.0
 EPISODE_STEPS = 200
+SETTINGS = {"seeds": "the source documents' settings", "tuned": "the tuned preset"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def main() -> None:
             for label, side in results.items()
             for scores in side.scores
         ]
-        draw(curves, options.picture, f"Pendulum-v1, {options.presets} presets: mean and range over seeds")
+        draw(curves, options.picture, f"Pendulum-v1, {SETTINGS[options.presets]}: mean and range over seeds")
         print(f"wrote {options.picture}")
     if options.output is not None:
         document = {
