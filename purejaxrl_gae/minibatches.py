@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from purejaxrl_gae import kernels
+from purejaxrl_gae import kernels, sharding
 
 
 def pack(batch: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
@@ -29,9 +29,11 @@ def pack(batch: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
     leaves, structure = jax.tree.flatten(batch)
     shapes_and_types = [(leaf.shape[1:], leaf.dtype) for leaf in leaves]
     rows = jnp.concatenate([leaf.reshape(leaf.shape[0], -1).astype(jnp.float32) for leaf in leaves], axis=1)
+    rows = sharding.everywhere(rows)  # so that any device may gather any row
 
     def unpack(some_rows):
         fields, start = [], 0
+        some_rows = sharding.divided(some_rows)
         for shape, dtype in shapes_and_types:
             size = math.prod(shape)
             field = some_rows[:, start : start + size]
@@ -44,7 +46,7 @@ def pack(batch: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
 
 def flatten_time(trajectory: Any) -> Any:
     """A pytree of `[T, N, ...]` as one of `[T * N, ...]`."""
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), trajectory)
+    return sharding.divided(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), trajectory))
 
 
 def shuffled_indices(key: jax.Array, batch_size: int, minibatch_size: int) -> jax.Array:

@@ -255,10 +255,13 @@ def guarded_update(
     """One update, undone where it would leave a parameter or a loss that is not finite.
 
     Returns:
-      `(state, metrics, totals, healthy)`. Where not healthy, the learner is the one from before.
+      `(state, metrics, totals, healthy)`. Where not healthy, the learner is the one from before; for good, where the
+      config says halt.
     """
     new_state, metrics, totals = algorithm.update(hyperparameters, state)
     healthy = all_finite((new_state.learner, metrics))
+    if algorithm.setup.config.on_nonfinite == "halt":
+        healthy &= state.counters.skipped_updates == 0
     learner = jax.lax.cond(healthy, lambda: new_state.learner, lambda: state.learner)
     counters = new_state.counters.replace(
         updates=state.counters.updates + 1,

@@ -64,6 +64,8 @@ class TRPOConfig(TrainingConfig):
     """least share of the promised gain that a step must bring; 0: any gain"""
     fisher_subsampling: int = 1
     """take the Fisher matrix over one state in this many, drawn at random; 10 is the paper's 10%"""
+    ent_coef: float = 0.0
+    """weight of an entropy bonus in the surrogate; not in the paper, which has none"""
     learning_rate: float = 1e-3
     """Adam's step size for the value function"""
     n_critic_updates: int = 10
@@ -99,6 +101,7 @@ class TRPOConfig(TrainingConfig):
         for name in ("target_kl", "value_trust_region"):
             require(self, name, getattr(self, name) > 0.0, "greater than 0")
         require_non_negative(self, "cg_damping", "cg_tolerance", "learning_rate", "policy_learning_rate", "kl_coef")
+        require_non_negative(self, "ent_coef")
         shrinks = 0.0 < self.line_search_shrinking_factor < 1.0
         require(self, "line_search_shrinking_factor", shrinks, "between 0 and 1")
         require(self, "advantage_ddof", self.advantage_ddof in (0, 1), "0 or 1")
@@ -126,6 +129,7 @@ class TRPOHyperparameters(struct.PyTreeNode):
     cg_tolerance: jax.Array
     line_search_shrinking_factor: jax.Array
     acceptance_ratio: jax.Array
+    ent_coef: jax.Array
     learning_rate: jax.Array
     value_trust_region: jax.Array
     kl_coef: jax.Array
@@ -234,6 +238,7 @@ def step_in_trust_region(
     def surrogate_and_kl(flat):
         new = policy(flat, samples.observations)
         surrogate = -kernels.unclipped_loss(new.log_prob(samples.actions), samples.log_probs, samples.advantages)
+        surrogate += hyperparameters.ent_coef * jnp.mean(new.entropy())
         return surrogate, jnp.mean(samples.distribution.kl_divergence(new))
 
     (objective, _), gradient = jax.value_and_grad(surrogate_and_kl, has_aux=True)(flat_params)
@@ -286,6 +291,7 @@ def descend_penalised(
         penalised = kernels.kl_penalty_loss(
             log_probs, minibatch.log_probs, minibatch.advantages, kl, kl_coef=hyperparameters.kl_coef
         )
+        penalised -= hyperparameters.ent_coef * jnp.mean(new.entropy())
         return penalised, {"policy_loss": penalised, "kl": jnp.mean(kl)}
 
     optimizer = _adam(hyperparameters.policy_learning_rate)

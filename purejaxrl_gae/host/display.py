@@ -3,9 +3,11 @@
 import math
 import sys
 import time
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 PLAIN_SECONDS = 2.0
 
@@ -16,10 +18,11 @@ class Display:
     Args:
       total_steps: environment steps of the whole run.
       enabled: show progress; messages are printed either way.
+      muted: print nothing on standard output; for all but one of several processes.
     """
 
-    def __init__(self, total_steps: int, *, enabled: bool):
-        self._console = Console(highlight=False, soft_wrap=True)
+    def __init__(self, total_steps: int, *, enabled: bool, muted: bool = False):
+        self._console = Console(highlight=False, soft_wrap=True, quiet=muted)
         self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
         self._total_steps = total_steps
         self._enabled = enabled
@@ -72,6 +75,15 @@ class Display:
         self._console.print(message, markup=False)
         if self._live is None:
             sys.stdout.flush()
+
+    def table(self, titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+        """Rows under their titles; floats with one decimal."""
+        table = Table(box=None, pad_edge=False)
+        for title in titles:
+            table.add_column(title, justify="right")
+        for row in rows:
+            table.add_row(*(f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row))
+        self._console.print(table)
 
     def complain(self, message: str) -> None:
         """One line on standard error."""

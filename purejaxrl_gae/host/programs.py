@@ -12,53 +12,174 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purejaxrl_gae import training
+from purejaxrl_gae import agents, sharding, training
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.environments import make_environment
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.evaluation import Evaluation, evaluate
-from purejaxrl_gae.training import Algorithm, Learner, Progress, TrainState
+from purejaxrl_gae.rollout import Counters, EpisodeTotals
+from purejaxrl_gae.training import Algorithm, Hyperparameters, Learner
 
 EVALUATION_STREAM = 0x0E7A1  # separates evaluation's random numbers from training's
 
 
-class Programs(NamedTuple):
-    """What the host calls.
+class Stretch(NamedTuple):
+    """What some updates did, as NumPy arrays with a leading axis of S agents.
 
     Attributes:
-      init: `() -> TrainState` for the config's seed.
-      advance: `(state, num_updates) -> (state, Progress)`; the state passed in is consumed.
-      state_types: shapes and types of a TrainState.
-      compile_seconds: tracing and compiling both.
+      updates: updates made, the same for all agents.
+      healthy: `[S]` bool; False for agents that met something not finite where that ends a run.
+      metrics: `[S]` each, means over those updates.
+      totals: `[S]` each, sums over the episodes that ended in them.
+      counters: `[S, ...]`, of the whole run.
     """
 
-    init: Callable[[], TrainState]
-    advance: Callable[[TrainState, int], tuple[TrainState, Progress]]
-    state_types: Any
+    updates: int
+    healthy: np.ndarray
+    metrics: dict[str, np.ndarray]
+    totals: EpisodeTotals
+    counters: Counters
+
+
+class Programs(NamedTuple):
+    """What the host calls. A state lies on the devices; a saved state does not, and does not depend on their number.
+
+    Attributes:
+      init: `() -> state`.
+      advance: `(state, num_updates) -> (state, Stretch)`; the state passed in is consumed.
+      save: `state -> saved state`; of one agent a TrainState, of several the same with a leading axis.
+      load: `saved state -> state`.
+      saved_types: shapes and types of a saved state.
+      compile_seconds: tracing and compiling.
+    """
+
+    init: Callable[[], Any]
+    advance: Callable[[Any, int], tuple[Any, Stretch]]
+    save: Callable[[Any], Any]
+    load: Callable[[Any], Any]
+    saved_types: Any
     compile_seconds: float
 
 
-def compile_programs(algorithm: Algorithm) -> Programs:
-    """Traces and compiles initialisation and training.
+def compile_one_agent(algorithm: Algorithm, devices: list[jax.Device]) -> Programs:
+    """Traces and compiles initialisation and training of one agent, its environments divided among the devices.
 
     Raises:
-      UserError: on a CPU, training would need more memory than the machine has.
+      UserError: the environments cannot be divided, or on a CPU, training would need more memory than there is.
     """
     started = time.perf_counter()
-    hyperparameters, seed = algorithm.hyperparameters, algorithm.setup.config.seed
-    init = partial(training.init_state, algorithm)
-    key = jax.random.key(seed)
-    state_types = jax.eval_shape(init, key, hyperparameters)
-    init_program = jax.jit(init).lower(key, hyperparameters).compile()
-    advance = jax.jit(partial(training.advance, algorithm), donate_argnums=1)
-    advance_program = advance.lower(hyperparameters, state_types, jnp.int32(1)).compile()
-    _refuse_too_large(algorithm.setup.config, advance_program.memory_analysis())
+    config, hyperparameters = algorithm.setup.config, algorithm.hyperparameters
+    init, advance = partial(training.init_state, algorithm), partial(training.advance, algorithm)
+    key = jax.random.key(config.seed)
+    types = jax.eval_shape(init, key, hyperparameters)
+    if len(devices) == 1:
+        init_program = jax.jit(init).lower(key, hyperparameters).compile()
+        advance_program = jax.jit(advance, donate_argnums=1).lower(hyperparameters, types, jnp.int32(1)).compile()
+        load = partial(jax.tree.map, jnp.asarray)
+    else:
+        if config.num_envs % len(devices):
+            raise UserError(f"num_envs is {config.num_envs}, which {len(devices)} devices cannot divide evenly")
+        mesh = sharding.environment_mesh(devices)
+        where = sharding.state_shardings(mesh, types, config.num_envs)
+        whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+        with jax.set_mesh(mesh):
+            jitted_init = jax.jit(init, in_shardings=whole, out_shardings=where)
+            jitted_advance = jax.jit(
+                advance, in_shardings=(whole, where, whole), out_shardings=(where, whole), donate_argnums=1
+            )
+            init_program = jitted_init.lower(key, hyperparameters).compile()
+            advance_program = jitted_advance.lower(hyperparameters, types, jnp.int32(1)).compile()
+        key, hyperparameters = agents.place(whole, (key, hyperparameters))
+
+        def load(saved):
+            return jax.tree.map(lambda leaf, sharding: agents.place(sharding, leaf), saved, where)
+
+    _refuse_too_large(config, advance_program.memory_analysis())
+
+    def advance_and_report(state, num_updates):
+        state, progress = advance_program(hyperparameters, state, np.int32(num_updates))
+        progress, counters = agents.fetch((progress, state.counters))
+        one = jax.tree.map(lambda leaf: np.asarray(leaf)[None], (progress, counters))
+        stretch = Stretch(int(progress.updates), one[0].healthy, one[0].metrics, one[0].totals, one[1])
+        return state, stretch
+
     return Programs(
         init=lambda: init_program(key, hyperparameters),
-        advance=lambda state, num_updates: advance_program(hyperparameters, state, jnp.int32(num_updates)),
-        state_types=state_types,
+        advance=advance_and_report,
+        save=agents.fetch,
+        load=load,
+        saved_types=types,
         compile_seconds=time.perf_counter() - started,
     )
+
+
+class AgentPrograms:
+    """Compiled once for a number of agents; run for any seeds and hyperparameters.
+
+    Args:
+      algorithm: of all agents.
+      num_agents: S.
+      devices: of all processes.
+    """
+
+    def __init__(self, algorithm: Algorithm, num_agents: int, devices: list[jax.Device]):
+        started = time.perf_counter()
+        self.layout = agents.lay_out(num_agents, devices)
+        layout, options = self.layout, _compiler_options(devices)
+        one_key = jax.eval_shape(jax.random.key, 0)
+        seeds = self._types(jax.ShapeDtypeStruct((), jnp.uint32))
+        hyperparameters = self._types(jax.eval_shape(lambda: algorithm.hyperparameters))
+        one_state = jax.eval_shape(partial(training.init_state, algorithm), one_key, algorithm.hyperparameters)
+
+        def init(seeds, hyperparameters):
+            return agents.init(layout, algorithm, jax.vmap(jax.random.key)(seeds), hyperparameters)
+
+        def advance(hyperparameters, states, num_updates):
+            return agents.advance(layout, algorithm, hyperparameters, states, num_updates)
+
+        self._init = jax.jit(init).lower(seeds, hyperparameters).compile(options)
+        lowered = jax.jit(advance, donate_argnums=1).lower(hyperparameters, self._types(one_state), jnp.int32(1))
+        self._advance = lowered.compile(options)
+        _refuse_too_large(algorithm.setup.config, self._advance.memory_analysis())
+        self.saved_types = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((num_agents, *leaf.shape), leaf.dtype), one_state
+        )
+        self.compile_seconds = time.perf_counter() - started
+
+    def run_of(self, seeds: np.ndarray, hyperparameters: Hyperparameters) -> Programs:
+        """The programs for agents `[S]` with these seeds and hyperparameters."""
+        layout = self.layout
+        seeds = agents.spread(layout, np.asarray(seeds, np.uint32))
+        hyperparameters = agents.spread(layout, hyperparameters)
+
+        def save(states):
+            return jax.tree.map(lambda leaf: leaf[: layout.num_agents], agents.fetch(states))
+
+        def advance_and_report(states, num_updates):
+            states, progress = self._advance(hyperparameters, states, np.int32(num_updates))
+            progress, counters = save((progress, states.counters))
+            return states, Stretch(num_updates, *progress, counters)
+
+        return Programs(
+            init=lambda: self._init(seeds, hyperparameters),
+            advance=advance_and_report,
+            save=save,
+            load=partial(agents.spread, layout),
+            saved_types=self.saved_types,
+            compile_seconds=self.compile_seconds,
+        )
+
+    def _types(self, one: Any) -> Any:
+        """Types of padded agents on their devices, from those of one agent."""
+        where = agents.on_devices(self.layout)
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((self.layout.padded, *leaf.shape), leaf.dtype, sharding=where), one
+        )
+
+
+def _compiler_options(devices: list[jax.Device]) -> dict[str, Any]:
+    """One thread for each core that is a device; the same however many there are, so that the bits are too."""
+    return {"xla_cpu_multi_thread_eigen": False} if devices[0].platform == "cpu" else {}
 
 
 def _refuse_too_large(config: TrainingConfig, analysis: Any) -> None:
@@ -77,17 +198,34 @@ def _refuse_too_large(config: TrainingConfig, analysis: Any) -> None:
 
 def make_evaluator(algorithm: Algorithm, num_episodes: int) -> Callable[[Learner, int], Evaluation]:
     """`(learner, seed) -> Evaluation` of the deterministic policy; compiled at the first call."""
-    environment = make_environment(algorithm.setup.config.env)
-
-    @jax.jit
-    def play(params, normalizers, key):
-        return evaluate(environment, algorithm.setup.network, params, normalizers, key, num_episodes=num_episodes)
+    play = jax.jit(_play(algorithm, num_episodes))
 
     def evaluator(learner: Learner, seed: int) -> Evaluation:
-        key = jax.random.fold_in(jax.random.key(seed), EVALUATION_STREAM)
-        return jax.tree.map(np.asarray, play(learner.params, learner.normalizers, key))
+        return jax.tree.map(np.asarray, play(learner.params, learner.normalizers, np.uint32(seed)))
 
     return evaluator
+
+
+def make_agents_evaluator(algorithm: Algorithm, num_agents: int, num_episodes: int) -> Callable[..., Evaluation]:
+    """`(learners [S], seeds [S]) -> Evaluation [S, E]`, on this process's devices; compiled at the first call."""
+    layout = agents.lay_out(num_agents, jax.local_devices())
+    play = jax.jit(agents.over_agents(layout, _play(algorithm, num_episodes)))
+
+    def evaluator(learners: Learner, seeds: np.ndarray) -> Evaluation:
+        inputs = agents.spread(layout, (learners.params, learners.normalizers, np.asarray(seeds, np.uint32)))
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:num_agents], play(*inputs))
+
+    return evaluator
+
+
+def _play(algorithm: Algorithm, num_episodes: int) -> Callable[..., Evaluation]:
+    environment = make_environment(algorithm.setup.config.env)
+
+    def play(params, normalizers, seed):
+        key = jax.random.fold_in(jax.random.key(seed), EVALUATION_STREAM)
+        return evaluate(environment, algorithm.setup.network, params, normalizers, key, num_episodes=num_episodes)
+
+    return play
 
 
 def use_compilation_cache() -> None:

@@ -36,13 +36,15 @@ class RunFolder:
       path: the folder.
       complain: told, once for each kind of file, that it cannot be written.
       tensorboard: write events.
+      writes: write at all; of several processes only one does.
     """
 
-    def __init__(self, path: Path, complain: Callable[[str], None], *, tensorboard: bool):
+    def __init__(self, path: Path, complain: Callable[[str], None], *, tensorboard: bool, writes: bool = True):
         self.path = path
+        self._writes = writes
         self._complain = complain
         self._given_up: set[str] = set()
-        self._events: Any = None
+        self._events: dict[Path, Any] = {}
         self._tensorboard = tensorboard
 
     @property
@@ -52,6 +54,8 @@ class RunFolder:
 
     def attempt(self, what: str, write: Callable[[], None]) -> bool:
         """Runs a write; on the first failure complains and gives this kind of file up. True if written."""
+        if not self._writes:
+            return True
         if what in self._given_up:
             return False
         try:
@@ -68,12 +72,17 @@ class RunFolder:
         text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None)
         self.attempt("config.yaml", lambda: replace_file(self.path / "config.yaml", text))
 
-    def report(self, record: dict[str, Any]) -> None:
-        """One line of metrics.jsonl and one point of every tensorboard curve."""
+    def report(self, record: dict[str, Any], seeds: list[int]) -> None:
+        """One line of metrics.jsonl and one point of every tensorboard curve.
+
+        Args:
+          record: name -> value, or -> list of values, one for each seed.
+          seeds: of the agents; where there are several, each has events of its own.
+        """
         line = json.dumps({name: _plain_number(value) for name, value in record.items()}) + "\n"
         self.attempt("metrics.jsonl", lambda: _append(self.path / "metrics.jsonl", line))
         if self._tensorboard:
-            self.attempt("tensorboard events", lambda: self._plot(record))
+            self.attempt("tensorboard events", lambda: self._plot(record, seeds))
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """summary.json."""
@@ -97,17 +106,33 @@ class RunFolder:
 
     def close(self) -> None:
         """Flushes the events."""
-        if self._events is not None:
-            self.attempt("tensorboard events", self._events.close)
+        for events in self._events.values():
+            self.attempt("tensorboard events", events.close)
 
-    def _plot(self, record: dict[str, Any]) -> None:
-        if self._events is None:
+    def _plot(self, record: dict[str, Any], seeds: list[int]) -> None:
+        plotted = {name: value for name, value in record.items() if name not in NOT_PLOTTED}
+        if len(seeds) == 1:
+            self._plot_in(self.path, plotted, record["env_steps"])
+            return
+        for index, seed in enumerate(seeds):
+            own = {name: value[index] for name, value in plotted.items() if isinstance(value, list)}
+            self._plot_in(seed_folder(self.path, seed), own, record["env_steps"])
+
+    def _plot_in(self, folder: Path, values: dict[str, Any], env_steps: int) -> None:
+        if folder not in self._events:
             from tensorboardX import SummaryWriter
 
-            self._events = SummaryWriter(str(self.path), flush_secs=10)
-        for name, value in record.items():
-            if name not in NOT_PLOTTED and value is not None and math.isfinite(value):
-                self._events.add_scalar(TAGS.get(name, f"losses/{name}"), value, record["env_steps"])
+            self._events[folder] = SummaryWriter(str(folder), flush_secs=10)
+        for name, value in values.items():
+            if value is not None and math.isfinite(value):
+                self._events[folder].add_scalar(TAGS.get(name, f"losses/{name}"), value, env_steps)
+
+
+def seed_folder(path: Path, seed: int) -> Path:
+    """Where a run of several seeds keeps what belongs to one of them; made."""
+    folder = path / f"seed_{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def new_run_path(run_dir: Path | None, env: str, algorithm: str, seed: int) -> Path:
@@ -155,6 +180,10 @@ def _append(path: Path, line: str) -> None:
 
 def _plain_number(value: Any) -> Any:
     """What JSON can hold: NaN and infinities, which it cannot, become null."""
+    if isinstance(value, (list, tuple)):
+        return [_plain_number(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain_number(item) for name, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -1,31 +1,39 @@
-"""One run from start to summary: the compiled program in a loop, and what happens between its calls."""
+"""One run from start to summary: the compiled program in a loop, and what happens between its calls.
+
+A run trains one agent, or several that differ in their seeds; what is reported then has one value for each seed.
+"""
 
 import importlib.metadata
 import platform
+import signal
 import time
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
-from purejaxrl_gae import algorithms, config
+from purejaxrl_gae import algorithms, config, statistics
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import Interrupted, RunError
+from purejaxrl_gae.host import devices
 from purejaxrl_gae.host.checkpoints import Checkpoints
 from purejaxrl_gae.host.display import Display
 from purejaxrl_gae.host.interrupts import StopRequests
 from purejaxrl_gae.host.options import SAVED_OPTIONS, RunOptions
 from purejaxrl_gae.host.policy_file import policy_bytes
 from purejaxrl_gae.host.programs import (
+    AgentPrograms,
     Programs,
-    compile_programs,
+    Stretch,
+    compile_one_agent,
     describe_device,
+    make_agents_evaluator,
     make_evaluator,
     use_compilation_cache,
 )
-from purejaxrl_gae.host.run_folder import RunFolder, new_run_path, replace_file
-from purejaxrl_gae.rollout import SCORE_WINDOW
-from purejaxrl_gae.training import Progress, TrainState
+from purejaxrl_gae.host.run_folder import RunFolder, new_run_path, replace_file, seed_folder
+from purejaxrl_gae.rollout import SCORE_WINDOW, Counters
 
 CHECKPOINT_SECONDS = 30.0
 SOLVED_SCORES = {
@@ -69,20 +77,24 @@ def run(training_config: TrainingConfig, options: RunOptions) -> dict[str, Any]:
       Interrupted: Ctrl-C or SIGTERM; the state has been saved.
     """
     options.validate()
+    claimed = devices.claim(options, options.num_seeds)
     algorithm = algorithms.make_algorithm(training_config)
     if options.compilation_cache:
         use_compilation_cache()
-    path = options.resume or new_run_path(
-        options.run_dir, config.to_plain(training_config)["env"], training_config.algorithm, training_config.seed
-    )
-    display = Display(training_config.env_steps, enabled=options.progress)
-    folder = RunFolder(path, display.complain, tensorboard=options.tensorboard)
+    writes = devices.is_writer()
+    path = options.resume or options.run_dir
+    if options.resume is None and writes:
+        env = config.to_plain(training_config)["env"]
+        path = new_run_path(options.run_dir, env, training_config.algorithm, training_config.seed)
+    assert path is not None
+    display = Display(training_config.env_steps, enabled=options.progress, muted=not writes)
+    folder = RunFolder(path, display.complain, tensorboard=options.tensorboard, writes=writes)
     if options.resume is None:
         saved_options = {name: getattr(options, name) for name in SAVED_OPTIONS}
         folder.write_config(
             {"algorithm": training_config.algorithm, **config.to_plain(training_config), **saved_options}
         )
-    session = Session(algorithm, options, folder, display)
+    session = Session(algorithm, options, folder, display, claimed)
     with StopRequests() as stop:
         try:
             return session.run(stop)
@@ -99,111 +111,139 @@ class Session:
       options: see RunOptions.
       folder: where to write.
       display: what to show.
+      claimed: devices to train on.
     """
 
-    def __init__(self, algorithm: Any, options: RunOptions, folder: RunFolder, display: Display):
+    def __init__(
+        self, algorithm: Any, options: RunOptions, folder: RunFolder, display: Display, claimed: list[jax.Device]
+    ):
         self.algorithm, self.options, self.folder, self.display = algorithm, options, folder, display
+        self.devices = claimed
         self.config: TrainingConfig = algorithm.setup.config
+        self.seeds = self.config.seed + np.arange(options.num_seeds)
         self.checkpoints = Checkpoints(folder.path / "checkpoints", options.keep_checkpoints)
-        self.evaluate = make_evaluator(algorithm, options.eval_episodes)
         self.clock = Clock()
         self.last_checkpoint = time.monotonic()
+        if self._is_alone:
+            evaluate = make_evaluator(algorithm, options.eval_episodes)
+            self._returns = lambda learner: evaluate(learner, self.config.seed).returns[None]
+        else:
+            evaluate_agents = make_agents_evaluator(algorithm, options.num_seeds, options.eval_episodes)
+            self._returns = lambda learners: evaluate_agents(learners, self.seeds).returns
+
+    @property
+    def _is_alone(self) -> bool:
+        return self.options.num_seeds == 1
 
     def run(self, stop: StopRequests) -> dict[str, Any]:
         """From the first program to the summary."""
         self._say_what_runs()
-        programs = compile_programs(self.algorithm)
+        programs = self._compile()
         self.clock.compile = programs.compile_seconds
-        state = self._starting_state(programs)
+        state, updates = self._start(programs)
         self.display.start()
-        state, reached_goal = self._train(programs, state, stop)
-        self._checkpoint(state)
-        return self._finish(state, reached_goal)
+        state, updates, reached_goal = self._train(programs, state, updates, stop)
+        saved = programs.save(state)
+        self._checkpoint(saved, updates)
+        return self._finish(saved, updates, reached_goal)
 
-    def _train(self, programs: Programs, state: TrainState, stop: StopRequests) -> tuple[TrainState, bool]:
+    def _compile(self) -> Programs:
+        if self._is_alone:
+            return compile_one_agent(self.algorithm, self.devices)
+        each = jax.tree.map(lambda value: np.full(len(self.seeds), value), self.algorithm.hyperparameters)
+        return AgentPrograms(self.algorithm, len(self.seeds), self.devices).run_of(self.seeds, each)
+
+    def _train(self, programs: Programs, state: Any, updates: int, stop: StopRequests) -> tuple[Any, int, bool]:
         """The loop; ends at the last update, at the goal score, or by an exception."""
         report_every = self.options.report_every(self.config.steps_per_update)
-        updates = int(state.counters.updates)
         while updates < self.config.num_updates:
-            if stop.signal is not None:
-                self._stop(state, stop)
+            if self._asked_to_stop(stop):
+                self._stop(programs.save(state), updates, stop)
             started = time.perf_counter()
             before = updates
-            state, progress = programs.advance(state, min(report_every, self.config.num_updates - updates))
-            updates += int(progress.updates)
+            state, stretch = programs.advance(state, min(report_every, self.config.num_updates - updates))
+            updates += stretch.updates
             self.clock.run += time.perf_counter() - started
-            if not progress.healthy:
-                raise self._nonfinite(updates)
+            if not stretch.healthy.all():
+                raise self._nonfinite(updates, stretch.healthy)
 
             started = time.perf_counter()
-            record = self._record(state, progress, before, updates)
-            evaluated = self._evaluate_if_due(state, before, updates, record)
-            self.folder.report(record)
+            record = self._record(stretch, updates)
+            evaluated = self._evaluate_if_due(programs, state, before, updates, record)
+            self.folder.report(record, list(self.seeds))
             last = updates == self.config.num_updates
-            self.display.update(record["env_steps"], record["steps_per_second"], record["score_last100"], last=last)
-            if not last:
-                self._checkpoint_if_due(state, before, updates)
+            speed = record["steps_per_second"]
+            self.display.update(record["env_steps"], speed, float(np.mean(record["score_last100"])), last=last)
+            if not last and self._checkpoint_is_due(before, updates):
+                self._checkpoint(programs.save(state), updates)
             self.clock.run += time.perf_counter() - started - evaluated
-            if self._goal_reached(state):
-                return state, True
-        return state, False
+            if self._goal_reached(stretch.counters):
+                return state, updates, True
+        return state, updates, False
 
-    def _starting_state(self, programs: Programs) -> TrainState:
+    def _start(self, programs: Programs) -> tuple[Any, int]:
+        """The first state, or the newest that was saved, and the updates made until then."""
         if self.options.resume is None:
-            return programs.init()
-        restored = self.checkpoints.restore(programs.state_types, self.display.complain)
+            return programs.init(), 0
+        restored = self.checkpoints.restore(programs.saved_types, self.display.complain)
         if restored is None:
             self.display.say("no checkpoint had been written yet: starting from the first step")
             self.folder.forget_after(0)
-            return programs.init()
+            return programs.init(), 0
         self.folder.forget_after(restored.step)
         self.clock.run = restored.about["run_seconds"]
         self.clock.evaluation = restored.about["evaluation_seconds"]
         self.clock.compile += restored.about["compile_seconds"]
         self.display.say(f"resumed at step {restored.step:,}")
-        return restored.state
+        return programs.load(restored.state), restored.step // self.config.steps_per_update
 
-    def _record(self, state: TrainState, progress: Progress, before: int, updates: int) -> dict[str, Any]:
-        """What one report says; NaN where no episode ended."""
+    def _record(self, stretch: Stretch, updates: int) -> dict[str, Any]:
+        """What one report says; NaN where no episode ended. Of one agent numbers, of several arrays."""
         env_steps = updates * self.config.steps_per_update
-        episodes = int(progress.totals.episodes)
-        record: dict[str, Any] = {
+        totals = stretch.totals
+        episodes = np.where(totals.episodes > 0, totals.episodes, np.nan)
+        of_agents = {
+            "episodes": totals.episodes,
+            "episodic_return": totals.returns.astype(float) / episodes,
+            "episodic_length": totals.lengths.astype(float) / episodes,
+            "score_last100": scores(stretch.counters),
+            **{name: values.astype(float) for name, values in stretch.metrics.items()},
+        }
+        if self.config.on_nonfinite == "skip":
+            of_agents["skipped_updates"] = stretch.counters.skipped_updates
+            of_agents["nonfinite_steps"] = stretch.counters.nonfinite_steps
+        return {
             "update": updates,
             "env_steps": env_steps,
             "wall_seconds": round(self.clock.run + self.clock.evaluation, 6),
-            "steps_per_second": env_steps / self.clock.run,
-            "episodes": episodes,
-            "episodic_return": float(progress.totals.returns) / episodes if episodes else float("nan"),
-            "episodic_length": float(progress.totals.lengths) / episodes if episodes else float("nan"),
-            "score_last100": score(state),
+            "steps_per_second": env_steps * len(self.seeds) / self.clock.run,
+            **{name: self._of_run(values) for name, values in of_agents.items()},
         }
-        record |= {name: float(value) for name, value in progress.metrics.items()}
-        if self.config.on_nonfinite == "skip":
-            record["skipped_updates"] = int(state.counters.skipped_updates)
-            record["nonfinite_steps"] = int(state.counters.nonfinite_steps)
-        return record
 
-    def _evaluate_if_due(self, state: TrainState, before: int, updates: int, record: dict[str, Any]) -> float:
+    def _of_run(self, values: np.ndarray) -> Any:
+        """A list of the agents' values, or the only one."""
+        return values.tolist()[0] if self._is_alone else values.tolist()
+
+    def _evaluate_if_due(
+        self, programs: Programs, state: Any, before: int, updates: int, record: dict[str, Any]
+    ) -> float:
         """Adds an evaluation to the record where one is due; seconds it took."""
         if not self._crossed(self.options.eval_freq, before, updates) or updates == self.config.num_updates:
             return 0.0
         started = time.perf_counter()
-        returns = self.evaluate(state.learner, self.config.seed).returns
-        record["eval_return_mean"], record["eval_return_std"] = float(returns.mean()), float(returns.std())
+        returns = self._returns(programs.save(state).learner)
+        record["eval_return_mean"] = self._of_run(returns.mean(axis=1))
+        record["eval_return_std"] = self._of_run(returns.std(axis=1))
         seconds = time.perf_counter() - started
         self.clock.evaluation += seconds
         return seconds
 
-    def _checkpoint_if_due(self, state: TrainState, before: int, updates: int) -> None:
+    def _checkpoint_is_due(self, before: int, updates: int) -> bool:
         if self.options.checkpoint_freq:
-            due = self._crossed(self.options.checkpoint_freq, before, updates)
-        else:
-            due = time.monotonic() - self.last_checkpoint >= CHECKPOINT_SECONDS
-        if due:
-            self._checkpoint(state)
+            return self._crossed(self.options.checkpoint_freq, before, updates)
+        return devices.agree(time.monotonic() - self.last_checkpoint >= CHECKPOINT_SECONDS)
 
-    def _checkpoint(self, state: TrainState) -> bool:
-        step = int(state.counters.updates) * self.config.steps_per_update
+    def _checkpoint(self, saved: Any, updates: int) -> bool:
         about = {
             "run_seconds": self.clock.run,
             "evaluation_seconds": self.clock.evaluation,
@@ -211,34 +251,44 @@ class Session:
             "versions": versions(),
         }
         self.last_checkpoint = time.monotonic()
-        return self.folder.attempt("a checkpoint", lambda: self.checkpoints.save(step, state, about))
+        step = updates * self.config.steps_per_update
+        return self.folder.attempt("a checkpoint", lambda: self.checkpoints.save(step, saved, about))
 
     def _crossed(self, frequency: int, before: int, updates: int) -> bool:
         """A multiple of `frequency` environment steps lies between two update counts."""
         per_update = self.config.steps_per_update
         return frequency > 0 and before * per_update // frequency != updates * per_update // frequency
 
-    def _goal_reached(self, state: TrainState) -> bool:
+    def _goal_reached(self, counters: Counters) -> bool:
         goal = self.options.goal_score
-        full = int(state.counters.episodes) >= SCORE_WINDOW
-        return goal is not None and full and score(state) >= goal
+        full = np.all(counters.episodes >= SCORE_WINDOW)
+        return goal is not None and bool(full) and bool(np.all(scores(counters) >= goal))
 
-    def _stop(self, state: TrainState, stop: StopRequests) -> None:
+    def _asked_to_stop(self, stop: StopRequests) -> bool:
+        return devices.agree(stop.signal is not None)
+
+    def _stop(self, saved: Any, updates: int, stop: StopRequests) -> None:
         self.display.stop()
-        assert stop.signal is not None
-        step = int(state.counters.updates) * self.config.steps_per_update
-        if self._checkpoint(state):
+        step = updates * self.config.steps_per_update
+        number = stop.signal or signal.SIGTERM  # where another process got the signal
+        if self._checkpoint(saved, updates):
             module = f"purejaxrl_gae.{self.config.algorithm}"
             self.display.say(
-                f"{stop.signal.name}: saved at step {step:,}; continue with: "
+                f"{number.name}: saved at step {step:,}; continue with: "
                 f"python -m {module} --resume {self.folder.path}"
             )
-        raise Interrupted(128 + int(stop.signal))
+        raise Interrupted(128 + int(number))
 
-    def _nonfinite(self, updates: int) -> RunError:
+    def _nonfinite(self, updates: int, healthy: np.ndarray) -> RunError:
         steps = self.checkpoints.steps()
         good = str(self.checkpoints.path(steps[-1])) if steps else "none was written yet (see --checkpoint-freq)"
         step = updates * self.config.steps_per_update
+        if not self._is_alone:
+            sick = ", ".join(str(seed) for seed in self.seeds[~healthy])
+            return RunError(
+                f"a loss or a parameter of seed {sick} became NaN or infinite by update {updates} (step {step:,}); "
+                f"the run stops. Last good checkpoint: {good}. --on-nonfinite skip leaves such updates out"
+            )
         return RunError(
             f"update {updates} (step {step:,}) made a loss or a parameter NaN or infinite; the run stops before it. "
             f"Last good checkpoint: {good}"
@@ -247,68 +297,124 @@ class Session:
     def _say_what_runs(self) -> None:
         plain, steps = config.to_plain(self.config), self.config.env_steps
         rounded = "" if steps == self.config.total_timesteps else f", rounded up from {self.config.total_timesteps:,}"
+        seeds = f"seed {self.seeds[0]}" if self._is_alone else f"seeds {self.seeds[0]} to {self.seeds[-1]}"
+        each = "" if self._is_alone else " each"
+        number = f", {len(self.devices)} devices" if len(self.devices) > 1 else ""
         self.display.say(
-            f"{self.config.algorithm} on {plain['env']}, seed {self.config.seed}, {describe_device()}: "
-            f"{steps:,} steps{rounded}, {self.config.num_updates:,} updates -> {self.folder.path}"
+            f"{self.config.algorithm} on {plain['env']}, {seeds}, {describe_device()}{number}: "
+            f"{steps:,} steps{each}{rounded}, {self.config.num_updates:,} updates -> {self.folder.path}"
         )
         for note in self.config.notes():
             self.display.complain(f"note: {note}")
 
-    def _finish(self, state: TrainState, reached_goal: bool) -> dict[str, Any]:
-        """Evaluation, policy file, summary."""
+    def _finish(self, saved: Any, updates: int, reached_goal: bool) -> dict[str, Any]:
+        """Evaluation, policy files, summary."""
         started = time.perf_counter()
-        returns = np.asarray(self.evaluate(state.learner, self.config.seed).returns)
+        returns = np.asarray(self._returns(saved.learner), np.float64)
         self.clock.evaluation += time.perf_counter() - started
         self.display.stop()
-        policy = policy_bytes(self.algorithm.setup, state.learner)
-        self.folder.attempt("policy.npz", lambda: replace_file(self.folder.path / "policy.npz", policy))
-        summary = self._summary(state, returns, reached_goal)
+        self._write_policies(saved.learner)
+        counters = jax.tree.map(lambda leaf: np.asarray(leaf)[None], saved.counters)
+        counters = counters if self._is_alone else saved.counters
+        summary = self._summary(counters, updates, returns, reached_goal)
         self.folder.write_summary(summary)
-        solved = {None: "", True: "  solved", False: "  not solved"}[summary["solved"]]
-        self.display.say(
-            f"{summary['env_steps']:,} steps in {summary['run_seconds']:.1f} s ({summary['steps_per_second']:,.0f} "
-            f"steps/s) after {summary['compile_seconds']:.1f} s of compiling; "
-            f"evaluation over {len(returns)} episodes: {returns.mean():.1f} ± {returns.std():.1f}{solved}"
-        )
+        self._say_how_it_ended(summary, returns)
         if self.folder.is_damaged:
             raise RunError(f"training ended well, but not everything could be written to {self.folder.path}; see above")
         return summary
 
-    def _summary(self, state: TrainState, returns: np.ndarray, reached_goal: bool) -> dict[str, Any]:
+    def _write_policies(self, learner: Any) -> None:
+        """policy.npz, or one in each seed's folder."""
+        learners = jax.tree.map(lambda leaf: np.asarray(leaf)[None], learner) if self._is_alone else learner
+        for index, seed in enumerate(self.seeds):
+            policy = policy_bytes(self.algorithm.setup, jax.tree.map(lambda leaf, i=index: leaf[i], learners))
+            folder = self.folder.path if self._is_alone else seed_folder(self.folder.path, int(seed))
+            self.folder.attempt("policy.npz", lambda: replace_file(folder / "policy.npz", policy))  # noqa: B023
+
+    def _say_how_it_ended(self, summary: dict[str, Any], returns: np.ndarray) -> None:
+        solved = {None: "", True: "  solved", False: "  not solved"}[summary["solved"]]
+        began = (
+            f"{summary['env_steps']:,} steps in {summary['run_seconds']:.1f} s ({summary['steps_per_second']:,.0f} "
+            f"steps/s) after {summary['compile_seconds']:.1f} s of compiling; "
+        )
+        if self._is_alone:
+            score_text = f"{returns.mean():.1f} ± {returns.std():.1f}{solved}"
+            self.display.say(f"{began}evaluation over {returns.size} episodes: {score_text}")
+            return
+        across = summary["eval_return_over_seeds"]
+        iqm, low, high = across["iqm"]
+        self.display.say(
+            f"{len(self.seeds)} x {began}evaluation over {returns.shape[1]} episodes each: IQM {iqm:.1f} "
+            f"[{low:.1f}, {high:.1f}]{solved}"
+        )
+        self.display.table(
+            ("seed", "evaluation", "deviation", "last 100 in training"),
+            [
+                (row["seed"], row["eval_return_mean"], row["eval_return_std"], row["train_return_last100"])
+                for row in summary["seeds"]
+            ],
+        )
+
+    def _summary(self, counters: Counters, updates: int, returns: np.ndarray, reached_goal: bool) -> dict[str, Any]:
         env = config.to_plain(self.config)["env"]
-        env_steps = int(state.counters.updates) * self.config.steps_per_update
+        env_steps = updates * self.config.steps_per_update
         solved_score = SOLVED_SCORES.get(env)
-        return {
+        agent_means = returns.mean(axis=1)
+        summary = {
             "env": env,
             "algo": self.config.algorithm,
             "seed": self.config.seed,
+            "num_seeds": len(self.seeds),
             "env_steps": env_steps,
-            "updates": int(state.counters.updates),
-            "episodes": int(state.counters.episodes),
+            "updates": updates,
+            "episodes": int(counters.episodes.sum()),
             "compile_seconds": round(self.clock.compile, 3),
             "run_seconds": round(self.clock.run, 3),
             "evaluation_seconds": round(self.clock.evaluation, 3),
-            "steps_per_second": round(env_steps / max(self.clock.run, 1e-9), 1),
-            "train_return_last100": score(state),
+            "steps_per_second": round(env_steps * len(self.seeds) / max(self.clock.run, 1e-9), 1),
+            "train_return_last100": float(np.mean(scores(counters))),
             "eval_return_mean": float(returns.mean()),
             "eval_return_std": float(returns.std()),
-            "eval_episodes": len(returns),
+            "eval_episodes": returns.size,
             "solved_score": solved_score,
-            "solved": None if solved_score is None else bool(returns.mean() >= solved_score),
+            "solved": None if solved_score is None else bool(statistics_of(agent_means)["iqm"].value >= solved_score),
             "goal_score": self.options.goal_score,
             "goal_reached": reached_goal,
-            "skipped_updates": int(state.counters.skipped_updates),
-            "nonfinite_steps": int(state.counters.nonfinite_steps),
+            "skipped_updates": int(counters.skipped_updates.sum()),
+            "nonfinite_steps": int(counters.nonfinite_steps.sum()),
             "versions": versions(),
             "device": describe_device(),
+            "devices": len(self.devices),
         }
+        if not self._is_alone:
+            summary["eval_return_over_seeds"] = {k: list(v) for k, v in statistics_of(agent_means).items()}
+            summary["seeds"] = [
+                {
+                    "seed": int(seed),
+                    "eval_return_mean": float(of_agent.mean()),
+                    "eval_return_std": float(of_agent.std()),
+                    "train_return_last100": float(last),
+                }
+                for seed, of_agent, last in zip(self.seeds, returns, scores(counters), strict=True)
+            ]
+        return summary
 
 
-def score(state: TrainState) -> float:
-    """Mean return of the last 100 training episodes, or of all where there were fewer; NaN before the first."""
-    recent = np.asarray(state.counters.recent_returns, np.float64)
-    ended = recent[: min(int(state.counters.episodes), SCORE_WINDOW)]
-    return float(ended.mean()) if ended.size else float("nan")
+def statistics_of(agent_means: np.ndarray) -> dict[str, statistics.Aggregate]:
+    """IQM, median and mean over agents `[S]`, each with its 95% interval."""
+    return {
+        "iqm": statistics.with_interval(agent_means, statistics.interquartile_mean),
+        "median": statistics.with_interval(agent_means, statistics.median),
+        "mean": statistics.with_interval(agent_means, statistics.mean_of_task_means),
+    }
+
+
+def scores(counters: Counters) -> np.ndarray:
+    """`[S]` mean return of the last 100 training episodes, or of all where there were fewer; NaN before the first."""
+    recent = np.asarray(counters.recent_returns, np.float64)
+    number = np.minimum(counters.episodes, SCORE_WINDOW)
+    inside = np.arange(recent.shape[1]) < number[:, None]
+    return np.where(inside, recent, 0.0).sum(axis=1) / np.where(number > 0, number, np.nan)
 
 
 def versions() -> dict[str, str]:
