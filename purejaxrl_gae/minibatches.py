@@ -46,6 +46,8 @@ def pack(batch: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
 
 def flatten_time(trajectory: Any) -> Any:
     """A pytree of `[T, N, ...]` as one of `[T * N, ...]`."""
+    # Said twice, so that devices exchange samples here and not in the loop that a leaf comes from.
+    trajectory = sharding.divided(trajectory, axis=1)
     return sharding.divided(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), trajectory))
 
 

@@ -4,13 +4,14 @@ The scan carries and stores only what cannot be computed later. Values, log-prob
 after it, in one batch each. No `info` passes through.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purejaxrl_gae import kernels
+from purejaxrl_gae import kernels, sharding
 from purejaxrl_gae.batching import compute_if_any
 from purejaxrl_gae.environments import BoxActions, Environment, end_nonfinite_episodes
 from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution, RunningMoments
@@ -191,30 +192,18 @@ def collect(
     Returns:
       `(world, normalizers, counters, trajectory, totals)` after the rollout.
     """
-    num_envs = world.observations.shape[0]
-
-    def act(carry, inputs):
-        states, observations, nonfinite_steps = carry
-        noise, key = inputs
-        distribution = network.policy(params, normalize_observations(normalizers, observations))
-        actions = distribution.from_noise(noise)
-        step = environment.step(key, states, clip_to_bounds(environment, actions))
-        if end_nonfinite:
-            step, nonfinite = end_nonfinite_episodes(environment, jax.random.fold_in(key, 1), step)
-            nonfinite_steps += jnp.sum(nonfinite, dtype=jnp.int32)
-        truncated = step.truncated & ~step.terminated
-        if bootstrap_time_limits:
-            final_values = _final_values(network, params, normalizers, truncated, step.final_observations)
-        else:
-            final_values = jnp.zeros(num_envs, jnp.float32)
-        outputs = (observations, actions, distribution, step.rewards, step.terminated, truncated, final_values)
-        return (step.states, step.observations, nonfinite_steps), outputs
-
-    noise = _draw_noise(environment, keys[0], (keys.shape[0] - 1, num_envs))
-    inputs = (noise, keys[1:])
-    carry = (world.states, world.observations, counters.nonfinite_steps)
-    (states, next_observations, nonfinite_steps), outputs = jax.lax.scan(act, carry, inputs)
+    noise = _draw_noise(environment, keys[0], (keys.shape[0] - 1, world.observations.shape[0]))
+    interact = partial(
+        _interact, environment, network, bootstrap_time_limits=bootstrap_time_limits, end_nonfinite=end_nonfinite
+    )
+    (states, next_observations), outputs, nonfinite_steps = sharding.over_environments(
+        interact,
+        whole=(params, normalizers, keys[1:]),
+        by_environment=(world.states, world.observations),
+        by_step=noise,
+    )
     observations, actions, distribution, raw_rewards, terminated, truncated, final_values = outputs
+    nonfinite_steps += counters.nonfinite_steps
 
     ended = terminated | truncated
     (episode_returns, episode_lengths), totals, recent = _episode_statistics(world, raw_rewards, ended, counters)
@@ -248,6 +237,32 @@ def collect(
     return world, normalizers, counters, trajectory, totals
 
 
+def _interact(environment, network, whole, by_environment, noise, *, bootstrap_time_limits, end_nonfinite):
+    """The scan over T steps of a number of environments; see `collect` and `sharding.over_environments`."""
+    params, normalizers, keys = whole
+
+    def act(carry, inputs):
+        states, observations, nonfinite_steps = carry
+        noise, key = inputs
+        distribution = network.policy(params, normalize_observations(normalizers, observations))
+        actions = distribution.from_noise(noise)
+        step = environment.step(key, states, clip_to_bounds(environment, actions))
+        if end_nonfinite:
+            step, nonfinite = end_nonfinite_episodes(environment, jax.random.fold_in(key, 1), step)
+            nonfinite_steps += jnp.sum(nonfinite, dtype=jnp.int32)
+        truncated = step.truncated & ~step.terminated
+        if bootstrap_time_limits:
+            final_values = _final_values(network, params, normalizers, truncated, step.final_observations)
+        else:
+            final_values = jnp.zeros(truncated.shape[0], jnp.float32)
+        outputs = (observations, actions, distribution, step.rewards, step.terminated, truncated, final_values)
+        return (step.states, step.observations, nonfinite_steps), outputs
+
+    carry = (*by_environment, jnp.zeros((), jnp.int32))
+    (states, observations, nonfinite_steps), outputs = jax.lax.scan(act, carry, (noise, keys))
+    return (states, observations), outputs, nonfinite_steps
+
+
 def _draw_noise(environment, key, batch_shape):
     """The parameter-free part of every action of a rollout, drawn at once."""
     if isinstance(environment.actions, BoxActions):
@@ -278,6 +293,7 @@ def _episode_statistics(world: World, rewards: jax.Array, ended: jax.Array, coun
         return carry, (episode_return, length)
 
     carry, (returns, lengths) = jax.lax.scan(step, (world.episode_returns, world.episode_lengths), (rewards, ended))
+    returns, lengths = sharding.divided((returns, lengths), axis=1)
     totals = EpisodeTotals(
         episodes=jnp.sum(ended, dtype=jnp.int32),
         returns=jnp.sum(jnp.where(ended, returns, 0.0)),

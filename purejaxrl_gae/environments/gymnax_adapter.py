@@ -13,6 +13,7 @@ from gymnax.environments import spaces
 from purejaxrl_gae.environments.contract import ActionSpace, BoxActions, DiscreteActions, Environment, Step
 from purejaxrl_gae.environments.wrappers import reset_where
 from purejaxrl_gae.errors import UserError, closest
+from purejaxrl_gae.sharding import keys_of_copies
 
 NEEDS_FILES = ("MNISTBandit-bsuite",)  # loads a data set at construction
 
@@ -71,19 +72,19 @@ def from_gymnax(env: Any, params: Any = None, *, name: str | None = None) -> Env
         return as_declared(states), _as_float32(observations)
 
     def reset(key, num_envs):
-        return reset_with(jax.random.split(key, num_envs))
+        return reset_with(*keys_of_copies(key, num_envs, 1))
 
     def step(key, states, action):
         # Keys are dropped from the program where an environment uses none, so splitting once costs only what is used.
         num_envs = action.shape[0]
-        keys = jax.random.split(key, 2 * num_envs)
-        result = Step(*jax.vmap(one_step)(keys[:num_envs], states, action))
+        step_keys, _ = keys_of_copies(key, num_envs, 2)
+        result = Step(*jax.vmap(one_step)(step_keys, states, action))
         states = as_declared(result.states)
         observations, final_observations = _as_float32(result.observations), _as_float32(result.final_observations)
         if not own_reset:
             ended = result.terminated | result.truncated
             states, observations = reset_where(
-                lambda key: reset_with(jax.random.split(key, 2 * num_envs)[num_envs:]),
+                lambda key: reset_with(keys_of_copies(key, num_envs, 2)[1]),
                 key,
                 ended,
                 states,

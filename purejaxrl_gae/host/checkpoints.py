@@ -117,8 +117,19 @@ class Checkpoints:
 
         if self._manager is None:
             logging.getLogger("absl").setLevel(logging.ERROR)
-            options = ocp.CheckpointManagerOptions(max_to_keep=self.keep, enable_async_checkpointing=False, create=True)
-            self._manager = ocp.CheckpointManager(self.directory, options=options)
+            self.directory.mkdir(parents=True, exist_ok=True)
+            own = jax.process_index()  # a state is whole in every process: none needs to wait for another
+            alone = ocp.options.MultiprocessingOptions(
+                primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process_{own}"
+            )
+            options = ocp.CheckpointManagerOptions(
+                max_to_keep=self.keep, enable_async_checkpointing=False, create=False, multiprocessing_options=alone
+            )
+            handlers = {
+                "state": ocp.StandardCheckpointHandler(multiprocessing_options=alone),
+                "about": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+            }
+            self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
         return self._manager
 
 
