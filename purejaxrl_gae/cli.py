@@ -64,7 +64,7 @@ def parse(algorithm: str, arguments: list[str]) -> tuple[TrainingConfig, RunOpti
     """
     config_class = algorithms.config_class(algorithm)
     names = [*config.field_types(config_class), *config.field_types(RunOptions)]
-    given = _check_flag_names(arguments, names)
+    given = check_flag_names(arguments, names)
     early = _early_flags(arguments)
     if early.resume is not None:
         _only_resumable(given)
@@ -97,7 +97,7 @@ def _early_flags(arguments: list[str]) -> argparse.Namespace:
         raise UserError(f"{error.argument_name} needs a value") from None
 
 
-def _check_flag_names(arguments: list[str], names: list[str]) -> set[str]:
+def check_flag_names(arguments: list[str], names: list[str]) -> set[str]:
     """The names of the flags given, with underscores.
 
     Raises:
@@ -164,7 +164,7 @@ def _parse_flags(
         "Trains and writes a run folder. Values come from the defaults, the environment's preset, --config and the "
         "flags, each overriding the one before."
     )
-    flags = _tyro(algorithm, both, arguments, both(training_config, options), description)
+    flags = parse_by_tyro(algorithm, both, arguments, both(training_config, options), description)
     return flags.training, flags.run
 
 
@@ -175,14 +175,14 @@ def parse_options(module: str, kind: type[Options], arguments: list[str] | None 
     """The flags of a command whose options are one dataclass; exits with code 2 and one line where one is wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        _check_flag_names(arguments, list(config.field_types(kind)))
-        return _tyro(module, kind, arguments, None, None)
+        check_flag_names(arguments, list(config.field_types(kind)))
+        return parse_by_tyro(module, kind, arguments, None, None)
     except UserError as error:
         _fail(error, 2)
         raise
 
 
-def _tyro(module: str, kind: Any, arguments: list[str], default: Any, description: str | None) -> Any:
+def parse_by_tyro(module: str, kind: Any, arguments: list[str], default: Any, description: str | None) -> Any:
     """Parses by tyro, whose framed messages become one line.
 
     Raises:

@@ -7,10 +7,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.host.options import RunOptions
+from purejaxrl_gae.host.options import DeviceOptions
 
 
-def claim(options: RunOptions, num_agents: int) -> list[jax.Device]:
+def claim(options: DeviceOptions, num_agents: int) -> list[jax.Device]:
     """The devices of all processes; to be called before anything is computed.
 
     On a CPU every core can be a device. By default as many are made as there are cores where there are agents for
@@ -56,7 +56,7 @@ def _make_cpu_devices(number: int) -> None:
         pass  # JAX has computed something already: its devices are what they are
 
 
-def _join_processes(options: RunOptions) -> None:
+def _join_processes(options: DeviceOptions) -> None:
     if options.coordinator is None or jax.distributed.is_initialized():
         return
     try:

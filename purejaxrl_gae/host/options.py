@@ -2,13 +2,44 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from purejaxrl_gae import search_space
 from purejaxrl_gae.config import check_types, require
 from purejaxrl_gae.errors import UserError
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class DeviceOptions:
+    """Which devices and processes compute."""
+
+    devices: int = 0
+    """devices of this process to divide agents, or one agent's environments, among; 0: all, CPU cores for agents only"""
+    coordinator: str | None = None
+    """host:port of process 0, where several processes train together; all get the same flags and folder"""
+    num_processes: int = 1
+    """how many take part"""
+    process_id: int = 0
+    """which of them this is"""
+
+    def validate(self) -> None:
+        """Refuses wrong values.
+
+        Raises:
+          UserError: names the field, the value and what would be valid.
+        """
+        check_types(self)
+        require(self, "devices", self.devices >= 0, "at least 0")
+        require(self, "num_processes", self.num_processes >= 1, "at least 1")
+        require(self, "process_id", 0 <= self.process_id < self.num_processes, "below num_processes, at least 0")
+        if self.num_processes > 1 and self.coordinator is None:
+            raise UserError(f"num_processes is {self.num_processes}, which needs coordinator, as host:port of process 0")
+        if self.coordinator is not None and ":" not in self.coordinator:
+            raise UserError(f"coordinator is {self.coordinator!r}; it must be host:port")
+
+
+@dataclass(frozen=True)
+class RunOptions(DeviceOptions):
     """Where a run writes, when it reports and when it stops."""
 
     run_dir: Path | None = None
@@ -23,14 +54,6 @@ class RunOptions:
     """stop once the mean return of the last 100 episodes reaches this, with every seed"""
     num_seeds: int = 1
     """agents to train side by side in one program, with seeds seed, seed + 1, …"""
-    devices: int = 0
-    """devices to divide agents, or the environments of one agent, among; 0: all, CPU cores for agents only"""
-    coordinator: str | None = None
-    """host:port of process 0, where several processes train together; all get the same flags and folder"""
-    num_processes: int = 1
-    """how many take part"""
-    process_id: int = 0
-    """which of them this is"""
     eval_freq: int = 0
     """evaluate about every so many environment steps; 0: at the end only"""
     eval_episodes: int = 100
@@ -54,18 +77,12 @@ class RunOptions:
         Raises:
           UserError: names the field, the value and what would be valid.
         """
-        check_types(self)
+        super().validate()
         for name in ("eval_freq", "updates_per_report", "checkpoint_freq"):
             require(self, name, getattr(self, name) >= 0, "at least 0")
-        require(self, "devices", self.devices >= 0, "at least 0")
-        require(self, "process_id", 0 <= self.process_id < self.num_processes, "below num_processes, at least 0")
-        if self.num_processes > 1 and self.coordinator is None:
-            raise UserError(f"num_processes is {self.num_processes}, which needs coordinator, as host:port of process 0")
-        if self.coordinator is not None and ":" not in self.coordinator:
-            raise UserError(f"coordinator is {self.coordinator!r}; it must be host:port")
         if self.coordinator is not None and self.resume is None and self.run_dir is None:
             raise UserError("run_dir is none; several processes need one folder named to all of them")
-        for name in ("eval_episodes", "keep_checkpoints", "num_seeds", "num_processes"):
+        for name in ("eval_episodes", "keep_checkpoints", "num_seeds"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
 
     def report_every(self, steps_per_update: int) -> int:
@@ -83,4 +100,96 @@ SAVED_OPTIONS = (
     "checkpoint_freq",
     "keep_checkpoints",
     "tensorboard",
+)
+
+
+@dataclass(frozen=True)
+class SweepOptions(DeviceOptions):
+    """What a sweep tries and where it writes."""
+
+    num_seeds: int = 4
+    """agents for each configuration, with seeds seed, seed + 1, …"""
+    grid: tuple[str, ...] = ()
+    """every combination of these: name=value,value,…"""
+    random: tuple[str, ...] = ()
+    """a number, then what to draw: 64 learning_rate=log:1e-5:1e-2 gamma=uniform:0.9:0.999 num_envs=int:4:64 clip_coef=0.1,0.2"""
+    optuna_rounds: int = 0
+    """draw --random's space by Optuna, in this many rounds of as many configurations each; 0: independent draws"""
+    run_dir: Path | None = None
+    """folder to write; default sweeps/{env}__{algo}__{time}"""
+    resume: Path | None = None
+    """continue the sweep in this folder"""
+    config: Path | None = None
+    """YAML file of fields; it overrides the environment's preset, flags override it"""
+    preset: bool = True
+    """start from the preset for the environment, where there is one"""
+    eval_episodes: int = 100
+    """episodes of each agent's evaluation, with the deterministic policy"""
+    updates_per_report: int = 0
+    """updates between two reports; 0: as many as make about 16,384 environment steps of one agent"""
+    max_agents: int = 0
+    """agents to train at once; 0: as many as fit into half the memory"""
+    progress: bool = True
+    """show progress"""
+    compilation_cache: bool = True
+    """keep compiled programs on disk, so that a second start need not compile"""
+
+    def validate(self) -> None:
+        """Refuses wrong values.
+
+        Raises:
+          UserError: names the field, the value and what would be valid.
+        """
+        super().validate()
+        for name in ("optuna_rounds", "updates_per_report", "max_agents"):
+            require(self, name, getattr(self, name) >= 0, "at least 0")
+        for name in ("num_seeds", "eval_episodes"):
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+        if not self.grid and not self.random:
+            raise UserError("grid and random are both empty; name at least one field to sweep, as learning_rate=1e-4,1e-3")
+        if self.random and not (self.random[0].isdigit() and int(self.random[0]) > 0):
+            raise UserError(f"random begins with {self.random[0]!r}; it must begin with how many configurations to draw")
+        if self.random and len(self.random) == 1:
+            raise UserError("random has a number but nothing to draw, as learning_rate=log:1e-5:1e-2")
+        if self.optuna_rounds and (self.grid or not self.random):
+            raise UserError("optuna_rounds needs random, which says what to draw and how many a round, and no grid")
+        if self.coordinator is not None and self.resume is None and self.run_dir is None:
+            raise UserError("run_dir is none; several processes need one folder named to all of them")
+
+    @property
+    def draws(self) -> int:
+        """Configurations to draw, in one round."""
+        return int(self.random[0]) if self.random else 0
+
+    def number_of_draws(self) -> int:
+        """Configurations drawn in the whole sweep."""
+        return self.draws * max(1, self.optuna_rounds)
+
+    def report_every(self, steps_per_update: int) -> int:
+        """Updates of one call of the compiled program."""
+        return self.updates_per_report or max(1, 16_384 // steps_per_update)
+
+    def grid_points(self, config_class: type) -> list[dict[str, Any]]:
+        """The grid's configurations."""
+        dimensions = [search_space.read_dimension(text, config_class, "grid") for text in self.grid]
+        return search_space.grid(dimensions) if dimensions else []
+
+    def random_dimensions(self, config_class: type) -> list[search_space.Dimension]:
+        """What is drawn."""
+        return [search_space.read_dimension(text, config_class, "random") for text in self.random[1:]]
+
+    def random_points(self, config_class: type, seed: int) -> list[dict[str, Any]]:
+        """Independent draws."""
+        return search_space.random(self.random_dimensions(config_class), self.draws, seed)
+
+
+# What a sweep.yaml keeps of them.
+SAVED_SWEEP_OPTIONS = (
+    "num_seeds",
+    "grid",
+    "random",
+    "optuna_rounds",
+    "eval_episodes",
+    "updates_per_report",
+    "max_agents",
 )

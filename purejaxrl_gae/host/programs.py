@@ -124,7 +124,7 @@ class AgentPrograms:
 
     def __init__(self, algorithm: Algorithm, num_agents: int, devices: list[jax.Device]):
         started = time.perf_counter()
-        self.layout = agents.lay_out(num_agents, devices)
+        self.algorithm, self.layout = algorithm, agents.lay_out(num_agents, devices)
         layout, options = self.layout, _compiler_options(devices)
         one_key = jax.eval_shape(jax.random.key, 0)
         seeds = self._types(jax.ShapeDtypeStruct((), jnp.uint32))

@@ -79,14 +79,14 @@ class RunFolder:
           record: name -> value, or -> list of values, one for each seed.
           seeds: of the agents; where there are several, each has events of its own.
         """
-        line = json.dumps({name: _plain_number(value) for name, value in record.items()}) + "\n"
+        line = json.dumps({name: plain_number(value) for name, value in record.items()}) + "\n"
         self.attempt("metrics.jsonl", lambda: _append(self.path / "metrics.jsonl", line))
         if self._tensorboard:
             self.attempt("tensorboard events", lambda: self._plot(record, seeds))
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """summary.json."""
-        text = json.dumps({name: _plain_number(value) for name, value in summary.items()}, indent=2) + "\n"
+        text = json.dumps({name: plain_number(value) for name, value in summary.items()}, indent=2) + "\n"
         self.attempt("summary.json", lambda: replace_file(self.path / "summary.json", text))
 
     def forget_after(self, env_steps: int) -> None:
@@ -178,12 +178,12 @@ def _append(path: Path, line: str) -> None:
         file.write(line)
 
 
-def _plain_number(value: Any) -> Any:
+def plain_number(value: Any) -> Any:
     """What JSON can hold: NaN and infinities, which it cannot, become null."""
     if isinstance(value, (list, tuple)):
-        return [_plain_number(item) for item in value]
+        return [plain_number(item) for item in value]
     if isinstance(value, dict):
-        return {name: _plain_number(item) for name, item in value.items()}
+        return {name: plain_number(item) for name, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -1,0 +1,51 @@
+"""How much memory agents need and how much there is, estimated before anything is compiled."""
+
+import math
+import os
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+
+from purejaxrl_gae import training
+from purejaxrl_gae.training import Algorithm
+
+COPIES_OF_STATE = 3  # what goes in, what comes out, and what is being changed
+COPIES_OF_ROLLOUT = 4  # collected, flattened, packed into rows, and a minibatch's activations
+
+
+class AgentBytes(NamedTuple):
+    """Bytes of one agent.
+
+    Attributes:
+      held: as long as it is being trained.
+      working: while its rollout is collected and learned from.
+    """
+
+    held: int
+    working: int
+
+
+def bytes_per_agent(algorithm: Algorithm) -> AgentBytes:
+    """An estimate from shapes alone."""
+    setup, hyperparameters = algorithm.setup, algorithm.hyperparameters
+    key = jax.eval_shape(jax.random.key, 0)
+    state = jax.eval_shape(partial(training.init_state, algorithm), key, hyperparameters)
+    rollout = partial(training.rollout, setup, num_keys=1)
+    trajectory = jax.eval_shape(lambda state: rollout(state, gamma=0.99)[2], state)
+    hidden = sum(setup.config.hidden_sizes) * 2
+    activations = 4 * hidden * setup.config.steps_per_update
+    return AgentBytes(COPIES_OF_STATE * _bytes(state), COPIES_OF_ROLLOUT * _bytes(trajectory) + activations)
+
+
+def available_bytes() -> int:
+    """Of the devices together, or of the machine where they are its cores."""
+    device = jax.local_devices()[0]
+    statistics = device.memory_stats() if device.platform != "cpu" else None
+    if statistics and "bytes_limit" in statistics:
+        return int(statistics["bytes_limit"]) * jax.device_count()
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _bytes(tree: Any) -> int:
+    return sum(math.prod(leaf.shape) * max(1, leaf.dtype.itemsize) for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,353 @@
+"""A sweep from its list of configurations to the ranked table; what differs only in traced values compiles once."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import yaml
+
+from purejaxrl_gae import algorithms, config
+from purejaxrl_gae.config import TrainingConfig
+from purejaxrl_gae.errors import Interrupted, RunError, UserError
+from purejaxrl_gae.host import devices
+from purejaxrl_gae.host.checkpoints import Checkpoints
+from purejaxrl_gae.host.display import Display
+from purejaxrl_gae.host.interrupts import StopRequests
+from purejaxrl_gae.host.memory import available_bytes, bytes_per_agent
+from purejaxrl_gae.host.options import SweepOptions
+from purejaxrl_gae.host.programs import AgentPrograms, describe_device, make_agents_evaluator, use_compilation_cache
+from purejaxrl_gae.host.run_folder import plain_number, replace_file
+from purejaxrl_gae.host.training_run import CHECKPOINT_SECONDS, scores, statistics_of, versions
+
+TABLE_ROWS = 20
+MEMORY_SHARE = 0.5
+
+
+class Chunk(NamedTuple):
+    """Configurations that are trained at once.
+
+    Attributes:
+      indices: their places in the whole list.
+      values: what each changes of the base config.
+      static: the changes that all of them share because they cannot be traced.
+      slots: configurations the compiled program has room for, at least as many.
+    """
+
+    indices: list[int]
+    values: list[dict[str, Any]]
+    static: dict[str, Any]
+    slots: int
+
+
+class Sweep:
+    """One sweep in one process.
+
+    Args:
+      base: config that every configuration changes.
+      options: see SweepOptions.
+      path: folder of the sweep.
+      display: what to show.
+    """
+
+    def __init__(self, base: TrainingConfig, options: SweepOptions, path: Path, display: Display):
+        self.base, self.options, self.path, self.display = base, options, path, display
+        self.devices = devices.claim(options, options.num_seeds * 1_000_000)
+        self.seeds = base.seed + np.arange(options.num_seeds)
+        self.results: dict[int, dict[str, Any]] = self._read_results()
+        self.compiled: dict[Any, tuple[AgentPrograms, Any]] = {}
+        self.env_steps = 0
+        self.run_seconds = self.compile_seconds = 0.0
+
+    def train(self, configurations: list[dict[str, Any]], first_index: int, stop: StopRequests) -> None:
+        """Trains what has no result yet; results are in `self.results` and results.jsonl."""
+        chunks = self._chunks(configurations, first_index)
+        for number, chunk in enumerate(chunks):
+            if all(index in self.results for index in chunk.indices):
+                continue
+            self._train_chunk(chunk, f"chunk {number + 1} of {len(chunks)}", stop)
+
+    def _chunks(self, configurations: list[dict[str, Any]], first_index: int) -> list[Chunk]:
+        """Groups what can share a program, then cuts each group into equal parts that fit into memory."""
+        traced = {field for field in vars(algorithms.make_algorithm(self.base).hyperparameters)}
+        groups: dict[str, list[tuple[int, dict[str, Any], dict[str, Any]]]] = {}
+        for index, values in enumerate(configurations, first_index):
+            changed = replace(self.base, **values)
+            changed.validate()
+            # None switches a part of the algorithm off, which no traced number can do.
+            static = {k: v for k, v in values.items() if k not in traced or v is None}
+            off = sorted(k for k in traced if getattr(changed, k) is None)
+            groups.setdefault(repr((sorted(static.items()), off)), []).append((index, values, static))
+        chunks = []
+        for members in groups.values():
+            fitting = self._configurations_at_once(replace(self.base, **members[0][1]), len(members))
+            parts = -(-len(members) // fitting)
+            slots = -(-len(members) // parts)
+            for part in _batched(members, slots):
+                indices, values, statics = (list(column) for column in zip(*part, strict=True))
+                chunks.append(Chunk(indices, values, statics[0], slots))
+        agents = len(configurations) * len(self.seeds)
+        each = bytes_per_agent(algorithms.make_algorithm(self.base))
+        self.display.say(
+            f"{len(configurations)} configurations x {len(self.seeds)} seeds = {agents} agents: "
+            f"{len(groups)} program{'s' if len(groups) > 1 else ''}, {len(chunks)} chunk{'s' if len(chunks) > 1 else ''}; "
+            f"about {each.held * agents / 1e9:.2f} GB for all of them, {available_bytes() / 1e9:.0f} GB there"
+        )
+        return chunks
+
+    def _configurations_at_once(self, some: TrainingConfig, number: int) -> int:
+        if self.options.max_agents:
+            return max(1, self.options.max_agents // len(self.seeds))
+        each = bytes_per_agent(algorithms.make_algorithm(some))
+        room = MEMORY_SHARE * available_bytes() - each.working * self._working_at_once(number)
+        return int(min(number, max(1, room // (each.held * len(self.seeds)))))
+
+    def _working_at_once(self, number: int) -> int:
+        """Agents whose rollouts are in memory at the same time."""
+        return 4 * len(self.devices) if self.devices[0].platform == "cpu" else number * len(self.seeds)
+
+    def _train_chunk(self, chunk: Chunk, name: str, stop: StopRequests) -> None:
+        some = replace(self.base, **chunk.values[0])
+        values = chunk.values + [chunk.values[-1]] * (chunk.slots - len(chunk.values))  # idle repetitions
+        programs, evaluate = self._programs(some, chunk)
+        names = list(vars(programs.algorithm.hyperparameters))
+        hyperparameters = type(programs.algorithm.hyperparameters)(
+            **{field: self._column(some, values, field) for field in names}
+        )
+        seeds = np.tile(self.seeds, chunk.slots)
+        run = programs.run_of(seeds, hyperparameters)
+        checkpoints = Checkpoints(self.path / "checkpoints" / f"chunk_{chunk.indices[0]}", 1)
+        restored = checkpoints.restore(run.saved_types, self.display.complain)
+        state = run.init() if restored is None else run.load(restored.state)
+        updates = 0 if restored is None else restored.step
+        if restored is not None:
+            self.display.say(f"{name}: resumed at step {updates * some.steps_per_update:,} of each agent")
+        real = len(chunk.values) * len(self.seeds)
+        last_checkpoint = time.monotonic()
+        while updates < some.num_updates:
+            if devices.agree(stop.signal is not None):
+                self._save(checkpoints, updates, run.save(state))
+                raise Interrupted(128 + int(stop.signal or 15))
+            started = time.perf_counter()
+            state, stretch = run.advance(state, min(self.options.report_every(some.steps_per_update), some.num_updates - updates))
+            self.run_seconds += time.perf_counter() - started
+            updates += stretch.updates
+            self.env_steps += stretch.updates * some.steps_per_update * real
+            speed = self.env_steps / self.run_seconds
+            done = updates == some.num_updates
+            best = _best(scores(stretch.counters)[:real])
+            self.display.update(self._steps_shown(chunk, updates), speed, best, last=done)
+            if not done and devices.agree(time.monotonic() - last_checkpoint >= CHECKPOINT_SECONDS):
+                self._save(checkpoints, updates, run.save(state))
+                last_checkpoint = time.monotonic()
+        saved = run.save(state)
+        returns = np.asarray(evaluate(saved.learner, seeds).returns, np.float64).mean(axis=1)[:real]
+        if some.on_nonfinite == "halt":
+            returns = np.where(saved.counters.skipped_updates[:real] > 0, np.nan, returns)  # diverged
+        self._write_results(chunk, some, returns, scores(saved.counters)[:real])
+        if devices.is_writer():
+            shutil.rmtree(checkpoints.directory, ignore_errors=True)
+
+    def _programs(self, some: TrainingConfig, chunk: Chunk) -> tuple[AgentPrograms, Any]:
+        """Compiled once for each set of static values and number of slots."""
+        algorithm = algorithms.make_algorithm(some)
+        off = [name for name, value in vars(algorithm.hyperparameters).items() if value is None]
+        key = repr((sorted(chunk.static.items()), off, chunk.slots))
+        if key not in self.compiled:
+            agents = chunk.slots * len(self.seeds)
+            programs = AgentPrograms(algorithm, agents, self.devices)
+            self.compile_seconds += programs.compile_seconds
+            self.compiled[key] = programs, make_agents_evaluator(algorithm, agents, self.options.eval_episodes)
+        return self.compiled[key]
+
+    def _column(self, some: TrainingConfig, values: list[dict[str, Any]], field: str) -> np.ndarray | None:
+        """A hyperparameter of all agents `[slots * S]`, or None where it is switched off."""
+        of_configurations = [value.get(field, getattr(some, field)) for value in values]
+        if of_configurations[0] is None:
+            return None
+        return np.repeat(np.asarray(of_configurations, np.float32), len(self.seeds))
+
+    def _steps_shown(self, chunk: Chunk, updates: int) -> int:
+        finished = len(self.results) * len(self.seeds) * self.base.env_steps
+        return finished + updates * self.base.steps_per_update * len(chunk.values) * len(self.seeds)
+
+    def _save(self, checkpoints: Checkpoints, updates: int, saved: Any) -> None:
+        if devices.is_writer():
+            checkpoints.save(updates, saved, {"versions": versions()})
+
+    def _read_results(self) -> dict[int, dict[str, Any]]:
+        path = self.path / "results.jsonl"
+        results = {}
+        for line in path.read_text().splitlines() if path.is_file() else []:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                break  # a line cut short by a crash
+            results[record["configuration"]] = record
+        return results
+
+    def _write_results(self, chunk: Chunk, some: TrainingConfig, returns: np.ndarray, train_scores: np.ndarray) -> None:
+        by_configuration = returns.reshape(-1, len(self.seeds)), train_scores.reshape(-1, len(self.seeds))
+        for index, values, own, train in zip(chunk.indices, chunk.values, *by_configuration, strict=True):
+            across = statistics_of(own)
+            self.results[index] = {
+                "configuration": index,
+                "values": {name: _plain(value) for name, value in values.items()},
+                "iqm": across["iqm"].value,
+                "interval": [across["iqm"].low, across["iqm"].high],
+                "mean": across["mean"].value,
+                "median": across["median"].value,
+                "seeds": self.seeds.tolist(),
+                "eval_returns": own.tolist(),
+                "train_returns_last100": train.tolist(),
+                "diverged": int(np.isnan(own).sum()),
+                "env_steps": some.env_steps,
+            }
+        ordered = [self.results[index] for index in sorted(self.results)]
+        text = "".join(json.dumps({k: plain_number(v) for k, v in record.items()}) + "\n" for record in ordered)
+        if devices.is_writer():
+            replace_file(self.path / "results.jsonl", text)
+        self.results = {record["configuration"]: record for record in map(json.loads, text.splitlines())}
+
+    def ranked(self) -> list[dict[str, Any]]:
+        """Results, best first by IQM; those with a diverged seed last."""
+        return sorted(self.results.values(), key=lambda record: (record["iqm"] is None, -(record["iqm"] or 0.0)))
+
+    def finish(self) -> dict[str, Any]:
+        """The ranked table, best.yaml and summary.json."""
+        ranked = self.ranked()
+        best = replace(self.base, **{name: _unplain(value) for name, value in ranked[0]["values"].items()})
+        names = list(dict.fromkeys(name for record in ranked for name in record["values"]))
+        self.display.stop()
+        self.display.table(
+            ("rank", *names, "IQM", "95% interval", "worst seed", "diverged"),
+            [self._row(rank, names, record) for rank, record in enumerate(ranked[:TABLE_ROWS], 1)],
+        )
+        summary = {
+            "env": config.to_plain(self.base)["env"],
+            "algo": self.base.algorithm,
+            "configurations": len(ranked),
+            "seeds": self.seeds.tolist(),
+            "env_steps": sum(record["env_steps"] for record in ranked) * len(self.seeds),
+            "programs_compiled": len(self.compiled),
+            "compile_seconds": round(self.compile_seconds, 3),
+            "run_seconds": round(self.run_seconds, 3),
+            "steps_per_second": round(self.env_steps / self.run_seconds, 1) if self.run_seconds else None,
+            "best": ranked[0],
+            "versions": versions(),
+            "device": describe_device(),
+            "devices": len(self.devices),
+        }
+        if devices.is_writer():
+            values = {"algorithm": best.algorithm, **config.to_plain(best)}
+            replace_file(self.path / "best.yaml", yaml.safe_dump(values, sort_keys=False, default_flow_style=None))
+            replace_file(self.path / "summary.json", json.dumps(plain_number(summary), indent=2) + "\n")
+        speed = f" ({self.env_steps / self.run_seconds:,.0f} steps/s)" if self.run_seconds else ""
+        self.display.say(
+            f"{self.env_steps:,} steps in {self.run_seconds:.1f} s{speed} after {self.compile_seconds:.1f} s of "
+            f"compiling {len(self.compiled)} program{'s' if len(self.compiled) != 1 else ''}; best: "
+            f"{self.path / 'best.yaml'}"
+        )
+        return summary
+
+    def _row(self, rank: int, names: list[str], record: dict[str, Any]) -> tuple[Any, ...]:
+        values = [_short(record["values"].get(name, getattr(self.base, name))) for name in names]
+        low, high = record["interval"]
+        if record["iqm"] is None:
+            return (rank, *values, "-", "-", "-", record["diverged"])
+        worst = min(record["eval_returns"])
+        return (rank, *values, record["iqm"], f"[{low:.1f}, {high:.1f}]", worst, record["diverged"])
+
+
+def run(base: TrainingConfig, options: SweepOptions, path: Path) -> dict[str, Any]:
+    """Trains every configuration with every seed.
+
+    Args:
+      base: config that the configurations change.
+      options: see SweepOptions.
+      path: the sweep's folder.
+
+    Returns:
+      The summary, as written to summary.json.
+
+    Raises:
+      UserError: a configuration is not valid.
+      RunError: nothing could be trained.
+      Interrupted: Ctrl-C or SIGTERM; what was done is saved.
+    """
+    if options.compilation_cache:
+        use_compilation_cache()
+    number = len(options.grid_points(type(base))) + options.number_of_draws()
+    display = Display(
+        number * options.num_seeds * base.env_steps, enabled=options.progress, muted=options.process_id > 0
+    )
+    sweep = Sweep(base, options, path, display)
+    with StopRequests() as stop:
+        try:
+            display.start()
+            for first_index, configurations in _rounds(sweep, options, base):
+                sweep.train(configurations, first_index, stop)
+        except Interrupted:
+            display.stop()
+            display.say(f"saved; continue with: python -m purejaxrl_gae.sweep --resume {path}")
+            raise
+        finally:
+            display.stop()
+    if not sweep.results:
+        raise RunError("the sweep has no configuration")
+    return sweep.finish()
+
+
+def _rounds(sweep: Sweep, options: SweepOptions, base: TrainingConfig) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Lists of configurations to be trained together; under Optuna each list depends on the results before it."""
+    points = options.grid_points(type(base))
+    if options.optuna_rounds == 0:
+        yield 0, points + options.random_points(type(base), base.seed)
+        return
+    from purejaxrl_gae.host.optuna_search import OptunaSearch
+
+    search = OptunaSearch(options.random_dimensions(type(base)), base.seed)
+    for round_number in range(options.optuna_rounds):
+        asked = search.ask(options.draws)
+        first_index = round_number * options.draws
+        yield first_index, asked
+        search.tell([sweep.results[first_index + place]["iqm"] for place in range(len(asked))])
+
+
+def saved_sweep(path: Path) -> dict[str, Any]:
+    """What a sweep's folder says it runs.
+
+    Raises:
+      UserError: it is no sweep's folder.
+    """
+    if not (path / "sweep.yaml").is_file():
+        raise UserError(f"resume is {str(path)!r}, which holds no sweep: it has no sweep.yaml")
+    return config.read_yaml(path / "sweep.yaml")
+
+
+def _batched(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _best(of_agents: np.ndarray) -> float:
+    return float(np.nanmax(of_agents)) if np.isfinite(of_agents).any() else float("nan")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _unplain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -1,0 +1,141 @@
+"""python -m purejaxrl_gae.sweep --algo ppo --env CartPole-v1 --grid learning_rate=1e-4,1e-3: many configurations at once.
+
+Every configuration is trained with every seed. All that differ in traced values only (learning rates, discounts,
+coefficients) are one program, compiled once; others are grouped into as few programs as there are shapes.
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from purejaxrl_gae import algorithms, cli, config
+from purejaxrl_gae.config import TrainingConfig
+from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.host.options import SAVED_SWEEP_OPTIONS, SweepOptions
+
+RESUMABLE_FLAGS = {"resume", "progress", "compilation_cache", "devices", "coordinator", "num_processes", "process_id"}
+
+
+def parse(arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
+    """The config that every configuration changes, and the options; or those of the sweep to be resumed.
+
+    Raises:
+      UserError: a flag, a file or a value is wrong.
+    """
+    early = _early_flags(arguments)
+    if early.resume is not None:
+        return _resumed(Path(early.resume), arguments)
+    file_values = {} if early.config is None else config.read_yaml(Path(early.config))
+    algorithm = early.algo or str(file_values.pop("algorithm", "ppo"))
+    config_class = algorithms.config_class(algorithm)
+    names = [*config.field_types(config_class), *config.field_types(SweepOptions), "algo"]
+    cli.check_flag_names(arguments, names)
+    training_values = {
+        name: value for name, value in file_values.items() if name not in cli.SAVED_OPTIONS and name != "algorithm"
+    }
+    base = config_class()
+    base = dataclasses.replace(base, env=early.env or training_values.get("env", base.env))
+    if early.preset:
+        base = config.with_preset(base)
+    base = config.with_values(base, training_values, f"config {early.config}")
+    return _flags(algorithm, arguments, base, SweepOptions())
+
+
+def _early_flags(arguments: list[str]) -> argparse.Namespace:
+    """The flags that decide where all other values come from."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in ("algo", "env", "config", "resume"):
+        parser.add_argument(f"--{name}")
+    parser.add_argument("--no-preset", dest="preset", action="store_false")
+    try:
+        return parser.parse_known_args(arguments)[0]
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error.argument_name} needs a value") from None
+
+
+def _resumed(path: Path, arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
+    from purejaxrl_gae.host.sweep_run import saved_sweep
+
+    values = saved_sweep(path)
+    config_class = algorithms.config_class(str(values.pop("algorithm", None)))
+    given = cli.check_flag_names(arguments, [*config.field_types(config_class), *config.field_types(SweepOptions)])
+    changed = sorted(given - RESUMABLE_FLAGS)
+    if changed:
+        flag = changed[0].replace("_", "-")
+        raise UserError(f"--{flag} cannot be combined with --resume, which continues a sweep as it was begun")
+    option_values = {name: values.pop(name) for name in SAVED_SWEEP_OPTIONS if name in values}
+    source = str(path / "sweep.yaml")
+    base = config.with_values(config_class(), values, source)
+    options = config.with_values(SweepOptions(), option_values, source)
+    return _flags(config_class.algorithm, arguments, base, dataclasses.replace(options, resume=path))
+
+
+def _flags(
+    algorithm: str, arguments: list[str], base: TrainingConfig, options: SweepOptions
+) -> tuple[TrainingConfig, SweepOptions]:
+    """Lays the flags over both."""
+    kinds: list[Any] = [
+        ("algo", str, dataclasses.field(default=algorithm, metadata={"help": "algorithm"})),
+        ("training", type(base), dataclasses.field(default=base)),
+        ("sweep", SweepOptions, dataclasses.field(default=options)),
+    ]
+    both = dataclasses.make_dataclass("Flags", kinds, frozen=True)
+    description = (
+        "Trains every configuration with every seed, side by side, and ranks them. Fields of the algorithm's config "
+        "that are not swept come from the defaults, the environment's preset, --config and the flags."
+    )
+    flags = cli.parse_by_tyro("sweep", both, arguments, both(algorithm, base, options), description)
+    return flags.training, flags.sweep
+
+
+def new_sweep_path(base: TrainingConfig, options: SweepOptions) -> Path:
+    """The folder of a new sweep, made, with sweep.yaml in it.
+
+    Raises:
+      UserError: it cannot be made, or holds a sweep already.
+    """
+    from purejaxrl_gae.host.run_folder import replace_file
+
+    plain = config.to_plain(base)
+    default = f"{plain['env']}__{base.algorithm}__{time.strftime('%Y%m%d-%H%M%S')}".replace("/", "-")
+    path = options.run_dir or Path("sweeps") / default
+    if (path / "sweep.yaml").exists():
+        raise UserError(f"run_dir is {str(path)!r}, which holds a sweep already; continue it with --resume {path}")
+    saved = {name: getattr(options, name) for name in SAVED_SWEEP_OPTIONS}
+    saved = {name: list(value) if isinstance(value, tuple) else value for name, value in saved.items()}
+    text = yaml.safe_dump({"algorithm": base.algorithm, **plain, **saved}, sort_keys=False, default_flow_style=None)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        replace_file(path / "sweep.yaml", text)
+    except OSError as error:
+        raise UserError(f"run_dir is {str(path)!r}, which cannot be written: {error.strerror}") from None
+    return path
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+
+    def sweep():
+        base, options = parse(arguments)
+        options.validate()
+        base.validate()
+        options.grid_points(type(base))  # refused here, before a folder is made
+        options.random_dimensions(type(base))
+        path = options.resume or options.run_dir
+        if options.resume is None and options.process_id == 0:
+            path = new_sweep_path(base, options)
+        from purejaxrl_gae.host import sweep_run
+
+        sweep_run.run(base, options, path)
+
+    cli.run_and_exit(sweep)
+
+
+if __name__ == "__main__":
+    main()
