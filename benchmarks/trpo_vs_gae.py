@@ -1,8 +1,8 @@
 """python -m benchmarks.trpo_vs_gae: TRPO with Monte-Carlo advantages against TRPO with GAE on the pendulum.
 
 Both sides are whole training runs, vmapped over seeds. `--presets seeds` takes the source documents' own settings,
-`--presets tuned` the tuned preset with nothing but the advantage changed. Prints a table, draws mean and range over the
-seeds, and writes the numbers behind both.
+`--presets tuned` the tuned preset with nothing but the advantage changed. Prints a table, draws their learning
+curves, and writes the numbers behind both.
 """
 
 import json
@@ -16,7 +16,7 @@ import tyro
 from benchmarks.curves import SeedRuns, train_seeds
 from purejaxrl_gae import TRPOConfig, with_preset
 from purejaxrl_gae.config import configs_directory, read_yaml, with_values
-from purejaxrl_gae.plot import Curve, draw
+from purejaxrl_gae.pictures import Curve, draw_curves
 
 GOAL = -300.0
 EPISODE_STEPS = 200
@@ -84,7 +84,7 @@ def main() -> None:
             for label, side in results.items()
             for scores in side.scores
         ]
-        draw(curves, options.picture, f"Pendulum-v1, {SETTINGS[options.presets]}: mean and range over seeds")
+        draw_curves(curves, options.picture, f"Pendulum-v1, {SETTINGS[options.presets]}")
         print(f"wrote {options.picture}")
     if options.output is not None:
         document = {

@@ -1,105 +1,194 @@
-"""python -m purejaxrl_gae.plot RUN...: learning curves of one or many runs in one picture.
+"""python -m purejaxrl_gae.plot RUN...: pictures of runs and sweeps, as PNG or SVG.
 
-Runs of one algorithm on one environment are drawn as one curve: the mean over seeds, with the range they span.
+Folders of runs become learning curves: seeds of one config are one curve, and where configs differ the legend says in
+what. A sweep's folder becomes a heat map or parallel coordinates. Either can be drawn as performance profiles.
 """
 
 import json
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from tyro.conf import Positional
 
 from purejaxrl_gae.config import read_yaml
 from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.pictures import (
+    Curve,
+    Trials,
+    draw_curves,
+    draw_heat_map,
+    draw_parallel_coordinates,
+    draw_profiles,
+)
 
-POINTS = 100
+NOT_IN_LABELS = ("algorithm", "env", "seed", "num_seeds")
+LONGEST_LABEL = 3
 
 
 @dataclass(frozen=True)
 class PlotOptions:
-    """Draws the score of the last 100 training episodes over environment steps."""
+    """Draws runs as learning curves and sweeps as heat maps or parallel coordinates."""
 
     run_dirs: Positional[tuple[Path, ...]]
-    """folders of runs"""
+    """folders of runs, or of one sweep"""
     output: Path = Path("learning_curve.png")
     """picture to write; .png or .svg"""
     title: str | None = None
-    """above the picture; the environment where there is one"""
+    """above the picture"""
+    kind: Literal["auto", "curves", "heat_map", "parallel", "profile"] = "auto"
+    """auto: curves for runs; for a sweep a heat map of two fields, parallel coordinates of more or fewer"""
+    x: Literal["env_steps", "wall_seconds"] = "env_steps"
+    """what curves are drawn over: steps of one agent, or seconds of training"""
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One run's score over its steps.
+class Run:
+    """What a run's folder holds.
 
     Attributes:
-      label: algorithm and environment.
-      env_steps: `[R]`.
-      scores: `[R]` score of the last 100 episodes.
+      path: the folder.
+      values: config.yaml.
+      records: metrics.jsonl.
     """
 
-    label: str
-    env_steps: np.ndarray
-    scores: np.ndarray
+    path: Path
+    values: dict[str, Any]
+    records: list[dict[str, Any]]
 
 
-def read_curve(path: Path) -> Curve:
-    """The curve in a run folder.
+def read_run(path: Path) -> Run:
+    """A run's config and reports.
 
     Raises:
-      UserError: it holds no reports.
+      UserError: it holds none.
     """
     try:
         records = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
         values = read_yaml(path / "config.yaml")
     except OSError as error:
         raise UserError(f"run_dirs has {str(path)!r}, which holds no run: {error.strerror}") from None
-    scored = [record for record in records if record.get("score_last100") is not None]
-    if not scored:
-        raise UserError(f"run_dirs has {str(path)!r}, in which no episode has ended yet")
-    steps = np.array([record["env_steps"] for record in scored], float)
-    scores = np.array([record["score_last100"] for record in scored], float)
-    return Curve(f"{values.get('algorithm', '?')} on {values.get('env', '?')}", steps, scores)
+    return Run(path, values, records)
 
 
-def draw(curves: list[Curve], output: Path, title: str | None) -> None:
-    """Writes the picture.
+def read_curves(runs: list[Run], x: str = "env_steps") -> list[Curve]:
+    """A curve for each seed of each run.
 
     Raises:
-      UserError: matplotlib is not installed, or the picture cannot be written.
+      UserError: in one no episode has ended yet.
     """
-    try:
-        import matplotlib
+    curves = []
+    for run, label in zip(runs, labels([run.values for run in runs]), strict=True):
+        scores = np.array([np.atleast_1d(_number(record["score_last100"])) for record in run.records], float)
+        positions = np.array([record[x] for record in run.records], float)
+        if scores.size == 0 or not np.isfinite(scores).any():
+            raise UserError(f"run_dirs has {str(run.path)!r}, in which no episode has ended yet")
+        for of_seed in scores.T:
+            known = np.isfinite(of_seed)
+            curves.append(Curve(label, positions[known], of_seed[known]))
+    return curves
 
-        matplotlib.use("Agg")
-        import matplotlib.pyplot as plt
-    except ImportError:
-        raise UserError("plotting needs matplotlib: pip install 'purejaxrl-gae[plot]'") from None
-    groups = defaultdict(list)
-    for curve in curves:
-        groups[curve.label].append(curve)
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for label, members in sorted(groups.items()):
-        start = max(member.env_steps[0] for member in members)
-        stop = min(member.env_steps[-1] for member in members)
-        grid = np.linspace(start, stop, POINTS)
-        scores = np.stack([np.interp(grid, member.env_steps, member.scores) for member in members])
-        seeds = f"{len(members)} seeds" if len(members) > 1 else "1 seed"
-        (line,) = axes.plot(grid, scores.mean(0), label=f"{label}, {seeds}")
-        if len(members) > 1:
-            axes.fill_between(grid, scores.min(0), scores.max(0), color=line.get_color(), alpha=0.2, linewidth=0)
-    axes.set_xlabel("environment steps")
-    axes.set_ylabel("return, mean of the last 100 training episodes")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", frameon=False)
-    if title:
-        axes.set_title(title)
-    try:
-        figure.savefig(output, dpi=150)
-    except (OSError, ValueError) as error:
-        raise UserError(f"output is {str(output)!r}, which cannot be written: {error}") from None
-    plt.close(figure)
+
+def labels(configs: list[dict[str, Any]]) -> list[str]:
+    """What tells the configs apart: algorithm and environment, and the fields in which those of one pair differ."""
+    names = [f"{values.get('algorithm', '?')} on {values.get('env', '?')}" for values in configs]
+    found = []
+    for name, values in zip(names, configs, strict=True):
+        alike = [other for other, other_name in zip(configs, names, strict=True) if other_name == name]
+        differing = [
+            field
+            for field in values
+            if field not in NOT_IN_LABELS and any(other.get(field) != values[field] for other in alike)
+        ]
+        found.append(", ".join([name, *(f"{field} {values[field]}" for field in differing[:LONGEST_LABEL])]))
+    return found
+
+
+def read_final_scores(runs: list[Run]) -> dict[str, np.ndarray]:
+    """Label -> evaluation returns `[S]` of all seeds.
+
+    Raises:
+      UserError: a run has not ended.
+    """
+    groups: dict[str, list[float]] = {}
+    for run, label in zip(runs, labels([run.values for run in runs]), strict=True):
+        if not (run.path / "summary.json").is_file():
+            raise UserError(f"run_dirs has {str(run.path)!r}, which has not ended: it has no summary.json")
+        summary = json.loads((run.path / "summary.json").read_text())
+        groups.setdefault(label, []).extend(row["eval_return_mean"] for row in summary.get("seeds", [summary]))
+    return {label: np.array(scores, float) for label, scores in groups.items()}
+
+
+def read_trials(path: Path) -> Trials:
+    """What a sweep tried and what came of it.
+
+    Raises:
+      UserError: nothing yet.
+    """
+    results = path / "results.jsonl"
+    records = [json.loads(line) for line in results.read_text().splitlines()] if results.is_file() else []
+    if not records:
+        raise UserError(f"run_dirs has {str(path)!r}, a sweep without results yet")
+    names = list(dict.fromkeys(name for record in records for name in record["values"]))
+    base = read_yaml(path / "sweep.yaml")
+    values = [[record["values"].get(name, base.get(name)) for name in names] for record in records]
+    scores = np.array([[_number(score) for score in record["eval_returns"]] for record in records], float)
+    return Trials(names, values, scores)
+
+
+def draw(options: PlotOptions) -> None:
+    """Writes the picture that the options ask for.
+
+    Raises:
+      UserError: a folder holds nothing that can be drawn so.
+    """
+    if not options.run_dirs:
+        raise UserError("run_dirs is empty; name at least one folder of a run")
+    sweeps = [path for path in options.run_dirs if (path / "sweep.yaml").is_file()]
+    if sweeps:
+        if len(options.run_dirs) > 1:
+            raise UserError(f"run_dirs has the sweep {str(sweeps[0])!r} and others; draw one sweep at a time")
+        _draw_sweep(read_trials(sweeps[0]), options)
+        return
+    runs = [read_run(path) for path in options.run_dirs]
+    if options.kind == "profile":
+        draw_profiles(read_final_scores(runs), options.output, options.title)
+    elif options.kind in ("auto", "curves"):
+        position = {"env_steps": "environment steps of one agent", "wall_seconds": "seconds of training"}[options.x]
+        draw_curves(read_curves(runs, options.x), options.output, options.title, position)
+    else:
+        raise UserError(f"kind is {options.kind}, which is for sweeps; for runs it must be curves or profile")
+
+
+def _draw_sweep(trials: Trials, options: PlotOptions) -> None:
+    kind = options.kind
+    if kind == "auto":
+        kind = "heat_map" if len(trials.names) == 2 and len(trials.values) > len(trials.names) else "parallel"
+        few = all(len({str(row[index]) for row in trials.values}) <= 12 for index in range(len(trials.names)))
+        kind = kind if few else "parallel"
+    if kind == "heat_map":
+        draw_heat_map(trials, options.output, options.title)
+    elif kind == "parallel":
+        draw_parallel_coordinates(trials, options.output, options.title)
+    elif kind == "profile":
+        best_first = np.argsort(-np.nan_to_num(trials.iqm, nan=-np.inf))[:8]
+        groups = {_described(trials, index): trials.scores[index] for index in best_first}
+        draw_profiles(groups, options.output, options.title)
+    else:
+        raise UserError("kind is curves, which is for runs; a sweep keeps final scores only")
+
+
+def _described(trials: Trials, index: int) -> str:
+    pairs = zip(trials.names, trials.values[index], strict=True)
+    return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in pairs)
+
+
+def _number(value: Any) -> Any:
+    """JSON's null as NaN, in lists too."""
+    if isinstance(value, list):
+        return [_number(item) for item in value]
+    return float("nan") if value is None else value
 
 
 def main() -> None:
@@ -109,9 +198,7 @@ def main() -> None:
     options = parse_options("plot", PlotOptions)
 
     def plot():
-        if not options.run_dirs:
-            raise UserError("run_dirs is empty; name at least one folder of a run")
-        draw([read_curve(path) for path in options.run_dirs], options.output, options.title)
+        draw(options)
         print(f"wrote {options.output}")
 
     run_and_exit(plot)
