@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from purejaxrl_gae.host.training_run import versions
+from purejaxrl_gae.host.reports import versions
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ Eleven rows: no clipping or penalty, clipping with three ranges, the adaptive KL
 one with four coefficients. Every row is trained with every seed on every task, at the paper's hyperparameters (batches
 of 2048 steps, 10 epochs of minibatches of 64, Adam at 3e-4, gamma 0.99, lambda 0.95, two layers of 64 tanh units,
 separate networks, no entropy bonus), from 16 environments instead of one. A score is the mean return of the last 100
-training episodes, shifted and scaled so that a random policy has 0 and the task's best score is 1; a row's figure is the
-mean over tasks and seeds, with its 95% stratified-bootstrap interval.
+training episodes, shifted and scaled so that a random policy has 0 and the task's best score is 1; a row's figure is
+the mean over tasks and seeds, with its 95% stratified-bootstrap interval.
 
 The tasks are gymnax's continuous ones, not the paper's MuJoCo tasks, so only the order can be compared.
 """
@@ -25,7 +25,7 @@ from benchmarks import all_cores  # noqa: F401  (makes every core a device)
 from purejaxrl_gae import PPOConfig, algorithms
 from purejaxrl_gae.environments import BoxActions, make_environment
 from purejaxrl_gae.host.programs import AgentPrograms
-from purejaxrl_gae.host.training_run import scores
+from purejaxrl_gae.host.reports import scores
 from purejaxrl_gae.pictures import picture
 from purejaxrl_gae.statistics import Aggregate, mean_of_task_means, with_interval
 
@@ -102,7 +102,9 @@ def train_task(task: str, options: Options) -> np.ndarray:
         )
         algorithm = algorithms.make_algorithm(config)
         changed = [
-            {**vars(algorithm.hyperparameters), **ROWS[index].traced} for index in members for _ in range(options.num_seeds)
+            {**vars(algorithm.hyperparameters), **ROWS[index].traced}
+            for index in members
+            for _ in range(options.num_seeds)
         ]
         hyperparameters = type(algorithm.hyperparameters)(
             **{
@@ -160,7 +162,9 @@ def draw(figures: list[Aggregate], path: Path) -> None:
     below = values - np.array([figure.low for figure in figures])
     above = np.array([figure.high for figure in figures]) - values
     with picture(path, "PPO's objectives: mean over tasks and seeds", (7.5, 4.6)) as axes:
-        axes.errorbar(values, places, xerr=[below, above], fmt="o", capsize=3, label="here, five gymnax tasks, 95% interval")
+        axes.errorbar(
+            values, places, xerr=[below, above], fmt="o", capsize=3, label="here, five gymnax tasks, 95% interval"
+        )
         axes.plot([row.paper for row in ROWS], places, "kx", label="paper, seven MuJoCo tasks")
         axes.set_yticks(places, [row.name for row in ROWS])
         axes.set_xlabel("normalised score: 0 random policy, 1 best of the task")
@@ -191,7 +195,9 @@ def main() -> None:
         document = {
             "random": randoms,
             "raw": {task: scores_of.round(3).tolist() for task, scores_of in raw.items()},
-            "rows": [{"name": row.name, "paper": row.paper, "here": list(f)} for row, f in zip(ROWS, figures, strict=True)],
+            "rows": [
+                {"name": row.name, "paper": row.paper, "here": list(f)} for row, f in zip(ROWS, figures, strict=True)
+            ],
         }
         options.output.write_text(json.dumps(document, indent=2) + "\n")
 

@@ -19,8 +19,10 @@ from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import Interrupted, RunError, UserError, closest
 from purejaxrl_gae.host.options import SAVED_OPTIONS, RunOptions
 
-RESUMABLE_FLAGS = ("resume", "goal_score", "progress", "tensorboard", "compilation_cache", "total_timesteps")
-RESUMABLE_FLAGS += ("devices", "coordinator", "num_processes", "process_id")
+RESUMABLE_FLAGS = (
+    *("resume", "goal_score", "progress", "tensorboard", "compilation_cache", "total_timesteps"),
+    *("devices", "coordinator", "num_processes", "process_id"),
+)
 
 
 def main(algorithm: str, arguments: list[str] | None = None) -> None:

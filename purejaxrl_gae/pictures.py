@@ -94,7 +94,9 @@ def draw_curves(curves: Sequence[Curve], output: Path, title: str | None, positi
                 axes.fill_between(grid, middle[:, 1], middle[:, 2], color=line.get_color(), alpha=0.2, linewidth=0)
         several = any(len(members) > 1 for members in groups.values())
         axes.set_xlabel(position)
-        axes.set_ylabel("return of the last 100 training episodes" + (",\nIQM over seeds, 95% interval" if several else ""))
+        axes.set_ylabel(
+            "return of the last 100 training episodes" + (",\nIQM over seeds, 95% interval" if several else "")
+        )
         axes.grid(alpha=0.3)
         axes.legend(loc="best", frameon=False)
 

@@ -1,9 +1,9 @@
 """What a sweep tries: grids and random draws of config fields, read from the command line's text.
 
-    learning_rate=1e-4,3e-4,1e-3       these values
-    learning_rate=log:1e-5:1e-2        drawn so that its logarithm is uniform
-    gamma=uniform:0.9:0.999            drawn uniformly
-    num_envs=int:4:64                  a whole number drawn uniformly, both ends included
+learning_rate=1e-4,3e-4,1e-3       these values
+learning_rate=log:1e-5:1e-2        drawn so that its logarithm is uniform
+gamma=uniform:0.9:0.999            drawn uniformly
+num_envs=int:4:64                  a whole number drawn uniformly, both ends included
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""python -m purejaxrl_gae.sweep --algo ppo --env CartPole-v1 --grid learning_rate=1e-4,1e-3: many configurations at once.
+"""python -m purejaxrl_gae.sweep --algo ppo --env CartPole-v1 --grid learning_rate=1e-4,1e-3: many agents at once.
 
 Every configuration is trained with every seed. All that differ in traced values only (learning rates, discounts,
 coefficients) are one program, compiled once; others are grouped into as few programs as there are shapes.
@@ -132,6 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
             path = new_sweep_path(base, options)
         from purejaxrl_gae.host import sweep_run
 
+        assert path is not None  # options.validate
         sweep_run.run(base, options, path)
 
     cli.run_and_exit(sweep)

@@ -32,9 +32,7 @@ def train_agents(num_agents, num_updates, config=TINY, seeds=None, **hyperparame
     return advance(values, states, num_updates)
 
 
-@pytest.mark.parametrize(
-    ("num_agents", "width"), [(1, 1), (4, 1), (15, 1), (16, 2), (31, 2), (32, 4), (1000, 4)]
-)
+@pytest.mark.parametrize(("num_agents", "width"), [(1, 1), (4, 1), (15, 1), (16, 2), (31, 2), (32, 4), (1000, 4)])
 def test_the_width_of_a_group_follows_from_the_number_of_agents_alone(num_agents, width):
     for devices in (1, 2, 3, 4):
         layout = agents.lay_out(num_agents, jax.devices() * devices)

@@ -12,7 +12,9 @@ def read(text, source="random"):
 
 
 def test_a_grid_is_every_combination():
-    points = search_space.grid([read("learning_rate=1e-4,1e-3"), read("hidden_sizes=8x8,16"), read("norm-adv=true,false")])
+    points = search_space.grid(
+        [read("learning_rate=1e-4,1e-3"), read("hidden_sizes=8x8,16"), read("norm-adv=true,false")]
+    )
     assert len(points) == 8
     assert points[0] == {"learning_rate": 1e-4, "hidden_sizes": (8, 8), "norm_adv": True}
     assert points[-1] == {"learning_rate": 1e-3, "hidden_sizes": (16,), "norm_adv": False}
@@ -31,7 +33,7 @@ def test_draws_lie_in_their_ranges_and_follow_the_seed():
     assert -5 <= logs.min() < -4.9 and -2.1 < logs.max() <= -2
     assert abs(logs.mean() + 3.5) < 0.15  # uniform in the logarithm
     gammas = [point["gamma"] for point in points]
-    assert 0.9 <= min(gammas) and max(gammas) <= 0.99
+    assert min(gammas) >= 0.9 and max(gammas) <= 0.99
     assert {point["num_envs"] for point in points} == {4, 5, 6}
 
 

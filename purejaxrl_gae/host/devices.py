@@ -1,5 +1,6 @@
 """Which devices a run computes on, and how many processes take part."""
 
+import contextlib
 import os
 
 import jax
@@ -50,10 +51,8 @@ def _processes() -> range:
 
 
 def _make_cpu_devices(number: int) -> None:
-    try:
+    with contextlib.suppress(RuntimeError):  # JAX has computed something already: its devices are what they are
         jax.config.update("jax_num_cpu_devices", number)
-    except RuntimeError:
-        pass  # JAX has computed something already: its devices are what they are
 
 
 def _join_processes(options: DeviceOptions) -> None:

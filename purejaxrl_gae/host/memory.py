@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from purejaxrl_gae import training
 from purejaxrl_gae.training import Algorithm
@@ -31,8 +32,8 @@ def bytes_per_agent(algorithm: Algorithm) -> AgentBytes:
     setup, hyperparameters = algorithm.setup, algorithm.hyperparameters
     key = jax.eval_shape(jax.random.key, 0)
     state = jax.eval_shape(partial(training.init_state, algorithm), key, hyperparameters)
-    rollout = partial(training.rollout, setup, num_keys=1)
-    trajectory = jax.eval_shape(lambda state: rollout(state, gamma=0.99)[2], state)
+    gamma = jax.ShapeDtypeStruct((), jnp.float32)
+    trajectory = jax.eval_shape(lambda state, gamma: training.rollout(setup, state, gamma, 1)[2], state, gamma)
     hidden = sum(setup.config.hidden_sizes) * 2
     activations = 4 * hidden * setup.config.steps_per_update
     return AgentBytes(COPIES_OF_STATE * _bytes(state), COPIES_OF_ROLLOUT * _bytes(trajectory) + activations)

@@ -14,7 +14,7 @@ class DeviceOptions:
     """Which devices and processes compute."""
 
     devices: int = 0
-    """devices of this process to divide agents, or one agent's environments, among; 0: all, CPU cores for agents only"""
+    """devices to divide agents, or one agent's environments, among; 0: all, CPU cores for agents only"""
     coordinator: str | None = None
     """host:port of process 0, where several processes train together; all get the same flags and folder"""
     num_processes: int = 1
@@ -33,7 +33,9 @@ class DeviceOptions:
         require(self, "num_processes", self.num_processes >= 1, "at least 1")
         require(self, "process_id", 0 <= self.process_id < self.num_processes, "below num_processes, at least 0")
         if self.num_processes > 1 and self.coordinator is None:
-            raise UserError(f"num_processes is {self.num_processes}, which needs coordinator, as host:port of process 0")
+            raise UserError(
+                f"num_processes is {self.num_processes}, which needs coordinator, as host:port of process 0"
+            )
         if self.coordinator is not None and ":" not in self.coordinator:
             raise UserError(f"coordinator is {self.coordinator!r}; it must be host:port")
 
@@ -112,7 +114,7 @@ class SweepOptions(DeviceOptions):
     grid: tuple[str, ...] = ()
     """every combination of these: name=value,value,…"""
     random: tuple[str, ...] = ()
-    """a number, then what to draw: 64 learning_rate=log:1e-5:1e-2 gamma=uniform:0.9:0.999 num_envs=int:4:64 clip_coef=0.1,0.2"""
+    """a number, then what to draw: 64 learning_rate=log:1e-5:1e-2 gamma=uniform:0.9:0.999 num_envs=int:4:64"""
     optuna_rounds: int = 0
     """draw --random's space by Optuna, in this many rounds of as many configurations each; 0: independent draws"""
     run_dir: Path | None = None
@@ -146,9 +148,13 @@ class SweepOptions(DeviceOptions):
         for name in ("num_seeds", "eval_episodes"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         if not self.grid and not self.random:
-            raise UserError("grid and random are both empty; name at least one field to sweep, as learning_rate=1e-4,1e-3")
+            raise UserError(
+                "grid and random are both empty; name at least one field to sweep, as learning_rate=1e-4,1e-3"
+            )
         if self.random and not (self.random[0].isdigit() and int(self.random[0]) > 0):
-            raise UserError(f"random begins with {self.random[0]!r}; it must begin with how many configurations to draw")
+            raise UserError(
+                f"random begins with {self.random[0]!r}; it must begin with how many configurations to draw"
+            )
         if self.random and len(self.random) == 1:
             raise UserError("random has a number but nothing to draw, as learning_rate=log:1e-5:1e-2")
         if self.optuna_rounds and (self.grid or not self.random):

@@ -75,7 +75,10 @@ def compile_one_agent(algorithm: Algorithm, devices: list[jax.Device]) -> Progra
     if len(devices) == 1:
         init_program = jax.jit(init).lower(key, hyperparameters).compile()
         advance_program = jax.jit(advance, donate_argnums=1).lower(hyperparameters, types, jnp.int32(1)).compile()
-        load = partial(jax.tree.map, jnp.asarray)
+
+        def load(saved):
+            return jax.tree.map(jnp.asarray, saved)
+
     else:
         if config.num_envs % len(devices):
             raise UserError(f"num_envs is {config.num_envs}, which {len(devices)} devices cannot divide evenly")
@@ -158,7 +161,7 @@ class AgentPrograms:
         def advance_and_report(states, num_updates):
             states, progress = self._advance(hyperparameters, states, np.int32(num_updates))
             progress, counters = save((progress, states.counters))
-            return states, Stretch(num_updates, *progress, counters)
+            return states, Stretch(num_updates, progress.healthy, progress.metrics, progress.totals, counters)
 
         return Programs(
             init=lambda: self._init(seeds, hyperparameters),

@@ -8,25 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-import yaml
 
 from purejaxrl_gae import algorithms, config
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import Interrupted, RunError, UserError
-from purejaxrl_gae.host import devices
+from purejaxrl_gae.host import devices, sweep_results
 from purejaxrl_gae.host.checkpoints import Checkpoints
 from purejaxrl_gae.host.display import Display
 from purejaxrl_gae.host.interrupts import StopRequests
 from purejaxrl_gae.host.memory import available_bytes, bytes_per_agent
 from purejaxrl_gae.host.options import SweepOptions
 from purejaxrl_gae.host.programs import AgentPrograms, describe_device, make_agents_evaluator, use_compilation_cache
+from purejaxrl_gae.host.reports import scores, versions
 from purejaxrl_gae.host.run_folder import plain_number, replace_file
-from purejaxrl_gae.host.training_run import CHECKPOINT_SECONDS, scores, statistics_of, versions
 
 TABLE_ROWS = 20
 MEMORY_SHARE = 0.5
+CHECKPOINT_SECONDS = 30.0
+RESULTS = "results.jsonl"
 
 
 class Chunk(NamedTuple):
@@ -59,7 +59,7 @@ class Sweep:
         self.base, self.options, self.path, self.display = base, options, path, display
         self.devices = devices.claim(options, options.num_seeds * 1_000_000)
         self.seeds = base.seed + np.arange(options.num_seeds)
-        self.results: dict[int, dict[str, Any]] = self._read_results()
+        self.results = sweep_results.read(path / RESULTS)
         self.compiled: dict[Any, tuple[AgentPrograms, Any]] = {}
         self.env_steps = 0
         self.run_seconds = self.compile_seconds = 0.0
@@ -89,14 +89,13 @@ class Sweep:
             parts = -(-len(members) // fitting)
             slots = -(-len(members) // parts)
             for part in _batched(members, slots):
-                indices, values, statics = (list(column) for column in zip(*part, strict=True))
-                chunks.append(Chunk(indices, values, statics[0], slots))
+                chunks.append(Chunk([index for index, *_ in part], [own for _, own, _ in part], part[0][2], slots))
         agents = len(configurations) * len(self.seeds)
-        each = bytes_per_agent(algorithms.make_algorithm(self.base))
+        needed = bytes_per_agent(algorithms.make_algorithm(self.base)).held * agents
         self.display.say(
             f"{len(configurations)} configurations x {len(self.seeds)} seeds = {agents} agents: "
-            f"{len(groups)} program{'s' if len(groups) > 1 else ''}, {len(chunks)} chunk{'s' if len(chunks) > 1 else ''}; "
-            f"about {each.held * agents / 1e9:.2f} GB for all of them, {available_bytes() / 1e9:.0f} GB there"
+            f"{_counted(len(groups), 'program')}, {_counted(len(chunks), 'chunk')}; "
+            f"about {needed / 1e9:.2f} GB for all of them, {available_bytes() / 1e9:.0f} GB there"
         )
         return chunks
 
@@ -134,7 +133,9 @@ class Sweep:
                 self._save(checkpoints, updates, run.save(state))
                 raise Interrupted(128 + int(stop.signal or 15))
             started = time.perf_counter()
-            state, stretch = run.advance(state, min(self.options.report_every(some.steps_per_update), some.num_updates - updates))
+            state, stretch = run.advance(
+                state, min(self.options.report_every(some.steps_per_update), some.num_updates - updates)
+            )
             self.run_seconds += time.perf_counter() - started
             updates += stretch.updates
             self.env_steps += stretch.updates * some.steps_per_update * real
@@ -149,7 +150,7 @@ class Sweep:
         returns = np.asarray(evaluate(saved.learner, seeds).returns, np.float64).mean(axis=1)[:real]
         if some.on_nonfinite == "halt":
             returns = np.where(saved.counters.skipped_updates[:real] > 0, np.nan, returns)  # diverged
-        self._write_results(chunk, some, returns, scores(saved.counters)[:real])
+        self._add_results(chunk, some.env_steps, returns, scores(saved.counters)[:real])
         if devices.is_writer():
             shutil.rmtree(checkpoints.directory, ignore_errors=True)
 
@@ -180,54 +181,18 @@ class Sweep:
         if devices.is_writer():
             checkpoints.save(updates, saved, {"versions": versions()})
 
-    def _read_results(self) -> dict[int, dict[str, Any]]:
-        path = self.path / "results.jsonl"
-        results = {}
-        for line in path.read_text().splitlines() if path.is_file() else []:
-            try:
-                record = json.loads(line)
-            except ValueError:
-                break  # a line cut short by a crash
-            results[record["configuration"]] = record
-        return results
-
-    def _write_results(self, chunk: Chunk, some: TrainingConfig, returns: np.ndarray, train_scores: np.ndarray) -> None:
+    def _add_results(self, chunk: Chunk, env_steps: int, returns: np.ndarray, train_scores: np.ndarray) -> None:
         by_configuration = returns.reshape(-1, len(self.seeds)), train_scores.reshape(-1, len(self.seeds))
         for index, values, own, train in zip(chunk.indices, chunk.values, *by_configuration, strict=True):
-            across = statistics_of(own)
-            self.results[index] = {
-                "configuration": index,
-                "values": {name: _plain(value) for name, value in values.items()},
-                "iqm": across["iqm"].value,
-                "interval": [across["iqm"].low, across["iqm"].high],
-                "mean": across["mean"].value,
-                "median": across["median"].value,
-                "seeds": self.seeds.tolist(),
-                "eval_returns": own.tolist(),
-                "train_returns_last100": train.tolist(),
-                "diverged": int(np.isnan(own).sum()),
-                "env_steps": some.env_steps,
-            }
-        ordered = [self.results[index] for index in sorted(self.results)]
-        text = "".join(json.dumps({k: plain_number(v) for k, v in record.items()}) + "\n" for record in ordered)
+            self.results[index] = sweep_results.result(index, values, self.seeds, own, train, env_steps)
         if devices.is_writer():
-            replace_file(self.path / "results.jsonl", text)
-        self.results = {record["configuration"]: record for record in map(json.loads, text.splitlines())}
-
-    def ranked(self) -> list[dict[str, Any]]:
-        """Results, best first by IQM; those with a diverged seed last."""
-        return sorted(self.results.values(), key=lambda record: (record["iqm"] is None, -(record["iqm"] or 0.0)))
+            sweep_results.write(self.path / RESULTS, self.results)
 
     def finish(self) -> dict[str, Any]:
         """The ranked table, best.yaml and summary.json."""
-        ranked = self.ranked()
-        best = replace(self.base, **{name: _unplain(value) for name, value in ranked[0]["values"].items()})
-        names = list(dict.fromkeys(name for record in ranked for name in record["values"]))
+        ranked = sweep_results.ranked(self.results)
         self.display.stop()
-        self.display.table(
-            ("rank", *names, "IQM", "95% interval", "worst seed", "diverged"),
-            [self._row(rank, names, record) for rank, record in enumerate(ranked[:TABLE_ROWS], 1)],
-        )
+        self.display.table(*sweep_results.table(self.base, ranked[:TABLE_ROWS]))
         summary = {
             "env": config.to_plain(self.base)["env"],
             "algo": self.base.algorithm,
@@ -244,24 +209,15 @@ class Sweep:
             "devices": len(self.devices),
         }
         if devices.is_writer():
-            values = {"algorithm": best.algorithm, **config.to_plain(best)}
-            replace_file(self.path / "best.yaml", yaml.safe_dump(values, sort_keys=False, default_flow_style=None))
+            sweep_results.write_best(self.path / "best.yaml", self.base, ranked[0])
             replace_file(self.path / "summary.json", json.dumps(plain_number(summary), indent=2) + "\n")
         speed = f" ({self.env_steps / self.run_seconds:,.0f} steps/s)" if self.run_seconds else ""
         self.display.say(
             f"{self.env_steps:,} steps in {self.run_seconds:.1f} s{speed} after {self.compile_seconds:.1f} s of "
-            f"compiling {len(self.compiled)} program{'s' if len(self.compiled) != 1 else ''}; best: "
+            f"compiling {_counted(len(self.compiled), 'program')}; best: "
             f"{self.path / 'best.yaml'}"
         )
         return summary
-
-    def _row(self, rank: int, names: list[str], record: dict[str, Any]) -> tuple[Any, ...]:
-        values = [_short(record["values"].get(name, getattr(self.base, name))) for name in names]
-        low, high = record["interval"]
-        if record["iqm"] is None:
-            return (rank, *values, "-", "-", "-", record["diverged"])
-        worst = min(record["eval_returns"])
-        return (rank, *values, record["iqm"], f"[{low:.1f}, {high:.1f}]", worst, record["diverged"])
 
 
 def run(base: TrainingConfig, options: SweepOptions, path: Path) -> dict[str, Any]:
@@ -335,19 +291,9 @@ def _batched(items: list[Any], size: int) -> Iterator[list[Any]]:
         yield items[start : start + size]
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _best(of_agents: np.ndarray) -> float:
     return float(np.nanmax(of_agents)) if np.isfinite(of_agents).any() else float("nan")
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _unplain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

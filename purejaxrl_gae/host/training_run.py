@@ -3,20 +3,17 @@
 A run trains one agent, or several that differ in their seeds; what is reported then has one value for each seed.
 """
 
-import importlib.metadata
-import platform
 import signal
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
-from purejaxrl_gae import algorithms, config, statistics
+from purejaxrl_gae import algorithms, config
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import Interrupted, RunError
-from purejaxrl_gae.host import devices
+from purejaxrl_gae.host import devices, reports
 from purejaxrl_gae.host.checkpoints import Checkpoints
 from purejaxrl_gae.host.display import Display
 from purejaxrl_gae.host.interrupts import StopRequests
@@ -25,40 +22,17 @@ from purejaxrl_gae.host.policy_file import policy_bytes
 from purejaxrl_gae.host.programs import (
     AgentPrograms,
     Programs,
-    Stretch,
     compile_one_agent,
     describe_device,
     make_agents_evaluator,
     make_evaluator,
     use_compilation_cache,
 )
+from purejaxrl_gae.host.reports import Clock, scores, versions
 from purejaxrl_gae.host.run_folder import RunFolder, new_run_path, replace_file, seed_folder
 from purejaxrl_gae.rollout import SCORE_WINDOW, Counters
 
 CHECKPOINT_SECONDS = 30.0
-SOLVED_SCORES = {
-    "Pendulum-v1": -200.0,
-    "CartPole-v1": 475.0,
-    "Acrobot-v1": -100.0,
-    "MountainCar-v0": -110.0,
-    "MountainCarContinuous-v0": 90.0,
-}
-PACKAGES = ("purejaxrl-gae", "jax", "jaxlib", "flax", "optax", "gymnax", "numpy")
-
-
-@dataclass
-class Clock:
-    """Seconds of a run so far, over all its sessions.
-
-    Attributes:
-      compile: tracing and compiling.
-      run: in the training loop, with logging and checkpoints, without evaluation.
-      evaluation: evaluating.
-    """
-
-    compile: float = 0.0
-    run: float = 0.0
-    evaluation: float = 0.0
 
 
 def run(training_config: TrainingConfig, options: RunOptions) -> dict[str, Any]:
@@ -168,7 +142,7 @@ class Session:
                 raise self._nonfinite(updates, stretch.healthy)
 
             started = time.perf_counter()
-            record = self._record(stretch, updates)
+            record = reports.record(self.config, self.clock, stretch, updates)
             evaluated = self._evaluate_if_due(programs, state, before, updates, record)
             self.folder.report(record, list(self.seeds))
             last = updates == self.config.num_updates
@@ -197,33 +171,6 @@ class Session:
         self.display.say(f"resumed at step {restored.step:,}")
         return programs.load(restored.state), restored.step // self.config.steps_per_update
 
-    def _record(self, stretch: Stretch, updates: int) -> dict[str, Any]:
-        """What one report says; NaN where no episode ended. Of one agent numbers, of several arrays."""
-        env_steps = updates * self.config.steps_per_update
-        totals = stretch.totals
-        episodes = np.where(totals.episodes > 0, totals.episodes, np.nan)
-        of_agents = {
-            "episodes": totals.episodes,
-            "episodic_return": totals.returns.astype(float) / episodes,
-            "episodic_length": totals.lengths.astype(float) / episodes,
-            "score_last100": scores(stretch.counters),
-            **{name: values.astype(float) for name, values in stretch.metrics.items()},
-        }
-        if self.config.on_nonfinite == "skip":
-            of_agents["skipped_updates"] = stretch.counters.skipped_updates
-            of_agents["nonfinite_steps"] = stretch.counters.nonfinite_steps
-        return {
-            "update": updates,
-            "env_steps": env_steps,
-            "wall_seconds": round(self.clock.run + self.clock.evaluation, 6),
-            "steps_per_second": env_steps * len(self.seeds) / self.clock.run,
-            **{name: self._of_run(values) for name, values in of_agents.items()},
-        }
-
-    def _of_run(self, values: np.ndarray) -> Any:
-        """A list of the agents' values, or the only one."""
-        return values.tolist()[0] if self._is_alone else values.tolist()
-
     def _evaluate_if_due(
         self, programs: Programs, state: Any, before: int, updates: int, record: dict[str, Any]
     ) -> float:
@@ -231,9 +178,9 @@ class Session:
         if not self._crossed(self.options.eval_freq, before, updates) or updates == self.config.num_updates:
             return 0.0
         started = time.perf_counter()
-        returns = self._returns(programs.save(state).learner)
-        record["eval_return_mean"] = self._of_run(returns.mean(axis=1))
-        record["eval_return_std"] = self._of_run(returns.std(axis=1))
+        returns = np.asarray(self._returns(programs.save(state).learner))
+        record["eval_return_mean"] = reports.of_run(returns.mean(axis=1))
+        record["eval_return_std"] = reports.of_run(returns.std(axis=1))
         seconds = time.perf_counter() - started
         self.clock.evaluation += seconds
         return seconds
@@ -274,8 +221,7 @@ class Session:
         if self._checkpoint(saved, updates):
             module = f"purejaxrl_gae.{self.config.algorithm}"
             self.display.say(
-                f"{number.name}: saved at step {step:,}; continue with: "
-                f"python -m {module} --resume {self.folder.path}"
+                f"{number.name}: saved at step {step:,}; continue with: python -m {module} --resume {self.folder.path}"
             )
         raise Interrupted(128 + int(number))
 
@@ -316,7 +262,9 @@ class Session:
         self._write_policies(saved.learner)
         counters = jax.tree.map(lambda leaf: np.asarray(leaf)[None], saved.counters)
         counters = counters if self._is_alone else saved.counters
-        summary = self._summary(counters, updates, returns, reached_goal)
+        summary = reports.summary(
+            self.config, self.clock, counters, updates, returns, self.seeds, len(self.devices)
+        ) | {"goal_score": self.options.goal_score, "goal_reached": reached_goal}
         self.folder.write_summary(summary)
         self._say_how_it_ended(summary, returns)
         if self.folder.is_damaged:
@@ -354,75 +302,3 @@ class Session:
                 for row in summary["seeds"]
             ],
         )
-
-    def _summary(self, counters: Counters, updates: int, returns: np.ndarray, reached_goal: bool) -> dict[str, Any]:
-        env = config.to_plain(self.config)["env"]
-        env_steps = updates * self.config.steps_per_update
-        solved_score = SOLVED_SCORES.get(env)
-        agent_means = returns.mean(axis=1)
-        summary = {
-            "env": env,
-            "algo": self.config.algorithm,
-            "seed": self.config.seed,
-            "num_seeds": len(self.seeds),
-            "env_steps": env_steps,
-            "updates": updates,
-            "episodes": int(counters.episodes.sum()),
-            "compile_seconds": round(self.clock.compile, 3),
-            "run_seconds": round(self.clock.run, 3),
-            "evaluation_seconds": round(self.clock.evaluation, 3),
-            "steps_per_second": round(env_steps * len(self.seeds) / max(self.clock.run, 1e-9), 1),
-            "train_return_last100": float(np.mean(scores(counters))),
-            "eval_return_mean": float(returns.mean()),
-            "eval_return_std": float(returns.std()),
-            "eval_episodes": returns.size,
-            "solved_score": solved_score,
-            "solved": None if solved_score is None else bool(statistics_of(agent_means)["iqm"].value >= solved_score),
-            "goal_score": self.options.goal_score,
-            "goal_reached": reached_goal,
-            "skipped_updates": int(counters.skipped_updates.sum()),
-            "nonfinite_steps": int(counters.nonfinite_steps.sum()),
-            "versions": versions(),
-            "device": describe_device(),
-            "devices": len(self.devices),
-        }
-        if not self._is_alone:
-            summary["eval_return_over_seeds"] = {k: list(v) for k, v in statistics_of(agent_means).items()}
-            summary["seeds"] = [
-                {
-                    "seed": int(seed),
-                    "eval_return_mean": float(of_agent.mean()),
-                    "eval_return_std": float(of_agent.std()),
-                    "train_return_last100": float(last),
-                }
-                for seed, of_agent, last in zip(self.seeds, returns, scores(counters), strict=True)
-            ]
-        return summary
-
-
-def statistics_of(agent_means: np.ndarray) -> dict[str, statistics.Aggregate]:
-    """IQM, median and mean over agents `[S]`, each with its 95% interval."""
-    return {
-        "iqm": statistics.with_interval(agent_means, statistics.interquartile_mean),
-        "median": statistics.with_interval(agent_means, statistics.median),
-        "mean": statistics.with_interval(agent_means, statistics.mean_of_task_means),
-    }
-
-
-def scores(counters: Counters) -> np.ndarray:
-    """`[S]` mean return of the last 100 training episodes, or of all where there were fewer; NaN before the first."""
-    recent = np.asarray(counters.recent_returns, np.float64)
-    number = np.minimum(counters.episodes, SCORE_WINDOW)
-    inside = np.arange(recent.shape[1]) < number[:, None]
-    return np.where(inside, recent, 0.0).sum(axis=1) / np.where(number > 0, number, np.nan)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found

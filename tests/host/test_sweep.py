@@ -78,7 +78,12 @@ def test_an_agent_of_a_sweep_is_the_agent_of_a_run(whole, tmp_path):
     row = results(whole[0])[2]
     config = dataclasses.replace(TINY, learning_rate=1e-3, clip_coef=0.1)
     run_options = RunOptions(
-        run_dir=tmp_path / "run", num_seeds=2, eval_episodes=5, progress=False, compilation_cache=False, tensorboard=False
+        run_dir=tmp_path / "run",
+        num_seeds=2,
+        eval_episodes=5,
+        progress=False,
+        compilation_cache=False,
+        tensorboard=False,
     )
     summary = training_run.run(config, run_options)
     alone = [each["train_return_last100"] for each in summary["seeds"]]

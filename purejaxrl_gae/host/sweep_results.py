@@ -1,0 +1,101 @@
+"""What came of a sweep's configurations: results.jsonl, the ranked table, best.yaml."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from purejaxrl_gae import config
+from purejaxrl_gae.config import TrainingConfig
+from purejaxrl_gae.host.reports import statistics_of
+from purejaxrl_gae.host.run_folder import plain_number, replace_file
+
+TABLE_TITLES = ("IQM", "95% interval", "worst seed", "diverged")
+
+Result = dict[str, Any]
+
+
+def read(path: Path) -> dict[int, Result]:
+    """Results by configuration; none where there is no file yet."""
+    results: dict[int, Result] = {}
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            result = json.loads(line)
+        except ValueError:
+            break  # a line cut short by a crash
+        results[result["configuration"]] = result
+    return results
+
+
+def write(path: Path, results: dict[int, Result]) -> None:
+    """All of them, a line each, or the file as it was."""
+    lines = [json.dumps(results[index]) + "\n" for index in sorted(results)]
+    replace_file(path, "".join(lines))
+
+
+def result(
+    index: int, values: dict[str, Any], seeds: np.ndarray, returns: np.ndarray, train_scores: np.ndarray, env_steps: int
+) -> Result:
+    """One configuration's, as JSON can hold it.
+
+    Args:
+      index: of the configuration.
+      values: what it changes of the base config.
+      seeds: `[S]`.
+      returns: `[S]` mean evaluation returns; NaN where the seed diverged, which leaves the whole without an IQM.
+      train_scores: `[S]` mean returns of the last 100 training episodes.
+      env_steps: that each seed trained for.
+    """
+    across = statistics_of(returns)
+    found = {
+        "configuration": index,
+        "values": {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()},
+        "iqm": across["iqm"].value,
+        "interval": [across["iqm"].low, across["iqm"].high],
+        "mean": across["mean"].value,
+        "median": across["median"].value,
+        "seeds": seeds.tolist(),
+        "eval_returns": returns.tolist(),
+        "train_returns_last100": train_scores.tolist(),
+        "diverged": int(np.isnan(returns).sum()),
+        "env_steps": env_steps,
+    }
+    return {name: plain_number(value) for name, value in found.items()}
+
+
+def ranked(results: dict[int, Result]) -> list[Result]:
+    """Best first by IQM; those with a diverged seed last."""
+    return sorted(results.values(), key=lambda result: (result["iqm"] is None, -(result["iqm"] or 0.0)))
+
+
+def write_best(path: Path, base: TrainingConfig, best: Result) -> None:
+    """The best configuration, whole, as a file that --config takes."""
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in best["values"].items()
+    }
+    plain = config.to_plain(replace(base, **values))
+    text = yaml.safe_dump({"algorithm": base.algorithm, **plain}, sort_keys=False, default_flow_style=None)
+    replace_file(path, text)
+
+
+def table(base: TrainingConfig, best_first: list[Result]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Titles and rows of the ranked table."""
+    names = list(dict.fromkeys(name for result in best_first for name in result["values"]))
+    rows = []
+    for rank, result in enumerate(best_first, 1):
+        values = [_short(result["values"].get(name, getattr(base, name))) for name in names]
+        low, high = result["interval"]
+        scores = ("-", "-", "-")
+        if result["iqm"] is not None:
+            scores = (f"{result['iqm']:.1f}", f"[{low:.1f}, {high:.1f}]", f"{min(result['eval_returns']):.1f}")
+        rows.append((rank, *values, *scores, result["diverged"]))
+    return ("rank", *names, *TABLE_TITLES), rows
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
