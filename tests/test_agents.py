@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from purejaxrl_gae import PPOConfig, agents, algorithms, training
+from purejaxrl_gae.evaluate import EvaluateOptions, evaluate_run
+from purejaxrl_gae.numpy_policy import load_policy
 
 TINY = PPOConfig(env="CartPole-v1", total_timesteps=2048, num_envs=4, num_steps=32, hidden_sizes=(8, 8))
 ARGUMENTS = "--env CartPole-v1 --total-timesteps 1500 --num-envs 8 --num-steps 32 --no-preset --hidden-sizes 8 8 "
@@ -145,6 +147,16 @@ def test_a_run_of_several_seeds_reports_each(seeds_on_one_device):
     iqm, low, high = summary["eval_return_over_seeds"]["iqm"]
     assert min(means) <= low <= iqm <= high <= max(means)
     assert iqm == pytest.approx(np.sort(means)[1:4].mean())
+
+
+def test_a_run_of_several_seeds_is_evaluated_again(seeds_on_one_device):
+    folder, _ = seeds_on_one_device
+    found = evaluate_run(EvaluateOptions(run_dir=folder, episodes=7))
+    assert found["episodes"] == 5 * 7
+    assert list(found["seeds"]) == [0, 1, 2, 3, 4]
+    assert found["return_mean"] == pytest.approx(np.mean(list(found["seeds"].values())))
+    assert found["iqm_interval"][0] <= found["iqm"] <= found["iqm_interval"][1]
+    assert load_policy(folder / "seed_3" / "policy.npz").act(np.zeros(4)) in (0, 1)
 
 
 def test_four_devices_give_the_bits_of_one(seeds_on_one_device, tmp_path):
