@@ -25,6 +25,7 @@ from purejaxrl_gae.batching import one_agent_at_a_time
 from purejaxrl_gae.config import TrainingConfig, require, require_fraction, require_non_negative
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.kernels import Distribution
+from purejaxrl_gae.policy_curvature import make_policy_fisher_product
 from purejaxrl_gae.rollout import Trajectory
 from purejaxrl_gae.training import Algorithm, Learner, Metrics, Setup, TrainState
 from purejaxrl_gae.value_function import ValueSamples
@@ -246,7 +247,7 @@ def step_in_trust_region(
     if config.fisher_subsampling > 1:
         size = observations.shape[0]
         observations = observations[kernels.permutation(keys[0], size)[: size // config.fisher_subsampling]]
-    fisher = kernels.make_fisher_vector_product(policy, flat_params, observations, damping=hyperparameters.cg_damping)
+    fisher = make_policy_fisher_product(setup.network, learner.params, observations, damping=hyperparameters.cg_damping)
     step = kernels.natural_gradient_step(
         surrogate_and_kl,
         fisher,

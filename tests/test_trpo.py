@@ -139,13 +139,13 @@ def test_point_19_actions_are_stored_as_sampled():
 
 def test_point_20_the_fisher_matrix_may_be_taken_over_a_random_tenth(monkeypatch):
     sizes = []
-    original = kernels.make_fisher_vector_product
+    original = trpo.make_policy_fisher_product
 
-    def spy(policy, params, observations, *, damping):
+    def spy(network, params, observations, *, damping):
         sizes.append(observations.shape[0])
-        return original(policy, params, observations, damping=damping)
+        return original(network, params, observations, damping=damping)
 
-    monkeypatch.setattr(kernels, "make_fisher_vector_product", spy)
+    monkeypatch.setattr(trpo, "make_policy_fisher_product", spy)
     _, _, after, metrics = one_update(fisher_subsampling=10)
     assert set(sizes) == {51}  # of 512; the gradient and the search use them all
     assert float(metrics["kl"]) <= 0.01

@@ -1,0 +1,60 @@
+"""The Fisher matrix of a policy network, by whichever product is cheaper for it."""
+
+from typing import Any
+
+import jax
+from jax.flatten_util import ravel_pytree
+
+from purejaxrl_gae import kernels
+from purejaxrl_gae.kernels.dense_fisher import dense_factors, dense_fisher_product
+from purejaxrl_gae.kernels.fisher import MatrixVectorProduct
+from purejaxrl_gae.networks import ACTIVATIONS, ActorCritic, Params
+
+MOST_OUTPUTS = 8  # beyond, passes over the outputs cost more than the matrix products they save
+
+
+def make_policy_fisher_product(
+    network: ActorCritic, params: Params, observations: jax.Array, *, damping: float | jax.Array
+) -> MatrixVectorProduct:
+    """V -> F v + damping v for the policy's parameters as one vector; see `kernels.make_fisher_vector_product`.
+
+    Args:
+      network: with a policy of its own.
+      params: of all networks.
+      observations: `[B, *shape]`.
+      damping: c of F + c I.
+    """
+    flat, unravel = ravel_pytree(params["policy"])
+    if not uses_dense_product(network):
+
+        def policy(flat, observations):
+            return network.policy({**params, "policy": unravel(flat)}, observations)
+
+        return kernels.make_fisher_vector_product(policy, flat, observations, damping=damping)
+
+    mlp = network.policy_network.mlp
+    names = [f"Dense_{index}" for index in range(len(mlp.hidden_sizes) + 1)]
+
+    def layers_of(tree: Any) -> list[tuple[jax.Array, jax.Array]]:
+        return [(tree["mlp"][name]["kernel"], tree["mlp"][name]["bias"]) for name in names]
+
+    inputs = observations.reshape(observations.shape[0], -1)
+    _, factors = dense_factors(layers_of(params["policy"]), ACTIVATIONS[mlp.activation], inputs)
+    distribution = network.policy(params, observations)
+
+    def product(vector):
+        tree = unravel(vector)
+        layers, log_std = dense_fisher_product(factors, distribution, layers_of(tree), tree.get("log_std_offset"))
+        curved: dict[str, Any] = {
+            "mlp": {name: {"kernel": k, "bias": b} for name, (k, b) in zip(names, layers, strict=True)}
+        }
+        if log_std is not None:
+            curved["log_std_offset"] = log_std
+        return ravel_pytree(curved)[0] + damping * vector
+
+    return product
+
+
+def uses_dense_product(network: ActorCritic) -> bool:
+    """The policy is dense layers of its own with few outputs."""
+    return network.encoder is None and (network.policy_network.mlp.output_size or 0) <= MOST_OUTPUTS
