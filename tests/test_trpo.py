@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from purejaxrl_gae import TRPOConfig, kernels, make_train, training, trpo
+from purejaxrl_gae import TRPOConfig, make_train, training, trpo
 from purejaxrl_gae.environments import probes
 from purejaxrl_gae.errors import UserError
 
