@@ -21,13 +21,14 @@ from benchmarks.measure import Timing, print_table, write_json
 from purejaxrl_gae import TRPOConfig, make_train
 
 NUM_ENVS, NUM_STEPS = 2, 1024
+REST = 0.5  # seconds between turns: threads of the side that has run last still spin for a while
 
 
 @dataclass(frozen=True)
 class Options:
     """Times TRPO; the first side is this library."""
 
-    updates: int = 6
+    updates: int = 20
     """updates of a run"""
     repeats: int = 5
     """turns that count"""
@@ -110,9 +111,11 @@ def compare(updates: int, repeats: int, num_agents: int) -> dict[str, list[Timin
     for turn in range(repeats + 1):
         for agents, program in programs.items():
             inputs = jax.block_until_ready(arguments[agents](turn))
+            time.sleep(REST)
             started = time.perf_counter()
             jax.block_until_ready(program(inputs))
             seconds[agents].append(time.perf_counter() - started)
+        time.sleep(REST)
         peer.append(peer_seconds(updates, turn))
     env_steps = NUM_ENVS * NUM_STEPS * updates
     results = {}

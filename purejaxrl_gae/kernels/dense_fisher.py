@@ -82,7 +82,8 @@ def dense_fisher_product(
     kernel, bias = vector[-1]
     change = factors.inputs[-1] @ kernel + bias
     for x, delta, (kernel, bias) in zip(factors.inputs[:-1], factors.sensitivities, vector[:-1], strict=True):
-        change += jnp.sum(delta * (x @ kernel + bias), axis=-1).T
+        # A sum along rows, as a product with ones: XLA's own reduction of them is not vectorised on a CPU.
+        change += ((delta * (x @ kernel + bias)) @ jnp.ones(delta.shape[-1], x.dtype)).T
     if isinstance(distribution, Categorical):
         weighted = output_metric(distribution, Categorical(change))
         assert isinstance(weighted, Categorical)
