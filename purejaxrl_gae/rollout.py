@@ -304,12 +304,12 @@ def _episode_statistics(world: World, rewards: jax.Array, ended: jax.Array, coun
 
 def _most_recent(recent: jax.Array, returns: jax.Array, ended: jax.Array, num_ended: jax.Array) -> jax.Array:
     """The last 100 episode returns, newest first, after a rollout in which `num_ended` more ended."""
-    window = recent.shape[0]
+    # (jnp.nonzero would say it shorter, but XLA of jaxlib 0.11.2 crashes when it compiles that for several devices.)
     newest_first = returns.reshape(-1)[::-1]
-    (positions,) = jnp.nonzero(ended.reshape(-1)[::-1], size=min(window, newest_first.size), fill_value=0)
-    new = jnp.zeros_like(recent).at[: positions.size].set(newest_first[positions])
-    slots = jnp.arange(window)
-    return jnp.where(slots < num_ended, new, recent[jnp.maximum(slots - num_ended, 0)])
+    how_many = jnp.cumsum(ended.reshape(-1)[::-1])  # ended so far, counted back from the newest
+    slots = jnp.arange(recent.shape[0])
+    positions = jnp.minimum(jnp.searchsorted(how_many, slots + 1), newest_first.size - 1)
+    return jnp.where(slots < num_ended, newest_first[positions], recent[jnp.maximum(slots - num_ended, 0)])
 
 
 def _scaled_rewards(normalizers, world, rewards, ended, gamma):
