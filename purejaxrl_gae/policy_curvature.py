@@ -10,7 +10,7 @@ from purejaxrl_gae.kernels.dense_fisher import dense_factors, dense_fisher_produ
 from purejaxrl_gae.kernels.fisher import MatrixVectorProduct
 from purejaxrl_gae.networks import ACTIVATIONS, ActorCritic, Params
 
-MOST_OUTPUTS = 8  # beyond, passes over the outputs cost more than the matrix products they save
+MOST_OUTPUTS = 1  # with more, passes over `[outputs, B, width]` cost more on a CPU than the matrix products they save
 
 
 def make_policy_fisher_product(
@@ -56,5 +56,5 @@ def make_policy_fisher_product(
 
 
 def uses_dense_product(network: ActorCritic) -> bool:
-    """The policy is dense layers of its own with few outputs."""
+    """The policy is dense layers of its own with one output, or few enough."""
     return network.encoder is None and (network.policy_network.mlp.output_size or 0) <= MOST_OUTPUTS

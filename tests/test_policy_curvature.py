@@ -11,6 +11,12 @@ from purejaxrl_gae.environments import BoxActions, DiscreteActions
 from purejaxrl_gae.networks import make_actor_critic
 
 
+@pytest.fixture(autouse=True)
+def dense_products_for_several_outputs(monkeypatch):
+    """The product is right for any number; by default it is used where it is faster."""
+    monkeypatch.setattr(policy_curvature, "MOST_OUTPUTS", 5)
+
+
 def network_of(actions, **changes):
     choices = dict(
         shared=False,
