@@ -33,8 +33,9 @@ def box(size):
     return BoxActions((size,), (-1.0,) * size, (1.0,) * size)
 
 
-@pytest.mark.parametrize("activation", ["tanh", "relu", "elu", "silu"])
-@pytest.mark.parametrize("hidden_sizes", [(6,), (7, 5), (4, 4, 4)])
+@pytest.mark.parametrize(
+    ("hidden_sizes", "activation"), [((6,), "tanh"), ((7, 5), "relu"), ((4, 4, 4), "elu"), ((7, 5), "silu")]
+)
 @pytest.mark.parametrize(
     ("actions", "learn_std"), [(DiscreteActions(2), True), (DiscreteActions(5), True), (box(1), True), (box(3), False)]
 )
