@@ -67,7 +67,7 @@ ROWS = (
 class Options:
     """Trains the table's rows."""
 
-    total_timesteps: int = 500_000
+    total_timesteps: int = 300_000
     """environment steps of each agent"""
     num_seeds: int = 3
     """agents of each row on each task"""

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from purejaxrl_gae import algorithms, config
+from purejaxrl_gae.agents import WIDEST_GROUP
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import Interrupted, RunError, UserError
 from purejaxrl_gae.host import devices, sweep_results
@@ -53,11 +55,14 @@ class Sweep:
       options: see SweepOptions.
       path: folder of the sweep.
       display: what to show.
+      claimed: devices to train on.
     """
 
-    def __init__(self, base: TrainingConfig, options: SweepOptions, path: Path, display: Display):
+    def __init__(
+        self, base: TrainingConfig, options: SweepOptions, path: Path, display: Display, claimed: list[jax.Device]
+    ):
         self.base, self.options, self.path, self.display = base, options, path, display
-        self.devices = devices.claim(options, options.num_seeds * 1_000_000)
+        self.devices = claimed
         self.seeds = base.seed + np.arange(options.num_seeds)
         self.results = sweep_results.read(path / RESULTS)
         self.compiled: dict[Any, tuple[AgentPrograms, Any]] = {}
@@ -102,13 +107,12 @@ class Sweep:
     def _configurations_at_once(self, some: TrainingConfig, number: int) -> int:
         if self.options.max_agents:
             return max(1, self.options.max_agents // len(self.seeds))
-        each = bytes_per_agent(algorithms.make_algorithm(some))
-        room = MEMORY_SHARE * available_bytes() - each.working * self._working_at_once(number)
-        return int(min(number, max(1, room // (each.held * len(self.seeds)))))
-
-    def _working_at_once(self, number: int) -> int:
-        """Agents whose rollouts are in memory at the same time."""
-        return 4 * len(self.devices) if self.devices[0].platform == "cpu" else number * len(self.seeds)
+        each, room = bytes_per_agent(algorithms.make_algorithm(some)), MEMORY_SHARE * available_bytes()
+        if self.devices[0].platform == "cpu":  # agents wait for their turn, few work at a time
+            fitting = (room - each.working * WIDEST_GROUP * len(self.devices)) / each.held
+        else:
+            fitting = room / (each.held + each.working)
+        return int(min(number, max(1, fitting // len(self.seeds))))
 
     def _train_chunk(self, chunk: Chunk, name: str, stop: StopRequests) -> None:
         some = replace(self.base, **chunk.values[0])
@@ -238,11 +242,10 @@ def run(base: TrainingConfig, options: SweepOptions, path: Path) -> dict[str, An
     """
     if options.compilation_cache:
         use_compilation_cache()
-    number = len(options.grid_points(type(base))) + options.number_of_draws()
-    display = Display(
-        number * options.num_seeds * base.env_steps, enabled=options.progress, muted=options.process_id > 0
-    )
-    sweep = Sweep(base, options, path, display)
+    agents = (len(options.grid_points(type(base))) + options.number_of_draws()) * options.num_seeds
+    claimed = devices.claim(options, agents)
+    display = Display(agents * base.env_steps, enabled=options.progress, muted=not devices.is_writer())
+    sweep = Sweep(base, options, path, display, claimed)
     with StopRequests() as stop:
         try:
             display.start()
