@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from benchmarks import all_cores  # noqa: F401  (makes every core a device)
 from purejaxrl_gae import PPOConfig, algorithms
 from purejaxrl_gae.environments import BoxActions, make_environment
 from purejaxrl_gae.host.programs import AgentPrograms
@@ -174,6 +173,8 @@ def draw(figures: list[Aggregate], path: Path) -> None:
 
 def main() -> None:
     options = tyro.cli(Options)
+    from benchmarks import all_cores  # noqa: F401  (makes every core a device)
+
     started = time.perf_counter()
     raw: dict[str, Any] = {}
     randoms: dict[str, float] = {}
