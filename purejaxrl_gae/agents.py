@@ -142,20 +142,13 @@ def _several_updates(
     algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, num_updates: jax.Array
 ) -> tuple[TrainState, AgentsProgress]:
     """Of one agent; the number of updates is the same for all, so the loop stays a loop under vmap."""
-    _, metrics, totals = jax.eval_shape(algorithm.update, hyperparameters, state)
-    names = sorted(metrics)
-    zero_totals = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), totals)
+    names, sums = training.no_sums(algorithm, hyperparameters, state)
 
     def one_update(_, carry):
-        state, healthy_updates, metrics_sum, totals_sum = carry
-        state, metrics, totals, healthy = training.guarded_update(algorithm, hyperparameters, state)
-        values = jnp.stack([metrics[name] for name in names])
-        metrics_sum = metrics_sum + jnp.where(healthy, values, 0.0)
-        return state, healthy_updates + healthy, metrics_sum, jax.tree.map(jnp.add, totals_sum, totals)
+        state, sums = carry
+        return training.summed_update(algorithm, hyperparameters, state, sums)[:2]
 
-    carry = (state, jnp.zeros((), jnp.int32), jnp.zeros(len(names), jnp.float32), zero_totals)
-    state, healthy_updates, metrics_sum, totals = jax.lax.fori_loop(0, num_updates, one_update, carry)
-    means = metrics_sum / healthy_updates
+    state, sums = jax.lax.fori_loop(0, num_updates, one_update, (state, sums))
     halts = algorithm.setup.config.on_nonfinite == "halt"
     healthy = jnp.logical_not(halts) | (state.counters.skipped_updates == 0)
-    return state, AgentsProgress(healthy, {name: means[index] for index, name in enumerate(names)}, totals)
+    return state, AgentsProgress(healthy, training.mean_metrics(names, sums), sums.totals)

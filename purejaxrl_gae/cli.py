@@ -67,30 +67,40 @@ def parse(algorithm: str, arguments: list[str]) -> tuple[TrainingConfig, RunOpti
     config_class = algorithms.config_class(algorithm)
     names = [*config.field_types(config_class), *config.field_types(RunOptions)]
     given = check_flag_names(arguments, names)
-    early = _early_flags(arguments)
+    early = early_flags(arguments)
     if early.resume is not None:
-        _only_resumable(given)
+        only_resumable(given, RESUMABLE_FLAGS, "a run with its own config")
         training_config, options = _of_run(config_class, Path(early.resume))
         return _parse_flags(algorithm, arguments, training_config, options)
     file_values = {} if early.config is None else config.read_yaml(Path(early.config))
     file_algorithm = file_values.pop("algorithm", algorithm)
     if file_algorithm != algorithm:
         raise UserError(f"config {early.config} is for {file_algorithm}; run python -m purejaxrl_gae.{file_algorithm}")
-    training_values, option_values = _split(config_class, file_values)
-    base = config_class()
-    base = dataclasses.replace(base, env=early.env or training_values.get("env", base.env))
-    if early.preset:
-        base = config.with_preset(base)
-    source = f"config {early.config}"
-    training_config = config.with_values(base, training_values, source)
-    options = config.with_values(RunOptions(), option_values, source)
+    training_values, option_values = split(file_values, SAVED_OPTIONS)
+    training_config = base_config(config_class, early, training_values)
+    options = config.with_values(RunOptions(), option_values, f"config {early.config}")
     return _parse_flags(algorithm, arguments, training_config, options)
 
 
-def _early_flags(arguments: list[str]) -> argparse.Namespace:
-    """The flags that decide where all other values come from."""
+def base_config(
+    config_class: type[TrainingConfig], early: argparse.Namespace, values: dict[str, Any]
+) -> TrainingConfig:
+    """Defaults < preset < the values of the file that --config names.
+
+    Raises:
+      UserError: a value in the file is wrong.
+    """
+    base = config_class()
+    base = dataclasses.replace(base, env=early.env or values.get("env", base.env))
+    if early.preset:
+        base = config.with_preset(base)
+    return config.with_values(base, values, f"config {early.config}")
+
+
+def early_flags(arguments: list[str], *more: str) -> argparse.Namespace:
+    """The flags that decide where all other values come from; `more` names those of one command."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("env", "config", "resume"):
+    for name in ("env", "config", "resume", *more):
         parser.add_argument(f"--{name}")
     parser.add_argument("--no-preset", dest="preset", action="store_false")
     try:
@@ -118,11 +128,16 @@ def check_flag_names(arguments: list[str], names: list[str]) -> set[str]:
     return given
 
 
-def _only_resumable(given: set[str]) -> None:
-    changed = sorted(given - set(RESUMABLE_FLAGS) - {"help"})
+def only_resumable(given: set[str], resumable: tuple[str, ...], what: str) -> None:
+    """Refuses a flag that would change what --resume continues.
+
+    Raises:
+      UserError: names it.
+    """
+    changed = sorted(given - set(resumable) - {"help"})
     if changed:
         flag = changed[0].replace("_", "-")
-        raise UserError(f"--{flag} cannot be combined with --resume, which continues a run with its own config")
+        raise UserError(f"--{flag} cannot be combined with --resume, which continues {what}")
 
 
 def _of_run(config_class: type[TrainingConfig], path: Path) -> tuple[TrainingConfig, RunOptions]:
@@ -144,15 +159,15 @@ def saved_run(path: Path, field: str = "run_dir") -> tuple[TrainingConfig, RunOp
         raise UserError(f"{field} is {str(path)!r}, which holds no run: it has no config.yaml")
     values = config.read_yaml(path / "config.yaml")
     config_class = algorithms.config_class(str(values.pop("algorithm", None)))
-    training_values, option_values = _split(config_class, values)
+    training_values, option_values = split(values, SAVED_OPTIONS)
     source = str(path / "config.yaml")
     training_config = config.with_values(config_class(), training_values, source)
     return training_config, config.with_values(RunOptions(), option_values, source)
 
 
-def _split(config_class: type[TrainingConfig], values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A file's values as those of the config and those of the options."""
-    option_values = {name: value for name, value in values.items() if name in SAVED_OPTIONS}
+def split(values: dict[str, Any], options: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A file's values as those of the config and those of the options so named."""
+    option_values = {name: value for name, value in values.items() if name in options}
     return {name: value for name, value in values.items() if name not in option_values}, option_values
 
 

@@ -4,7 +4,6 @@ Every configuration is trained with every seed. All that differ in traced values
 coefficients) are one program, compiled once; others are grouped into as few programs as there are shapes.
 """
 
-import argparse
 import dataclasses
 import sys
 import time
@@ -18,7 +17,7 @@ from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.host.options import SAVED_SWEEP_OPTIONS, SweepOptions
 
-RESUMABLE_FLAGS = {"resume", "progress", "compilation_cache", "devices", "coordinator", "num_processes", "process_id"}
+RESUMABLE_FLAGS = ("resume", "progress", "compilation_cache", "devices", "coordinator", "num_processes", "process_id")
 
 
 def parse(arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
@@ -27,35 +26,18 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
     Raises:
       UserError: a flag, a file or a value is wrong.
     """
-    early = _early_flags(arguments)
+    early = cli.early_flags(arguments, "algo")
     if early.resume is not None:
         return _resumed(Path(early.resume), arguments)
     file_values = {} if early.config is None else config.read_yaml(Path(early.config))
-    algorithm = early.algo or str(file_values.pop("algorithm", "ppo"))
+    file_algorithm = str(file_values.pop("algorithm", "ppo"))
+    algorithm = early.algo or file_algorithm
     config_class = algorithms.config_class(algorithm)
     names = [*config.field_types(config_class), *config.field_types(SweepOptions), "algo"]
     cli.check_flag_names(arguments, names)
-    training_values = {
-        name: value for name, value in file_values.items() if name not in cli.SAVED_OPTIONS and name != "algorithm"
-    }
-    base = config_class()
-    base = dataclasses.replace(base, env=early.env or training_values.get("env", base.env))
-    if early.preset:
-        base = config.with_preset(base)
-    base = config.with_values(base, training_values, f"config {early.config}")
+    training_values, _ = cli.split(file_values, cli.SAVED_OPTIONS)
+    base = cli.base_config(config_class, early, training_values)
     return _flags(algorithm, arguments, base, SweepOptions())
-
-
-def _early_flags(arguments: list[str]) -> argparse.Namespace:
-    """The flags that decide where all other values come from."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("algo", "env", "config", "resume"):
-        parser.add_argument(f"--{name}")
-    parser.add_argument("--no-preset", dest="preset", action="store_false")
-    try:
-        return parser.parse_known_args(arguments)[0]
-    except argparse.ArgumentError as error:
-        raise UserError(f"{error.argument_name} needs a value") from None
 
 
 def _resumed(path: Path, arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
@@ -64,11 +46,8 @@ def _resumed(path: Path, arguments: list[str]) -> tuple[TrainingConfig, SweepOpt
     values = saved_sweep(path)
     config_class = algorithms.config_class(str(values.pop("algorithm", None)))
     given = cli.check_flag_names(arguments, [*config.field_types(config_class), *config.field_types(SweepOptions)])
-    changed = sorted(given - RESUMABLE_FLAGS)
-    if changed:
-        flag = changed[0].replace("_", "-")
-        raise UserError(f"--{flag} cannot be combined with --resume, which continues a sweep as it was begun")
-    option_values = {name: values.pop(name) for name in SAVED_SWEEP_OPTIONS if name in values}
+    cli.only_resumable(given, RESUMABLE_FLAGS, "a sweep as it was begun")
+    values, option_values = cli.split(values, SAVED_SWEEP_OPTIONS)
     source = str(path / "sweep.yaml")
     base = config.with_values(config_class(), values, source)
     options = config.with_values(SweepOptions(), option_values, source)

@@ -276,6 +276,43 @@ def all_finite(tree: Any) -> jax.Array:
     return jnp.all(jnp.isfinite(jnp.concatenate(floats)))
 
 
+class Sums(NamedTuple):
+    """What is added up over updates.
+
+    Attributes:
+      updates: int32, those that were not undone.
+      metrics: `[M]` sums of the metrics over those, in the order of their names.
+      totals: sums over the episodes that ended, in all updates.
+    """
+
+    updates: jax.Array
+    metrics: jax.Array
+    totals: EpisodeTotals
+
+
+def no_sums(algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState) -> tuple[list[str], Sums]:
+    """The metrics' names in order, and sums over no update."""
+    _, metrics, totals = jax.eval_shape(algorithm.update, hyperparameters, state)
+    zero_totals = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), totals)
+    return sorted(metrics), Sums(jnp.zeros((), jnp.int32), jnp.zeros(len(metrics), jnp.float32), zero_totals)
+
+
+def summed_update(
+    algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, sums: Sums
+) -> tuple[TrainState, Sums, jax.Array]:
+    """One guarded update added to the sums: `(state, sums, healthy)`."""
+    state, metrics, totals, healthy = guarded_update(algorithm, hyperparameters, state)
+    values = jnp.stack([metrics[name] for name in sorted(metrics)])
+    metrics_sum = sums.metrics + jnp.where(healthy, values, 0.0)
+    return state, Sums(sums.updates + healthy, metrics_sum, jax.tree.map(jnp.add, sums.totals, totals)), healthy
+
+
+def mean_metrics(names: list[str], sums: Sums) -> Metrics:
+    """Means over the updates that were not undone."""
+    means = sums.metrics / sums.updates
+    return {name: means[index] for index, name in enumerate(names)}
+
+
 def advance(
     algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, num_updates: jax.Array
 ) -> tuple[TrainState, Progress]:
@@ -285,28 +322,20 @@ def advance(
     does not change its bits.
     """
     halts = algorithm.setup.config.on_nonfinite == "halt"
-    _, metrics, totals = jax.eval_shape(algorithm.update, hyperparameters, state)
-    zero_totals = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), totals)
-    names = sorted(metrics)
+    names, sums = no_sums(algorithm, hyperparameters, state)
 
     def goes_on(carry):
-        _, updates, healthy, *_ = carry
+        _, updates, healthy, _ = carry
         return (updates < num_updates) & (healthy | (not halts))
 
     def one_update(carry):
-        state, updates, _, good_updates, metrics_sum, totals_sum = carry
-        state, metrics, totals, healthy = guarded_update(algorithm, hyperparameters, state)
-        values = jnp.stack([metrics[name] for name in names])
-        metrics_sum = metrics_sum + jnp.where(healthy, values, 0.0)
-        totals_sum = jax.tree.map(jnp.add, totals_sum, totals)
-        return state, updates + 1, healthy, good_updates + healthy, metrics_sum, totals_sum
+        state, updates, _, sums = carry
+        state, sums, healthy = summed_update(algorithm, hyperparameters, state, sums)
+        return state, updates + 1, healthy, sums
 
-    zero = jnp.zeros((), jnp.int32)
-    carry = (state, zero, jnp.array(True), zero, jnp.zeros(len(names), jnp.float32), zero_totals)
-    state, updates, healthy, good_updates, metrics_sum, totals = jax.lax.while_loop(goes_on, one_update, carry)
-    means = metrics_sum / good_updates
-    metrics = {name: means[index] for index, name in enumerate(names)}
-    return state, Progress(updates, healthy | (not halts), metrics, totals)
+    carry = (state, jnp.zeros((), jnp.int32), jnp.array(True), sums)
+    state, updates, healthy, sums = jax.lax.while_loop(goes_on, one_update, carry)
+    return state, Progress(updates, healthy | (not halts), mean_metrics(names, sums), sums.totals)
 
 
 def episode_metrics(totals: EpisodeTotals) -> Metrics:

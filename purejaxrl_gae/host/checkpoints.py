@@ -16,6 +16,7 @@ import numpy as np
 from purejaxrl_gae.errors import RunError
 
 FORMAT = 1
+CHECKPOINT_SECONDS = 30.0  # between two, where no number of steps says when
 
 
 class Restored(NamedTuple):

@@ -8,10 +8,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.host.options import DeviceOptions
+from purejaxrl_gae.host.options import SharedOptions
 
 
-def claim(options: DeviceOptions, num_agents: int) -> list[jax.Device]:
+def claim(options: SharedOptions, num_agents: int) -> list[jax.Device]:
     """The devices of all processes; to be called before anything is computed.
 
     On a CPU every core can be a device. By default as many are made as there are cores where there are agents for
@@ -55,7 +55,7 @@ def _make_cpu_devices(number: int) -> None:
         jax.config.update("jax_num_cpu_devices", number)
 
 
-def _join_processes(options: DeviceOptions) -> None:
+def _join_processes(options: SharedOptions) -> None:
     if options.coordinator is None or jax.distributed.is_initialized():
         return
     try:

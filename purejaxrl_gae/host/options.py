@@ -10,8 +10,8 @@ from purejaxrl_gae.errors import UserError
 
 
 @dataclass(frozen=True)
-class DeviceOptions:
-    """Which devices and processes compute."""
+class SharedOptions:
+    """What runs and sweeps have in common: where they write, and which devices and processes compute."""
 
     devices: int = 0
     """devices to divide agents, or one agent's environments, among; 0: all, CPU cores for agents only"""
@@ -21,6 +21,24 @@ class DeviceOptions:
     """how many take part"""
     process_id: int = 0
     """which of them this is"""
+    run_dir: Path | None = None
+    """folder to write; default runs/{env}__{algo}__{seed}__{time}, of a sweep sweeps/{env}__{algo}__{time}"""
+    resume: Path | None = None
+    """continue what this folder holds, with its own config, to the bits it would have reached uninterrupted"""
+    config: Path | None = None
+    """YAML file of fields; it overrides the environment's preset, flags override it"""
+    preset: bool = True
+    """start from the preset for the environment, where there is one"""
+    num_seeds: int = 1
+    """agents to train side by side in one program, with seeds seed, seed + 1, …"""
+    eval_episodes: int = 100
+    """episodes of an agent's evaluation, with the deterministic policy"""
+    updates_per_report: int = 0
+    """updates between two reports; 0: as many as make about 16,384 environment steps of one agent"""
+    progress: bool = True
+    """show progress"""
+    compilation_cache: bool = True
+    """keep compiled programs on disk, so that a second start need not compile"""
 
     def validate(self) -> None:
         """Refuses wrong values.
@@ -38,40 +56,31 @@ class DeviceOptions:
             )
         if self.coordinator is not None and ":" not in self.coordinator:
             raise UserError(f"coordinator is {self.coordinator!r}; it must be host:port")
+        if self.coordinator is not None and self.resume is None and self.run_dir is None:
+            raise UserError("run_dir is none; several processes need one folder named to all of them")
+        require(self, "updates_per_report", self.updates_per_report >= 0, "at least 0")
+        for name in ("num_seeds", "eval_episodes"):
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+
+    def report_every(self, steps_per_update: int) -> int:
+        """Updates of one call of the compiled program."""
+        return self.updates_per_report or max(1, 16_384 // steps_per_update)
 
 
 @dataclass(frozen=True)
-class RunOptions(DeviceOptions):
-    """Where a run writes, when it reports and when it stops."""
+class RunOptions(SharedOptions):
+    """What a run reports, evaluates and saves, and when it stops."""
 
-    run_dir: Path | None = None
-    """folder to write; default runs/{env}__{algo}__{seed}__{time}"""
-    resume: Path | None = None
-    """continue the run in this folder, with its own config, to the bits an uninterrupted run would have reached"""
-    config: Path | None = None
-    """YAML file of fields; it overrides the environment's preset, flags override it"""
-    preset: bool = True
-    """start from the preset for the environment, where there is one"""
     goal_score: float | None = None
     """stop once the mean return of the last 100 episodes reaches this, with every seed"""
-    num_seeds: int = 1
-    """agents to train side by side in one program, with seeds seed, seed + 1, …"""
     eval_freq: int = 0
     """evaluate about every so many environment steps; 0: at the end only"""
-    eval_episodes: int = 100
-    """episodes of an evaluation, with the deterministic policy"""
-    updates_per_report: int = 0
-    """updates between two reports; 0: as many as make about 16,384 environment steps"""
     checkpoint_freq: int = 0
     """save the full state about every so many environment steps; 0: every 30 seconds"""
     keep_checkpoints: int = 3
     """newest checkpoints to keep"""
     tensorboard: bool = True
     """write tensorboard events"""
-    progress: bool = True
-    """show progress"""
-    compilation_cache: bool = True
-    """keep compiled programs on disk, so that a second start need not compile"""
 
     def validate(self) -> None:
         """Refuses wrong values.
@@ -80,16 +89,9 @@ class RunOptions(DeviceOptions):
           UserError: names the field, the value and what would be valid.
         """
         super().validate()
-        for name in ("eval_freq", "updates_per_report", "checkpoint_freq"):
+        for name in ("eval_freq", "checkpoint_freq"):
             require(self, name, getattr(self, name) >= 0, "at least 0")
-        if self.coordinator is not None and self.resume is None and self.run_dir is None:
-            raise UserError("run_dir is none; several processes need one folder named to all of them")
-        for name in ("eval_episodes", "keep_checkpoints", "num_seeds"):
-            require(self, name, getattr(self, name) >= 1, "at least 1")
-
-    def report_every(self, steps_per_update: int) -> int:
-        """Updates of one call of the compiled program."""
-        return self.updates_per_report or max(1, 16_384 // steps_per_update)
+        require(self, "keep_checkpoints", self.keep_checkpoints >= 1, "at least 1")
 
 
 # What a config.yaml keeps of the options: how the run behaves, not where it lies.
@@ -106,8 +108,8 @@ SAVED_OPTIONS = (
 
 
 @dataclass(frozen=True)
-class SweepOptions(DeviceOptions):
-    """What a sweep tries and where it writes."""
+class SweepOptions(SharedOptions):
+    """What a sweep tries."""
 
     num_seeds: int = 4
     """agents for each configuration, with seeds seed, seed + 1, …"""
@@ -117,24 +119,8 @@ class SweepOptions(DeviceOptions):
     """a number, then what to draw: 64 learning_rate=log:1e-5:1e-2 gamma=uniform:0.9:0.999 num_envs=int:4:64"""
     optuna_rounds: int = 0
     """draw --random's space by Optuna, in this many rounds of as many configurations each; 0: independent draws"""
-    run_dir: Path | None = None
-    """folder to write; default sweeps/{env}__{algo}__{time}"""
-    resume: Path | None = None
-    """continue the sweep in this folder"""
-    config: Path | None = None
-    """YAML file of fields; it overrides the environment's preset, flags override it"""
-    preset: bool = True
-    """start from the preset for the environment, where there is one"""
-    eval_episodes: int = 100
-    """episodes of each agent's evaluation, with the deterministic policy"""
-    updates_per_report: int = 0
-    """updates between two reports; 0: as many as make about 16,384 environment steps of one agent"""
     max_agents: int = 0
     """agents to train at once; 0: as many as fit into half the memory"""
-    progress: bool = True
-    """show progress"""
-    compilation_cache: bool = True
-    """keep compiled programs on disk, so that a second start need not compile"""
 
     def validate(self) -> None:
         """Refuses wrong values.
@@ -143,10 +129,8 @@ class SweepOptions(DeviceOptions):
           UserError: names the field, the value and what would be valid.
         """
         super().validate()
-        for name in ("optuna_rounds", "updates_per_report", "max_agents"):
+        for name in ("optuna_rounds", "max_agents"):
             require(self, name, getattr(self, name) >= 0, "at least 0")
-        for name in ("num_seeds", "eval_episodes"):
-            require(self, name, getattr(self, name) >= 1, "at least 1")
         if not self.grid and not self.random:
             raise UserError(
                 "grid and random are both empty; name at least one field to sweep, as learning_rate=1e-4,1e-3"
@@ -159,8 +143,6 @@ class SweepOptions(DeviceOptions):
             raise UserError("random has a number but nothing to draw, as learning_rate=log:1e-5:1e-2")
         if self.optuna_rounds and (self.grid or not self.random):
             raise UserError("optuna_rounds needs random, which says what to draw and how many a round, and no grid")
-        if self.coordinator is not None and self.resume is None and self.run_dir is None:
-            raise UserError("run_dir is none; several processes need one folder named to all of them")
 
     @property
     def draws(self) -> int:
@@ -170,10 +152,6 @@ class SweepOptions(DeviceOptions):
     def number_of_draws(self) -> int:
         """Configurations drawn in the whole sweep."""
         return self.draws * max(1, self.optuna_rounds)
-
-    def report_every(self, steps_per_update: int) -> int:
-        """Updates of one call of the compiled program."""
-        return self.updates_per_report or max(1, 16_384 // steps_per_update)
 
     def grid_points(self, config_class: type) -> list[dict[str, Any]]:
         """The grid's configurations."""

@@ -17,6 +17,7 @@ from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.environments import make_environment
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.evaluation import Evaluation, evaluate
+from purejaxrl_gae.host.memory import available_bytes
 from purejaxrl_gae.rollout import Counters, EpisodeTotals
 from purejaxrl_gae.training import Algorithm, Hyperparameters, Learner
 
@@ -190,7 +191,7 @@ def _refuse_too_large(config: TrainingConfig, analysis: Any) -> None:
     if analysis is None or jax.default_backend() != "cpu":
         return
     needed = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
-    available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    available = available_bytes()
     if needed > available:
         fitting = max(1, int(config.num_envs * available / needed))
         raise UserError(

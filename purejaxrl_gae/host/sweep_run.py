@@ -16,7 +16,7 @@ from purejaxrl_gae.agents import WIDEST_GROUP
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import Interrupted, RunError, UserError
 from purejaxrl_gae.host import devices, sweep_results
-from purejaxrl_gae.host.checkpoints import Checkpoints
+from purejaxrl_gae.host.checkpoints import CHECKPOINT_SECONDS, Checkpoints
 from purejaxrl_gae.host.display import Display
 from purejaxrl_gae.host.interrupts import StopRequests
 from purejaxrl_gae.host.memory import available_bytes, bytes_per_agent
@@ -27,7 +27,6 @@ from purejaxrl_gae.host.run_folder import plain_number, replace_file
 
 TABLE_ROWS = 20
 MEMORY_SHARE = 0.5
-CHECKPOINT_SECONDS = 30.0
 RESULTS = "results.jsonl"
 
 
@@ -37,13 +36,13 @@ class Chunk(NamedTuple):
     Attributes:
       indices: their places in the whole list.
       values: what each changes of the base config.
-      static: the changes that all of them share because they cannot be traced.
+      group: names what decides their program, the same for all: values that cannot be traced, and what is switched off.
       slots: configurations the compiled program has room for, at least as many.
     """
 
     indices: list[int]
     values: list[dict[str, Any]]
-    static: dict[str, Any]
+    group: str
     slots: int
 
 
@@ -65,7 +64,7 @@ class Sweep:
         self.devices = claimed
         self.seeds = base.seed + np.arange(options.num_seeds)
         self.results = sweep_results.read(path / RESULTS)
-        self.compiled: dict[Any, tuple[AgentPrograms, Any]] = {}
+        self.compiled: dict[tuple[str, int], tuple[AgentPrograms, Any]] = {}
         self.env_steps = 0
         self.run_seconds = self.compile_seconds = 0.0
 
@@ -79,24 +78,25 @@ class Sweep:
 
     def _chunks(self, configurations: list[dict[str, Any]], first_index: int) -> list[Chunk]:
         """Groups what can share a program, then cuts each group into equal parts that fit into memory."""
-        traced = {field for field in vars(algorithms.make_algorithm(self.base).hyperparameters)}
-        groups: dict[str, list[tuple[int, dict[str, Any], dict[str, Any]]]] = {}
+        algorithm = algorithms.make_algorithm(self.base)
+        traced = set(vars(algorithm.hyperparameters))
+        groups: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         for index, values in enumerate(configurations, first_index):
             changed = replace(self.base, **values)
             changed.validate()
             # None switches a part of the algorithm off, which no traced number can do.
             static = {k: v for k, v in values.items() if k not in traced or v is None}
             off = sorted(k for k in traced if getattr(changed, k) is None)
-            groups.setdefault(repr((sorted(static.items()), off)), []).append((index, values, static))
+            groups.setdefault(repr((sorted(static.items()), off)), []).append((index, values))
         chunks = []
-        for members in groups.values():
+        for group, members in groups.items():
             fitting = self._configurations_at_once(replace(self.base, **members[0][1]), len(members))
             parts = -(-len(members) // fitting)
             slots = -(-len(members) // parts)
             for part in _batched(members, slots):
-                chunks.append(Chunk([index for index, *_ in part], [own for _, own, _ in part], part[0][2], slots))
+                chunks.append(Chunk([index for index, _ in part], [own for _, own in part], group, slots))
         agents = len(configurations) * len(self.seeds)
-        needed = bytes_per_agent(algorithms.make_algorithm(self.base)).held * agents
+        needed = bytes_per_agent(algorithm).held * agents
         self.display.say(
             f"{len(configurations)} configurations x {len(self.seeds)} seeds = {agents} agents: "
             f"{_counted(len(groups), 'program')}, {_counted(len(chunks), 'chunk')}; "
@@ -160,10 +160,9 @@ class Sweep:
 
     def _programs(self, some: TrainingConfig, chunk: Chunk) -> tuple[AgentPrograms, Any]:
         """Compiled once for each set of static values and number of slots."""
-        algorithm = algorithms.make_algorithm(some)
-        off = [name for name, value in vars(algorithm.hyperparameters).items() if value is None]
-        key = repr((sorted(chunk.static.items()), off, chunk.slots))
+        key = (chunk.group, chunk.slots)
         if key not in self.compiled:
+            algorithm = algorithms.make_algorithm(some)
             agents = chunk.slots * len(self.seeds)
             programs = AgentPrograms(algorithm, agents, self.devices)
             self.compile_seconds += programs.compile_seconds

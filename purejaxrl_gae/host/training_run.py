@@ -14,7 +14,7 @@ from purejaxrl_gae import algorithms, config
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import Interrupted, RunError
 from purejaxrl_gae.host import devices, reports
-from purejaxrl_gae.host.checkpoints import Checkpoints
+from purejaxrl_gae.host.checkpoints import CHECKPOINT_SECONDS, Checkpoints
 from purejaxrl_gae.host.display import Display
 from purejaxrl_gae.host.interrupts import StopRequests
 from purejaxrl_gae.host.options import SAVED_OPTIONS, RunOptions
@@ -31,8 +31,6 @@ from purejaxrl_gae.host.programs import (
 from purejaxrl_gae.host.reports import Clock, scores, versions
 from purejaxrl_gae.host.run_folder import RunFolder, new_run_path, replace_file, seed_folder
 from purejaxrl_gae.rollout import SCORE_WINDOW, Counters
-
-CHECKPOINT_SECONDS = 30.0
 
 
 def run(training_config: TrainingConfig, options: RunOptions) -> dict[str, Any]:
