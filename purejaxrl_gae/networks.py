@@ -70,6 +70,8 @@ def orthogonal(noise: jax.Array, gain: float) -> jax.Array:
     matrix = noise.reshape(-1, noise.shape[-1])
     wide = matrix.shape[0] < matrix.shape[1]
     tall = matrix.T if wide else matrix
+    if tall.shape[1] == 1:
+        return gain * (tall / jnp.linalg.norm(tall)).reshape(noise.shape)
     identity = jnp.eye(tall.shape[1], dtype=tall.dtype)
 
     def not_orthogonal(carry):

@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,8 +75,8 @@ def compile_one_agent(algorithm: Algorithm, devices: list[jax.Device]) -> Progra
     key = jax.random.key(config.seed)
     types = jax.eval_shape(init, key, hyperparameters)
     if len(devices) == 1:
-        init_program = jax.jit(init).lower(key, hyperparameters).compile()
-        advance_program = jax.jit(advance, donate_argnums=1).lower(hyperparameters, types, jnp.int32(1)).compile()
+        lowered_advance = jax.jit(advance, donate_argnums=1).lower(hyperparameters, types, jnp.int32(1))
+        init_program, advance_program = _compile_both(jax.jit(init).lower(key, hyperparameters), lowered_advance)
 
         def load(saved):
             return jax.tree.map(jnp.asarray, saved)
@@ -91,8 +92,8 @@ def compile_one_agent(algorithm: Algorithm, devices: list[jax.Device]) -> Progra
             jitted_advance = jax.jit(
                 advance, in_shardings=(whole, where, whole), out_shardings=(where, whole), donate_argnums=1
             )
-            init_program = jitted_init.lower(key, hyperparameters).compile()
-            advance_program = jitted_advance.lower(hyperparameters, types, jnp.int32(1)).compile()
+            lowered_advance = jitted_advance.lower(hyperparameters, types, jnp.int32(1))
+            init_program, advance_program = _compile_both(jitted_init.lower(key, hyperparameters), lowered_advance)
         key, hyperparameters = agents.place(whole, (key, hyperparameters))
 
         def load(saved):
@@ -141,9 +142,9 @@ class AgentPrograms:
         def advance(hyperparameters, states, num_updates):
             return agents.advance(layout, algorithm, hyperparameters, states, num_updates)
 
-        self._init = jax.jit(init).lower(seeds, hyperparameters).compile(options)
+        lowered_init = jax.jit(init).lower(seeds, hyperparameters)
         lowered = jax.jit(advance, donate_argnums=1).lower(hyperparameters, self._types(one_state), jnp.int32(1))
-        self._advance = lowered.compile(options)
+        self._init, self._advance = _compile_both(lowered_init, lowered, options)
         _refuse_too_large(algorithm.setup.config, self._advance.memory_analysis())
         self.saved_types = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((num_agents, *leaf.shape), leaf.dtype), one_state
@@ -179,6 +180,13 @@ class AgentPrograms:
         return jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((self.layout.padded, *leaf.shape), leaf.dtype, sharding=where), one
         )
+
+
+def _compile_both(init: Any, advance: Any, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+    """Compiles the two programs of a run at once: the compiler leaves a second core idle most of the time."""
+    with ThreadPoolExecutor(1) as elsewhere:
+        compiling = elsewhere.submit(advance.compile, options)
+        return init.compile(options), compiling.result()
 
 
 def _compiler_options(devices: list[jax.Device]) -> dict[str, Any]:
