@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from purejaxrl_gae import kernels
 
-METHODS = ["auto", "scan", "associative"]
+METHODS = ["auto", "scan", "blocks", "associative"]
 
 
 def random_case(seed, num_steps, batch_shape=()):
@@ -82,7 +82,7 @@ def test_a_termination_drops_the_value_and_wins_over_truncation(method, truncate
     np.testing.assert_allclose(advantages, [-2.8615, -3.0, -0.029405, -0.01], rtol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["scan", "associative"])
+@pytest.mark.parametrize("method", ["scan", "blocks", "associative"])
 @pytest.mark.parametrize("num_steps", [1, 2, 3])
 def test_every_combination_of_flags_agrees_with_the_oracle(method, num_steps):
     flags = np.array(list(itertools.product([0, 1, 2, 3], repeat=num_steps))).T  # [T, 4^T]: all at once as a batch
@@ -105,7 +105,7 @@ SHAPES = [(1, ()), (1, (1,)), (7, ()), (16, (3,)), (33, (2, 2)), (101, (1,))]
     shape=st.sampled_from(SHAPES),
     gamma=st.sampled_from([0.0, 0.9, 0.99, 1.0]),
     gae_lambda=st.sampled_from([0.0, 0.5, 0.95, 1.0]),
-    method=st.sampled_from(["scan", "associative"]),
+    method=st.sampled_from(["scan", "blocks", "associative"]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_random_cases_agree_with_the_oracle(shape, gamma, gae_lambda, method, seed):
@@ -128,7 +128,7 @@ def test_returns_agree_with_the_oracle(shape, gamma, seed):
     np.testing.assert_allclose(returns, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["scan", "associative"])
+@pytest.mark.parametrize("method", ["scan", "blocks", "associative"])
 @pytest.mark.parametrize("garbage", [np.nan, np.inf])
 def test_what_lies_beyond_a_terminal_state_may_be_anything(method, garbage):
     rewards, values, next_values, *_ = random_case(0, 6)
@@ -144,7 +144,7 @@ def test_what_lies_beyond_a_terminal_state_may_be_anything(method, garbage):
     np.testing.assert_allclose(advantages, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["scan", "associative"])
+@pytest.mark.parametrize("method", ["scan", "blocks", "associative"])
 def test_a_poisoned_episode_does_not_reach_the_one_before(method):
     ended = jnp.array([False, True, False])
     advantages, _ = kernels.gae(
@@ -152,6 +152,19 @@ def test_a_poisoned_episode_does_not_reach_the_one_before(method):
         gamma=0.9, gae_lambda=0.8, method=method,
     )  # fmt: skip
     np.testing.assert_allclose(advantages[:2], [1.72, 1.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3001,), (2048, 2)])
+def test_long_columns_take_another_way_to_the_same_advantages(shape):
+    case = [
+        array.astype(np.float32) if array.dtype == np.float64 else array
+        for array in random_case(2, *(shape[0], shape[1:]))
+    ]
+    automatic, _ = kernels.gae(*case, gamma=0.99, gae_lambda=0.95)
+    in_blocks, _ = kernels.gae(*case, gamma=0.99, gae_lambda=0.95, method="blocks")
+    scanned, _ = kernels.gae(*case, gamma=0.99, gae_lambda=0.95, method="scan")
+    np.testing.assert_array_equal(automatic, in_blocks)
+    np.testing.assert_allclose(automatic, scanned, rtol=1e-4, atol=1e-4)
 
 
 def test_lambda_zero_is_the_residual_and_lambda_one_the_return():
