@@ -96,6 +96,18 @@ def new_sweep_path(base: TrainingConfig, options: SweepOptions) -> Path:
     return path
 
 
+def refuse_wrong_configurations(base: TrainingConfig, options: SweepOptions) -> None:
+    """Checks every configuration that is known beforehand, before a folder is made.
+
+    Raises:
+      UserError: of the first that is not valid.
+    """
+    options.random_dimensions(type(base))
+    drawn_beforehand = [] if options.optuna_rounds else options.random_points(type(base), base.seed)
+    for values in options.grid_points(type(base)) + drawn_beforehand:
+        dataclasses.replace(base, **values).validate()
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -104,8 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
         base, options = parse(arguments)
         options.validate()
         base.validate()
-        options.grid_points(type(base))  # refused here, before a folder is made
-        options.random_dimensions(type(base))
+        refuse_wrong_configurations(base, options)
         path = options.resume or options.run_dir
         if options.resume is None and options.process_id == 0:
             path = new_sweep_path(base, options)

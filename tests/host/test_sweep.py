@@ -203,3 +203,11 @@ def test_a_folder_that_holds_a_sweep_is_not_overwritten(whole):
         sweep.parse(["--resume", str(whole[0]), "--grid", "gamma=0.9"])
     with pytest.raises(UserError, match="holds no sweep"):
         sweep.parse(["--resume", str(whole[0].parent)])
+
+
+def test_a_wrong_configuration_is_refused_before_a_folder_is_made(tmp_path, capsys):
+    path = tmp_path / "sweep"
+    with pytest.raises(SystemExit):
+        sweep.main(["--env", "CartPole-v1", "--grid", "gamma=0.9,1.5", "--run-dir", str(path)])
+    assert "gamma is 1.5" in capsys.readouterr().err
+    assert not path.exists()
