@@ -296,9 +296,7 @@ def _check_bounds(actions: ActionSpace, action_bounds: ActionBounds) -> None:
     if action_bounds == "clip":
         return
     if isinstance(actions, DiscreteActions):
-        raise UserError(
-            f"action_bounds is {action_bounds!r}; this environment's actions are discrete, it must be 'clip'"
-        )
+        raise UserError(f"action_bounds is {action_bounds!r}, but actions are discrete; it must be 'clip'")
     if not np.all(np.isfinite([actions.low, actions.high])):
         raise UserError(
             f"action_bounds is {action_bounds!r}, which needs finite bounds; this environment's go from "

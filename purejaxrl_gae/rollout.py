@@ -155,8 +155,8 @@ def clip_to_bounds(environment: Environment, actions: jax.Array, action_bounds: 
     Args:
       environment: whose action space says the bounds.
       actions: `[N, A]` real ones, or `[N]` discrete ones, which stay as they are.
-      action_bounds: `clip` them; `scale` what is between -1 and 1 to the bounds and clip the rest; or `tanh` first, then
-        scale.
+      action_bounds: `clip` them; `scale` what is between -1 and 1 to the bounds and clip the rest; or `tanh` first,
+        then scale.
     """
     space = environment.actions
     if not isinstance(space, BoxActions):

@@ -18,8 +18,8 @@ def from_brax(
 ) -> Environment:
     """An Environment from a Brax environment.
 
-    `backend` among the arguments chooses the physics; `generalized`, Brax's own default, is the most exact, `spring` the
-    fastest. Episodes are cut after 1000 steps, as Brax's own training does. A step is the same as Brax's own to the bit.
+    `backend` among the arguments chooses the physics; `generalized`, Brax's own default, is the most exact, `spring`
+    the fastest. Episodes are cut after 1000 steps, as in Brax's own training.
 
     Args:
       env: a name Brax knows, as `halfcheetah`, or an object of `brax.envs.Env` that no wrapper resets by itself.
@@ -51,9 +51,7 @@ def _refuse_wrapped(env: Any) -> None:
     while wrapper is not wrapper.unwrapped:
         kind = type(wrapper).__name__
         if kind in WRAPPERS:
-            raise UserError(
-                f"env is a Brax environment in {kind}, which this library does better; hand over what it wraps"
-            )
+            raise UserError(f"env is a Brax environment wrapped in {kind}; it must be what that wraps")
         wrapper = wrapper.env
 
 

@@ -93,8 +93,7 @@ def load_factory(env: str) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
-        missing = isinstance(error, ModuleNotFoundError) and error.name is not None
-        if isinstance(error, (ValueError, TypeError)) or (missing and _is_part_of(error.name, module_name)):
+        if _is_missing(module_name, error) or not all(part.isidentifier() for part in module_name.split(".")):
             known = closest(module_name, PREFIXES) or f"; known before a colon: {', '.join(PREFIXES)}, or a module"
             raise UserError(f"env is {env!r}, but there is no module {module_name!r}{known}") from None
         kind = type(error).__name__
@@ -124,5 +123,7 @@ def call_factory(env: str, factory: Callable[..., Any], arguments: dict[str, Any
         raise UserError(f"env is {env!r}, whose factory raised {kind}: {first_line(error)}") from error
 
 
-def _is_part_of(missing: Any, module_name: str) -> bool:
-    return module_name == missing or module_name.startswith(f"{missing}.")
+def _is_missing(module_name: str, error: Exception) -> bool:
+    """The module, or a package it is in, was not found; rather than one that it imports."""
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    return missing is not None and (module_name == missing or module_name.startswith(f"{missing}."))

@@ -96,7 +96,7 @@ def _check(name: str, env: Any, size: int) -> Any:
         shape = jnp.shape(getattr(stepped, field))
         if math.prod(shape) != 1 or shape:
             raise UserError(f"{field} of {name} has shape {shape}; it must be a scalar, shape ()")
-    if jax.tree.structure(state) != jax.tree.structure(stepped):
+    if not jax.tree.structure(state) == jax.tree.structure(stepped):
         raise UserError(f"step of {name} returns a state of another form than reset does; no scan can carry it")
     state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
     real = {field: jax.ShapeDtypeStruct(getattr(state, field).shape, jnp.float32) for field in ("obs", "reward")}

@@ -132,9 +132,9 @@ class SquashedGaussian(DiagonalGaussian):
 
         With 32 nodes the error is below 1e-6 for deviations up to 1, and 3e-3 at 3.
         """
-        nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE_NODES)
+        nodes, masses = np.polynomial.hermite_e.hermegauss(QUADRATURE_NODES)
         noise = jnp.asarray(nodes, jnp.float32)
-        weights = jnp.asarray(weights / weights.sum(), jnp.float32)
+        weights = jnp.asarray(masses / masses.sum(), jnp.float32)
         actions = self.mean[..., None] + jnp.exp(self.log_std)[..., None] * noise
         return super().entropy() + jnp.sum(log_tanh_slope(actions) * weights, axis=(-2, -1))
 
