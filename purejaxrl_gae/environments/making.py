@@ -1,10 +1,10 @@
-"""From what a config's `env` says to an Environment, whichever adapter that takes."""
+"""From what a config's `env` says to an environment, whichever adapter that takes."""
 
 import importlib
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from purejaxrl_gae.config import read_arguments
 from purejaxrl_gae.environments.contract import Environment
@@ -14,6 +14,22 @@ from purejaxrl_gae.errors import UserError, closest, first_line
 PREFIXES = ("brax", "mjx", "gymnasium")
 
 
+class Request(NamedTuple):
+    """What is asked of an environment, besides which one.
+
+    Attributes:
+      arguments: for its constructor.
+      max_episode_steps: time limit in place of its own, or None.
+      action_repeat: steps for which an action is applied.
+      sticky_actions: probability of the previous action instead of the new one.
+    """
+
+    arguments: dict[str, Any]
+    max_episode_steps: int | None
+    action_repeat: int
+    sticky_actions: float
+
+
 def make_environment(
     env: Any,
     *,
@@ -21,13 +37,13 @@ def make_environment(
     max_episode_steps: int | None = None,
     action_repeat: int = 1,
     sticky_actions: float = 0.0,
-) -> Environment:
-    """An Environment from whatever a config's `env` may be.
+) -> Any:
+    """An Environment, or a HostEnvironment, from whatever a config's `env` may be.
 
     Args:
-      env: a gymnax id; `brax:NAME`; `mjx:NAME` of MuJoCo Playground; `MODULE:FACTORY`, a function to import and call
-        with `env_args`; an Environment; an object with gymnax's methods, or a pair `(object, params)` of one; or an
-        environment of Brax.
+      env: a gymnax id; `brax:NAME`; `mjx:NAME` of MuJoCo Playground; `gymnasium:ID`; `MODULE:FACTORY`, a function to
+        import and call with `env_args`; an Environment; an object with gymnax's methods, or a pair `(object, params)`
+        of one; or an environment of Brax or Gymnasium.
       env_args: `name=value` for the constructor; for gymnax they replace fields of the parameters.
       max_episode_steps: time limit in place of the environment's own. Where the environment lets nothing but itself
         decide, only a shorter one has an effect.
@@ -37,48 +53,107 @@ def make_environment(
     Raises:
       UserError: it is none of these, breaks the contract, or does not take an argument.
     """
-    environment = _find(env, read_arguments(tuple(env_args)), max_episode_steps)
+    request = Request(read_arguments(tuple(env_args)), max_episode_steps, action_repeat, sticky_actions)
+    environment = _find(env, request)
+    if not isinstance(environment, Environment):
+        return environment  # the host's, whose adapter has done as requested
     return with_options(
         environment, max_episode_steps=max_episode_steps, action_repeat=action_repeat, sticky=sticky_actions
     )
 
 
-def _find(env: Any, arguments: dict[str, Any], max_episode_steps: int | None) -> Environment:
+def _find(env: Any, request: Request) -> Any:
     """The environment, with arguments, and with the time limit where it is a parameter of the environment's own."""
+    common: dict[str, Any] = {"env_args": request.arguments, "max_episode_steps": request.max_episode_steps}
     if isinstance(env, str):
-        return _find_named(env, arguments, max_episode_steps)
-    if isinstance(env, Environment):
-        if arguments:
-            raise UserError(f"env_args has {next(iter(arguments))!r}, but env is an Environment, which is made already")
+        return _find_named(env, request, common)
+    if isinstance(env, Environment) or _is_of("purejaxrl_gae.environments.host_environment", env, "HostEnvironment"):
+        _refuse_changes(env, request)
         return env
+    if _is_of("gymnasium", env, "Env", "vector.VectorEnv"):
+        return _of_gymnasium(env, request)
     if all(hasattr(type(env), name) for name in ("reset", "step", "observation_size", "action_size")):
         from purejaxrl_gae.environments.brax_adapter import from_brax
 
-        return from_brax(env, env_args=arguments, max_episode_steps=max_episode_steps)
+        return from_brax(env, **common)
     from purejaxrl_gae.environments.gymnax_adapter import from_gymnax
 
     env, params = env if isinstance(env, tuple) and len(env) == 2 else (env, None)
-    return from_gymnax(env, params, env_args=arguments, max_episode_steps=max_episode_steps)
+    return from_gymnax(env, params, **common)
 
 
-def _find_named(env: str, arguments: dict[str, Any], max_episode_steps: int | None) -> Environment:
+def _find_named(env: str, request: Request, common: dict[str, Any]) -> Any:
     kind, colon, name = env.partition(":")
     if not colon:
         from purejaxrl_gae.environments.gymnax_adapter import from_gymnax_id
 
-        return from_gymnax_id(env, env_args=arguments, max_episode_steps=max_episode_steps)
+        return from_gymnax_id(env, **common)
     if kind == "brax":
         from purejaxrl_gae.environments.brax_adapter import from_brax
 
-        return from_brax(name, env_args=arguments, max_episode_steps=max_episode_steps)
+        return from_brax(name, **common)
     if kind == "mjx":
         from purejaxrl_gae.environments.playground_adapter import from_playground
 
-        return from_playground(name, env_args=arguments, max_episode_steps=max_episode_steps)
-    made = call_factory(env, load_factory(env), arguments)
+        return from_playground(name, **common)
+    if kind == "gymnasium":
+        return _of_gymnasium(name, request)
+    return _of_factory(env, request)
+
+
+def _of_factory(env: str, request: Request) -> Any:
+    """What the factory that `MODULE:FACTORY` names makes."""
+    factory = load_factory(env)
+    made = call_factory(env, factory, request.arguments)
+    without_arguments = request._replace(arguments={})
     if made is None or isinstance(made, str):
         raise UserError(f"env is {env!r}, whose factory returned {made!r}; it must return an environment")
-    return _find(made, {}, max_episode_steps)
+    if _is_of("gymnasium", made, "Env"):
+        made.close()  # every copy is made anew
+        return _of_gymnasium(lambda: call_factory(env, factory, request.arguments), without_arguments)
+    return _find(made, without_arguments)
+
+
+def _of_gymnasium(env: Any, request: Request) -> Any:
+    """The host's environment of an id, of a function that makes a `gymnasium.Env`, or of an object of Gymnasium's."""
+    try:
+        adapter = importlib.import_module("purejaxrl_gae.environments.gymnasium_adapter")
+    except ImportError as error:
+        raise UserError(f"env is {env!r} of Gymnasium: pip install 'purejaxrl-gae[gymnasium]'") from error
+    return adapter.from_gymnasium(
+        env,
+        env_args=request.arguments,
+        max_episode_steps=request.max_episode_steps,
+        action_repeat=request.action_repeat,
+        sticky_actions=request.sticky_actions,
+    )
+
+
+def _is_of(module_name: str, env: Any, *classes: str) -> bool:
+    """An object of one of a module's classes; there can be none unless the module has been imported."""
+    module = sys.modules.get(module_name)
+    if module is None:
+        return False
+    for path in classes:
+        kind: Any = module
+        for name in path.split("."):
+            kind = getattr(kind, name)
+        if isinstance(env, kind):
+            return True
+    return False
+
+
+def _refuse_changes(env: Any, request: Request) -> None:
+    """What is made already takes no arguments; and one of the host's no options, which are its adapter's to apply."""
+    if request.arguments:
+        kind = type(env).__name__
+        raise UserError(f"env_args has {next(iter(request.arguments))!r}, but env is an {kind}, which is made already")
+    if isinstance(env, Environment):
+        return
+    for name, off in (("max_episode_steps", None), ("action_repeat", 1), ("sticky_actions", 0.0)):
+        if getattr(request, name) != off:
+            value = getattr(request, name)
+            raise UserError(f"{name} is {value}, but env is a HostEnvironment, which is made already; leave it out")
 
 
 def load_factory(env: str) -> Callable[..., Any]:

@@ -57,7 +57,8 @@ def from_physics(name: str, env: Any, *, max_episode_steps: int, render: Render 
         return jax.tree.map(lambda leaf, like: jnp.asarray(leaf).astype(like.dtype), states, state_types)
 
     def reset_with(keys):
-        inner = as_declared(jax.vmap(env.reset)(jax.random.key_data(keys)))
+        with quietly():
+            inner = as_declared(jax.vmap(env.reset)(jax.random.key_data(keys)))
         return PhysicsState(inner, jnp.zeros(keys.shape[0], jnp.int32)), inner.obs
 
     def reset(key, num_envs):
@@ -65,7 +66,8 @@ def from_physics(name: str, env: Any, *, max_episode_steps: int, render: Render 
 
     def step(key, states, actions):
         num_envs = actions.shape[0]
-        inner = as_declared(jax.vmap(env.step)(states.inner, actions))
+        with quietly():
+            inner = as_declared(jax.vmap(env.step)(states.inner, actions))
         steps = states.steps + 1
         terminated = inner.done > 0.5
         truncated = (steps >= max_episode_steps) & ~terminated
@@ -87,8 +89,9 @@ def from_physics(name: str, env: Any, *, max_episode_steps: int, render: Render 
 
 def _check(name: str, env: Any, size: int) -> Any:
     """The types of one state's leaves, float32 where they are real; refuses what the contract cannot hold."""
-    state = jax.eval_shape(lambda key: env.reset(jax.random.key_data(key)), jax.random.key(0))
-    stepped = jax.eval_shape(env.step, state, jax.ShapeDtypeStruct((size,), jnp.float32))
+    with quietly():
+        state = jax.eval_shape(lambda key: env.reset(jax.random.key_data(key)), jax.random.key(0))
+        stepped = jax.eval_shape(env.step, state, jax.ShapeDtypeStruct((size,), jnp.float32))
     if not hasattr(state.obs, "shape"):
         parts = f" of {', '.join(state.obs)}" if isinstance(state.obs, dict) else ""
         raise UserError(f"observation of {name} is a {type(state.obs).__name__}{parts}; it must be one array")
@@ -96,7 +99,8 @@ def _check(name: str, env: Any, size: int) -> Any:
         shape = jnp.shape(getattr(stepped, field))
         if math.prod(shape) != 1 or shape:
             raise UserError(f"{field} of {name} has shape {shape}; it must be a scalar, shape ()")
-    if not jax.tree.structure(state) == jax.tree.structure(stepped):
+    form: Any = jax.tree.structure(state)
+    if form != jax.tree.structure(stepped):
         raise UserError(f"step of {name} returns a state of another form than reset does; no scan can carry it")
     state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
     real = {field: jax.ShapeDtypeStruct(getattr(state, field).shape, jnp.float32) for field in ("obs", "reward")}
