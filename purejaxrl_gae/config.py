@@ -26,7 +26,18 @@ class TrainingConfig:
     algorithm: ClassVar[str]
 
     env: Any = "Pendulum-v1"
-    """gymnax id; in Python also an object with gymnax's methods, or an Environment"""
+    """gymnax id, brax:NAME, mjx:NAME of MuJoCo Playground, gymnasium:ID, or MODULE:FACTORY of your own; in Python also
+    an object with gymnax's methods, or an Environment"""
+    env_args: tuple[str, ...] = ()
+    """name=value … for the environment's constructor, as backend=spring; of a gymnax id for its parameters"""
+    max_episode_steps: int | None = None
+    """time limit in place of the environment's own, in steps of the environment"""
+    action_repeat: int = 1
+    """steps for which each action is applied; rewards add up, and it stops where the episode ends"""
+    sticky_actions: float = 0.0
+    """probability that the environment repeats its previous action instead of taking the new one"""
+    action_bounds: Literal["clip", "scale", "tanh"] = "clip"
+    """how real actions get within bounds: clipped; -1 to 1 scaled to them; or squashed by tanh, then scaled"""
     total_timesteps: int = 500_000
     """environment steps to train for, over all environments; rounded up to whole updates"""
     seed: int = 0
@@ -82,6 +93,10 @@ class TrainingConfig:
         check_types(self)
         for name in ("total_timesteps", "num_envs", "num_steps"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
+        read_arguments(self.env_args)
+        require(self, "max_episode_steps", self.max_episode_steps is None or self.max_episode_steps >= 1, "at least 1")
+        require(self, "action_repeat", self.action_repeat >= 1, "at least 1")
+        require(self, "sticky_actions", 0.0 <= self.sticky_actions < 1.0, "at least 0 and below 1")
         require(self, "seed", 0 <= self.seed < 2**32, "between 0 and 2^32 - 1")
         require(self, "hidden_sizes", len(self.hidden_sizes) >= 1, "at least one layer")
         require(self, "hidden_sizes", all(size >= 1 for size in self.hidden_sizes), "widths of at least 1")
@@ -99,6 +114,36 @@ class TrainingConfig:
     def notes(self) -> list[str]:
         """What a user should know of values that are valid but surely surprising."""
         return []
+
+
+def read_arguments(texts: tuple[str, ...]) -> dict[str, Any]:
+    """What `env_args` says: each `name=value` with its value as YAML reads it; lists become tuples.
+
+    Raises:
+      UserError: one is not of that form, or a name comes twice.
+    """
+    arguments: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (equals and name.isidentifier()):
+            raise UserError(f"env_args has {text!r}; it must be name=value, as backend=spring")
+        if name in arguments:
+            raise UserError(f"env_args has {name} twice; once is enough")
+        arguments[name] = _read_value(text, value)
+    return arguments
+
+
+def _read_value(text: str, value: str) -> Any:
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"env_args has {text!r}, whose value is not YAML") from None
+    if isinstance(read, str):
+        try:
+            return float(read)  # PyYAML reads 3e-4 as text
+        except ValueError:
+            return read
+    return tuple(read) if isinstance(read, list) else read
 
 
 def require(config: Any, name: str, condition: bool, valid: str) -> None:
@@ -257,9 +302,14 @@ def configs_directory() -> Path:
     return installed if installed.is_dir() else package.parent / "configs"
 
 
+def file_name(env: str) -> str:
+    """An environment's name as part of a file's: `brax:hopper` is `brax_hopper`."""
+    return env.replace(":", "_").replace("/", "_")
+
+
 def preset_path(algorithm: str, env: str) -> Path | None:
     """The preset for an environment, or None where there is none."""
-    path = configs_directory() / algorithm / f"{env}.yaml"
+    path = configs_directory() / algorithm / f"{file_name(env)}.yaml"
     return path if path.is_file() else None
 
 

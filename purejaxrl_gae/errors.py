@@ -20,6 +20,12 @@ class Interrupted(Exception):
         self.exit_code = exit_code
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message, or its kind where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def closest(name: str, candidates: Iterable[str]) -> str:
     """A hint naming the candidate most like `name`, or an empty string."""
     matches = difflib.get_close_matches(str(name), list(candidates), n=1, cutoff=0.5)

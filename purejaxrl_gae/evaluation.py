@@ -62,7 +62,7 @@ def evaluate(
         action_key, environment_key = jax.random.split(jax.random.fold_in(step_key, step))
         distribution = network.policy(params, normalize_observations(normalizers, observations))
         actions = distribution.mode() if deterministic else distribution.sample(action_key)
-        result = environment.step(environment_key, states, clip_to_bounds(environment, actions))
+        result = environment.step(environment_key, states, clip_to_bounds(environment, actions, network.action_bounds))
         running = ~evaluation.finished
         evaluation = Evaluation(
             returns=evaluation.returns + jnp.where(running, result.rewards, 0.0),

@@ -11,15 +11,17 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from purejaxrl_gae.environments import ActionSpace, BoxActions, DiscreteActions
 from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution
+from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution, SquashedGaussian
 
 Params = Any
 Activation = Literal["tanh", "relu", "elu", "silu"]
 Initialization = Literal["orthogonal", "uniform"]
+ActionBounds = Literal["clip", "scale", "tanh"]
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": jnp.tanh,
     "relu": nn.relu,
@@ -145,12 +147,14 @@ class PolicyNetwork(nn.Module):
       discrete: Categorical instead of DiagonalGaussian.
       learn_std: a parameter per action dimension is added to the logarithm of the standard deviation.
       log_std_init: that logarithm's initial value, or its value for good.
+      squashed: SquashedGaussian instead of DiagonalGaussian.
     """
 
     mlp: MLP
     discrete: bool
     learn_std: bool = True
     log_std_init: float = 0.0
+    squashed: bool = False
 
     @nn.compact
     def __call__(self, features: jax.Array) -> Distribution:
@@ -162,7 +166,8 @@ class PolicyNetwork(nn.Module):
             offset = self.param("log_std_offset", nn.initializers.zeros, (outputs.shape[-1],), jnp.float32)
         else:
             offset = jnp.zeros((outputs.shape[-1],), jnp.float32)
-        return DiagonalGaussian(outputs, jnp.broadcast_to(self.log_std_init + offset, outputs.shape))
+        kind = SquashedGaussian if self.squashed else DiagonalGaussian
+        return kind(outputs, jnp.broadcast_to(self.log_std_init + offset, outputs.shape))
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,7 @@ class ActorCritic:
       value_network: maps the same to one number, V(s); or, with action values, to one for each action, Q(s, a).
       has_action_values: which of the two.
       initialization: of the weights; see `draw_orthogonal` and `draw_uniform`.
+      action_bounds: how real actions reach the environment's bounds; see `rollout.clip_to_bounds`.
     """
 
     observation_shape: tuple[int, ...]
@@ -184,6 +190,7 @@ class ActorCritic:
     value_network: MLP
     has_action_values: bool = False
     initialization: Initialization = "orthogonal"
+    action_bounds: ActionBounds = "clip"
 
     def init(self, key: jax.Array) -> Params:
         """Fresh parameters."""
@@ -247,6 +254,7 @@ def make_actor_critic(
     log_std_init: float,
     action_values: bool = False,
     initialization: Initialization = "orthogonal",
+    action_bounds: ActionBounds = "clip",
 ) -> ActorCritic:
     """The two networks for an environment.
 
@@ -261,10 +269,13 @@ def make_actor_critic(
       log_std_init: see PolicyNetwork.
       action_values: learn Q(s, a) instead of V(s).
       initialization: see ActorCritic.
+      action_bounds: see ActorCritic; `tanh` makes the policy a SquashedGaussian.
 
     Raises:
-      UserError: action values are asked for, and actions are not discrete.
+      UserError: action values are asked for, and actions are not discrete; or actions are to be scaled or squashed to
+        bounds that there are not.
     """
+    _check_bounds(actions, action_bounds)
     if action_values and not isinstance(actions, DiscreteActions):
         raise UserError("action values need discrete actions, to sum over them; this environment's are continuous")
     discrete = isinstance(actions, DiscreteActions)
@@ -275,8 +286,21 @@ def make_actor_critic(
     return ActorCritic(
         observation_shape=observation_shape,
         encoder=MLP(hidden_sizes, activation) if shared else None,
-        policy_network=PolicyNetwork(policy, discrete, learn_std, log_std_init),
+        policy_network=PolicyNetwork(policy, discrete, learn_std, log_std_init, squashed=action_bounds == "tanh"),
         value_network=MLP(own_sizes, activation, output_size=num_outputs if action_values else 1, output_gain=1.0),
         has_action_values=action_values,
         initialization=initialization,
+        action_bounds=action_bounds,
     )
+
+
+def _check_bounds(actions: ActionSpace, action_bounds: ActionBounds) -> None:
+    if action_bounds == "clip":
+        return
+    if isinstance(actions, DiscreteActions):
+        raise UserError(f"action_bounds is {action_bounds!r}, but actions are discrete; it must be 'clip'")
+    if not np.all(np.isfinite([actions.low, actions.high])):
+        raise UserError(
+            f"action_bounds is {action_bounds!r}, which needs finite bounds; this environment's go from "
+            f"{min(actions.low)} to {max(actions.high)}, it must be 'clip'"
+        )

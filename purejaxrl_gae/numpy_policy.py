@@ -13,7 +13,7 @@ from os import PathLike
 
 import numpy as np
 
-FORMAT = 1
+FORMAT = 2  # 2: action_bounds
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0.0),
@@ -38,6 +38,7 @@ class NumpyPolicy:
       action_shape: of one real action.
       low: `[A]` lower bounds of real actions.
       high: `[A]` upper bounds.
+      action_bounds: how real actions get there: `clip`; `scale` from -1 and 1; or `tanh`, then scale.
     """
 
     observation_shape: tuple[int, ...]
@@ -51,6 +52,7 @@ class NumpyPolicy:
     action_shape: tuple[int, ...]
     low: np.ndarray | None
     high: np.ndarray | None
+    action_bounds: str = "clip"
 
     def outputs(self, observations: np.ndarray) -> np.ndarray:
         """Logits `[..., n]` or means `[..., A]` of `[..., *observation_shape]` observations."""
@@ -82,6 +84,9 @@ class NumpyPolicy:
             return np.argmax(outputs, axis=-1)
         if rng is not None and self.log_std is not None:
             outputs = outputs + np.exp(self.log_std) * rng.standard_normal(outputs.shape)
+        if self.action_bounds != "clip" and self.low is not None and self.high is not None:
+            within_one = np.tanh(outputs) if self.action_bounds == "tanh" else np.clip(outputs, -1.0, 1.0)
+            outputs = self.low + 0.5 * (within_one + 1.0) * (self.high - self.low)
         return np.clip(outputs, self.low, self.high).reshape(*outputs.shape[:-1], *self.action_shape)
 
 
@@ -111,4 +116,5 @@ def load_policy(path: str | PathLike[str]) -> NumpyPolicy:
         action_shape=tuple(int(size) for size in arrays.get("action_shape", ())),
         low=arrays.get("action_low"),
         high=arrays.get("action_high"),
+        action_bounds=str(arrays.get("action_bounds", "clip")),
     )

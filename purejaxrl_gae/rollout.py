@@ -15,7 +15,7 @@ from purejaxrl_gae import kernels, sharding
 from purejaxrl_gae.batching import compute_if_any
 from purejaxrl_gae.environments import BoxActions, Environment, end_nonfinite_episodes
 from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution, RunningMoments
-from purejaxrl_gae.networks import ActorCritic, Params
+from purejaxrl_gae.networks import ActionBounds, ActorCritic, Params
 
 SCORE_WINDOW = 100
 
@@ -75,7 +75,7 @@ class Trajectory(NamedTuple):
 
     Attributes:
       observations: `[T, N, *shape]` what the networks saw: normalised where that is on.
-      actions: `[T, N]` or `[T, N, A]` as sampled, before any clipping to bounds.
+      actions: `[T, N]` or `[T, N, A]` as sampled, before they are brought within bounds.
       distribution: the distribution each action came from, batch shape `[T, N]`.
       log_probs: `[T, N]`.
       rewards: `[T, N]` scaled where that is on.
@@ -149,12 +149,22 @@ def normalize_observations(normalizers: Normalizers, observations: jax.Array) ->
     return observations if moments is None else kernels.normalize(observations, moments)
 
 
-def clip_to_bounds(environment: Environment, actions: jax.Array) -> jax.Array:
-    """What the environment gets of sampled actions `[N, A]` or `[N]`: clipped to its bounds and shaped as it wants."""
+def clip_to_bounds(environment: Environment, actions: jax.Array, action_bounds: ActionBounds) -> jax.Array:
+    """What the environment gets of sampled actions: within its bounds and shaped as it wants.
+
+    Args:
+      environment: whose action space says the bounds.
+      actions: `[N, A]` real ones, or `[N]` discrete ones, which stay as they are.
+      action_bounds: `clip` them; `scale` what is between -1 and 1 to the bounds and clip the rest; or `tanh` first,
+        then scale.
+    """
     space = environment.actions
     if not isinstance(space, BoxActions):
         return actions
     low, high = jnp.asarray(space.low, jnp.float32), jnp.asarray(space.high, jnp.float32)
+    if action_bounds != "clip":
+        within_one = jnp.tanh(actions) if action_bounds == "tanh" else jnp.clip(actions, -1.0, 1.0)
+        actions = low + 0.5 * (within_one + 1.0) * (high - low)
     return jnp.clip(actions, low, high).reshape(actions.shape[0], *space.shape)
 
 
@@ -246,7 +256,7 @@ def _interact(environment, network, whole, by_environment, noise, *, bootstrap_t
         noise, key = inputs
         distribution = network.policy(params, normalize_observations(normalizers, observations))
         actions = distribution.from_noise(noise)
-        step = environment.step(key, states, clip_to_bounds(environment, actions))
+        step = environment.step(key, states, clip_to_bounds(environment, actions, network.action_bounds))
         if end_nonfinite:
             step, nonfinite = end_nonfinite_episodes(environment, jax.random.fold_in(key, 1), step)
             nonfinite_steps += jnp.sum(nonfinite, dtype=jnp.int32)

@@ -81,7 +81,7 @@ def new_sweep_path(base: TrainingConfig, options: SweepOptions) -> Path:
     from purejaxrl_gae.host.run_folder import replace_file
 
     plain = config.to_plain(base)
-    default = f"{plain['env']}__{base.algorithm}__{time.strftime('%Y%m%d-%H%M%S')}".replace("/", "-")
+    default = f"{config.file_name(plain['env'])}__{base.algorithm}__{time.strftime('%Y%m%d-%H%M%S')}"
     path = options.run_dir or Path("sweeps") / default
     if (path / "sweep.yaml").exists():
         raise UserError(f"run_dir is {str(path)!r}, which holds a sweep already; continue it with --resume {path}")

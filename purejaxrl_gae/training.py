@@ -135,7 +135,7 @@ def prepare(config: TrainingConfig, *, action_values: bool = False) -> Setup:
       UserError: a field is wrong, the environment is unknown or breaks the contract.
     """
     config.validate()
-    environment = make_environment(config.env)
+    environment = configured_environment(config)
     if config.stagger_episodes:
         environment = stagger_first_episodes(environment)
     network = make_actor_critic(
@@ -148,8 +148,24 @@ def prepare(config: TrainingConfig, *, action_values: bool = False) -> Setup:
         log_std_init=config.log_std_init,
         action_values=action_values,
         initialization=config.initialization,
+        action_bounds=config.action_bounds,
     )
     return Setup(config, environment, network)
+
+
+def configured_environment(config: TrainingConfig) -> Environment:
+    """The environment a config names, with the options it sets; what training and evaluation have in common.
+
+    Raises:
+      UserError: the environment is unknown, breaks the contract, or does not take an option.
+    """
+    return make_environment(
+        config.env,
+        env_args=config.env_args,
+        max_episode_steps=config.max_episode_steps,
+        action_repeat=config.action_repeat,
+        sticky_actions=config.sticky_actions,
+    )
 
 
 def traced_hyperparameters(kind: type, config: TrainingConfig) -> Hyperparameters:

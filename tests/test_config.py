@@ -71,8 +71,9 @@ def test_a_plain_config_reads_back_as_itself():
 def test_every_shipped_file_is_a_valid_config(path):
     values = config.read_yaml(path)
     algorithm = values.get("algorithm", path.parent.name)
-    env = values.get("env", path.stem)
-    assert env in gymnax.registered_envs
+    env = values.get("env", path.stem.replace("brax_", "brax:"))
+    assert env in gymnax.registered_envs or env.startswith("brax:")
+    assert "env" in values or config.preset_path(algorithm, env) == path
     training_config, _ = cli.parse(algorithm, ["--config", str(path), "--env", env])
     training_config.validate()
 

@@ -1,7 +1,7 @@
 """Environments: the contract, its adapters, and functions that change one environment into another.
 
-gymnax is imported when the first environment is made: importing it runs JAX operations, and after the first of those
-it is too late to make devices of a CPU's cores or to join other processes.
+gymnax and all optional packages are imported when the first environment that needs them is made: importing gymnax runs
+JAX operations, and after the first of those it is too late to make devices of a CPU's cores or to join other processes.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,36 +11,24 @@ from purejaxrl_gae.environments.contract import BoxActions as BoxActions
 from purejaxrl_gae.environments.contract import DiscreteActions as DiscreteActions
 from purejaxrl_gae.environments.contract import Environment as Environment
 from purejaxrl_gae.environments.contract import Step as Step
+from purejaxrl_gae.environments.making import make_environment as make_environment
+from purejaxrl_gae.environments.options import limit_episodes as limit_episodes
+from purejaxrl_gae.environments.options import repeat_actions as repeat_actions
+from purejaxrl_gae.environments.options import sticky_actions as sticky_actions
 from purejaxrl_gae.environments.wrappers import end_nonfinite_episodes as end_nonfinite_episodes
 from purejaxrl_gae.environments.wrappers import stagger_first_episodes as stagger_first_episodes
 
 if TYPE_CHECKING:
+    from purejaxrl_gae.environments.brax_adapter import from_brax as from_brax
     from purejaxrl_gae.environments.gymnax_adapter import from_gymnax as from_gymnax
+    from purejaxrl_gae.environments.playground_adapter import from_playground as from_playground
+
+ADAPTERS = {"from_brax": "brax_adapter", "from_gymnax": "gymnax_adapter", "from_playground": "playground_adapter"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "from_gymnax":
-        from purejaxrl_gae.environments.gymnax_adapter import from_gymnax
+    if name in ADAPTERS:
+        import importlib
 
-        return from_gymnax
+        return getattr(importlib.import_module(f"purejaxrl_gae.environments.{ADAPTERS[name]}"), name)
     raise AttributeError(f"module 'purejaxrl_gae.environments' has no attribute {name!r}")
-
-
-def make_environment(env: Any) -> Environment:
-    """An Environment from whatever a config's `env` may be.
-
-    Args:
-      env: a gymnax id, an Environment, an object with gymnax's methods, or a pair `(object, params)` of one.
-
-    Raises:
-      UserError: it is none of these, or breaks the contract; see `from_gymnax`.
-    """
-    if isinstance(env, Environment):
-        return env
-    from purejaxrl_gae.environments.gymnax_adapter import from_gymnax, from_gymnax_id
-
-    if isinstance(env, str):
-        return from_gymnax_id(env)
-    if isinstance(env, tuple) and len(env) == 2:
-        return from_gymnax(*env)
-    return from_gymnax(env)

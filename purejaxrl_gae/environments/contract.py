@@ -40,6 +40,7 @@ class BoxActions:
         return int(np.prod(self.shape, dtype=int))
 
 
+Render = Callable[[list[Any]], list[np.ndarray]]
 ActionSpace = DiscreteActions | BoxActions
 
 
@@ -74,6 +75,8 @@ class Environment:
       max_episode_steps: the time limit, or None where there is none.
       reset: `(key, N) -> (states, observations)`; N is static.
       step: `(key, states, actions) -> Step`.
+      render: from a list of states of one copy (without the leading axis N), an RGB frame `[H, W, 3]` uint8 of each;
+        None where the environment cannot be shown.
     """
 
     name: str
@@ -82,3 +85,10 @@ class Environment:
     max_episode_steps: int | None
     reset: Callable[[jax.Array, int], tuple[Any, jax.Array]]
     step: Callable[[jax.Array, Any, jax.Array], Step]
+    render: Render | None = None
+
+
+def render_inner(environment: Environment) -> Render | None:
+    """The renderer of an environment whose states another one's carry as `inner`."""
+    render = environment.render
+    return None if render is None else lambda states: render([state.inner for state in states])

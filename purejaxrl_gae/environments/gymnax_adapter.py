@@ -1,6 +1,8 @@
 """gymnax 1.0 environments, and anything that has gymnax's reset and six-value step."""
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import gymnax
@@ -12,14 +14,22 @@ from gymnax.environments import spaces
 
 from purejaxrl_gae.environments.contract import ActionSpace, BoxActions, DiscreteActions, Environment, Step
 from purejaxrl_gae.environments.wrappers import reset_where
-from purejaxrl_gae.errors import UserError, closest
+from purejaxrl_gae.errors import UserError, closest, first_line
 from purejaxrl_gae.sharding import keys_of_copies
 
+LIMIT = "max_steps_in_episode"
 NEEDS_FILES = ("MNISTBandit-bsuite",)  # loads a data set at construction
 
 
-def from_gymnax_id(env_id: str) -> Environment:
+def from_gymnax_id(
+    env_id: str, *, env_args: Mapping[str, Any] | None = None, max_episode_steps: int | None = None
+) -> Environment:
     """The registered gymnax environment of that name.
+
+    Args:
+      env_id: as `CartPole-v1`.
+      env_args: see `from_gymnax`.
+      max_episode_steps: see `from_gymnax`.
 
     Raises:
       UserError: there is none, with the closest name.
@@ -31,10 +41,17 @@ def from_gymnax_id(env_id: str) -> Environment:
         env, params = gymnax.make(env_id)
     except Exception as error:
         raise UserError(f"env is {env_id!r}, which gymnax cannot build here: {error}") from error
-    return from_gymnax(env, params, name=env_id)
+    return from_gymnax(env, params, name=env_id, env_args=env_args, max_episode_steps=max_episode_steps)
 
 
-def from_gymnax(env: Any, params: Any = None, *, name: str | None = None) -> Environment:
+def from_gymnax(
+    env: Any,
+    params: Any = None,
+    *,
+    name: str | None = None,
+    env_args: Mapping[str, Any] | None = None,
+    max_episode_steps: int | None = None,
+) -> Environment:
     """An Environment from an object with gymnax's methods.
 
     Where the object inherits gymnax's own `step`, only `step_env` is called and finished copies are reset here: a
@@ -46,6 +63,8 @@ def from_gymnax(env: Any, params: Any = None, *, name: str | None = None) -> Env
         `action_space(params)`.
       params: the environment's parameters; `env.default_params` where None.
       name: `env.name` or the class's name where None.
+      env_args: replace fields of the parameters.
+      max_episode_steps: replaces the parameter `max_steps_in_episode`, where there is one.
 
     Raises:
       UserError: a method is missing, a space is not supported, or what the methods return has the wrong form; found
@@ -56,6 +75,7 @@ def from_gymnax(env: Any, params: Any = None, *, name: str | None = None) -> Env
             raise UserError(f"env is {type(env).__name__}, which has no method {method!r}; gymnax's interface needs it")
     params = getattr(env, "default_params", None) if params is None else params
     name = name or str(getattr(env, "name", type(env).__name__))
+    params = _with_parameters(name, params, dict(env_args or {}), max_episode_steps)
     observation_shape = _observation_shape(name, env.observation_space(params))
     actions = _action_space(name, env.action_space(params))
     state_types = _check_reset(name, env, params, observation_shape)
@@ -93,7 +113,7 @@ def from_gymnax(env: Any, params: Any = None, *, name: str | None = None) -> Env
         rewards = result.rewards.astype(jnp.float32)
         return Step(states, observations, rewards, result.terminated, result.truncated, final_observations)
 
-    limit = getattr(params, "max_steps_in_episode", None)
+    limit = getattr(params, LIMIT, None)
     return Environment(
         name=name,
         observation_shape=observation_shape,
@@ -102,6 +122,34 @@ def from_gymnax(env: Any, params: Any = None, *, name: str | None = None) -> Env
         reset=reset,
         step=step,
     )
+
+
+def _with_parameters(name: str, params: Any, env_args: dict[str, Any], max_episode_steps: int | None) -> Any:
+    """The parameters with some replaced; each keeps its kind of number."""
+    fields = [field.name for field in dataclasses.fields(params)] if dataclasses.is_dataclass(params) else []
+    replaced = {}
+    for argument, value in env_args.items():
+        if argument not in fields:
+            raise UserError(
+                f"env_args has {argument!r}, which is no parameter of {name}{closest(argument, fields)}; "
+                f"its parameters: {', '.join(fields) or 'none'}"
+            )
+        replaced[argument] = _like(argument, value, getattr(params, argument))
+    if max_episode_steps is not None and LIMIT in fields:
+        replaced[LIMIT] = max_episode_steps
+    return dataclasses.replace(params, **replaced) if replaced else params
+
+
+def _like(argument: str, value: Any, current: Any) -> Any:
+    """A value of the kind a parameter has; anything but a single number cannot be checked."""
+    if isinstance(current, bool) or not isinstance(current, (int, float)):
+        return value
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    is_whole = isinstance(current, int)
+    if not is_number or (is_whole and not float(value).is_integer()):
+        kind = "a whole number" if is_whole else "a number"
+        raise UserError(f"env_args has {argument}={value}; it must be {kind}, as {current} is")
+    return int(value) if is_whole else float(value)
 
 
 def _step_without_reset(env, params):
@@ -175,7 +223,7 @@ def _check_step(
         outputs = jax.eval_shape(lambda *args: env.step(*args, params), jax.random.key(0), state, action)
     except TypeError as error:
         raise UserError(
-            f"step of {name} does not accept an action of shape {action.shape}: {_one_line(error)}"
+            f"step of {name} does not accept an action of shape {action.shape}: {first_line(error)}"
         ) from error
     if not isinstance(outputs, tuple) or len(outputs) != 6:
         raise UserError(
@@ -202,7 +250,3 @@ def _check_observation(name: str, source: str, observation: Any, shape: tuple[in
 
 def _described(outputs: Any) -> str:
     return f"{len(outputs)} values" if isinstance(outputs, tuple) else f"a {type(outputs).__name__}"
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae.batching import compute_if_any
-from purejaxrl_gae.environments.contract import Environment, Step
+from purejaxrl_gae.environments.contract import Environment, Step, render_inner
 
 
 def reset_where(
@@ -32,12 +32,18 @@ def reset_where(
     """
 
     def with_resets(key, ended, *old):
-        def select(fresh_leaf, old_leaf):
-            return jnp.where(ended.reshape(ended.shape + (1,) * (old_leaf.ndim - 1)), fresh_leaf, old_leaf)
-
-        return jax.tree.map(select, reset(key), old)
+        return select_copies(ended, reset(key), old)
 
     return compute_if_any(ended, with_resets, lambda key, ended, *old: old, key, ended, states, observations)
+
+
+def select_copies(condition: jax.Array, chosen: Any, otherwise: Any) -> Any:
+    """Of two pytrees alike, the first's copies where `condition` `[N]` is set, the second's elsewhere."""
+
+    def select(chosen_leaf, other_leaf):
+        return jnp.where(condition.reshape(condition.shape + (1,) * (other_leaf.ndim - 1)), chosen_leaf, other_leaf)
+
+    return jax.tree.map(select, chosen, otherwise)
 
 
 class StaggeredState(NamedTuple):
@@ -85,7 +91,7 @@ def stagger_first_episodes(environment: Environment) -> Environment:
             states=StaggeredState(inner, steps_left), observations=observations, truncated=result.truncated | cut
         )
 
-    return dataclasses.replace(environment, reset=reset, step=step)
+    return dataclasses.replace(environment, reset=reset, step=step, render=render_inner(environment))
 
 
 def end_nonfinite_episodes(environment: Environment, key: jax.Array, step: Step) -> tuple[Step, jax.Array]:

@@ -36,6 +36,7 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
         arrays["action_shape"] = np.asarray(actions.shape, np.int64)
         arrays["action_low"] = np.asarray(actions.low, np.float32)
         arrays["action_high"] = np.asarray(actions.high, np.float32)
+        arrays["action_bounds"] = np.str_(network.action_bounds)
     moments = learner.normalizers.observations
     if moments is not None:
         arrays["observation_mean"] = np.asarray(jax.device_get(moments.mean), np.float32)

@@ -15,7 +15,6 @@ import numpy as np
 
 from purejaxrl_gae import agents, sharding, training
 from purejaxrl_gae.config import TrainingConfig
-from purejaxrl_gae.environments import make_environment
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.evaluation import Evaluation, evaluate
 from purejaxrl_gae.host.memory import available_bytes
@@ -231,7 +230,7 @@ def make_agents_evaluator(algorithm: Algorithm, num_agents: int, num_episodes: i
 
 
 def _play(algorithm: Algorithm, num_episodes: int) -> Callable[..., Evaluation]:
-    environment = make_environment(algorithm.setup.config.env)
+    environment = training.configured_environment(algorithm.setup.config)
 
     def play(params, normalizers, seed):
         key = jax.random.fold_in(jax.random.key(seed), EVALUATION_STREAM)

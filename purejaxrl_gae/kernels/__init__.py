@@ -14,6 +14,7 @@ from purejaxrl_gae.kernels.conjugate_gradient import conjugate_gradient as conju
 from purejaxrl_gae.kernels.distributions import Categorical as Categorical
 from purejaxrl_gae.kernels.distributions import DiagonalGaussian as DiagonalGaussian
 from purejaxrl_gae.kernels.distributions import Distribution as Distribution
+from purejaxrl_gae.kernels.distributions import SquashedGaussian as SquashedGaussian
 from purejaxrl_gae.kernels.fisher import fisher_vector_product as fisher_vector_product
 from purejaxrl_gae.kernels.fisher import make_fisher_vector_product as make_fisher_vector_product
 from purejaxrl_gae.kernels.fisher import make_gauss_newton_product as make_gauss_newton_product

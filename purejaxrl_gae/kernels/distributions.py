@@ -1,6 +1,6 @@
-"""The two action distributions: Categorical and diagonal Gaussian.
+"""The action distributions: Categorical, diagonal Gaussian, and the Gaussian squashed by tanh.
 
-Both are pytrees, so they pass through `jit`, `vmap` and `scan`. Log-probabilities, entropies and KL divergences of the
+All are pytrees, so they pass through `jit`, `vmap` and `scan`. Log-probabilities, entropies and KL divergences of the
 Gaussian are sums over action dimensions: one number per state, before anything is exponentiated or averaged.
 
 A sample is split into parameter-free noise and its transformation, so that a rollout can draw the noise of all its
@@ -12,9 +12,11 @@ import math
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 LOG_2PI = math.log(2.0 * math.pi)
+QUADRATURE_NODES = 32
 
 
 class Categorical(struct.PyTreeNode):
@@ -113,4 +115,33 @@ class DiagonalGaussian(struct.PyTreeNode):
         return jnp.sum(log_ratio + 0.5 * (variance_ratio + distance**2 - 1.0), axis=-1)
 
 
-Distribution = Categorical | DiagonalGaussian
+class SquashedGaussian(DiagonalGaussian):
+    """The distribution of tanh(u), u from a diagonal Gaussian; an action is passed and stored as u.
+
+    Densities are those of tanh(u) by the change of variables, so entropy and log-probability are of what acts. The KL
+    divergence and the Fisher matrix are the Gaussian's: a bijection changes neither. `mode` is tanh's argument at the
+    Gaussian's mode, which is also tanh's median.
+    """
+
+    def log_prob(self, actions: jax.Array) -> jax.Array:
+        """Log pi(tanh(u)) = log N(u) - sum_i log(1 - tanh(u_i)^2), `[...]`, of u `[..., A]`."""
+        return super().log_prob(actions) - jnp.sum(log_tanh_slope(actions), axis=-1)
+
+    def entropy(self) -> jax.Array:
+        """H = H(N) + sum_i E[log(1 - tanh(u_i)^2)], `[...]`; the expectation by Gauss-Hermite quadrature.
+
+        With 32 nodes the error is below 1e-6 for deviations up to 1, and 3e-3 at 3.
+        """
+        nodes, masses = np.polynomial.hermite_e.hermegauss(QUADRATURE_NODES)
+        noise = jnp.asarray(nodes, jnp.float32)
+        weights = jnp.asarray(masses / masses.sum(), jnp.float32)
+        actions = self.mean[..., None] + jnp.exp(self.log_std)[..., None] * noise
+        return super().entropy() + jnp.sum(log_tanh_slope(actions) * weights, axis=(-2, -1))
+
+
+def log_tanh_slope(u: jax.Array) -> jax.Array:
+    """Log(1 - tanh(u)^2), elementwise, as 2 (log 2 - u - softplus(-2u)), which is finite wherever u is."""
+    return 2.0 * (math.log(2.0) - u - jax.nn.softplus(-2.0 * u))
+
+
+Distribution = Categorical | DiagonalGaussian | SquashedGaussian

@@ -21,7 +21,7 @@ MatrixVectorProduct = Callable[[Any], Any]
 def output_metric(distribution: Distribution, tangent: Distribution) -> Distribution:
     """M v: the Fisher matrix of a distribution, in its own outputs, times a change of them.
 
-    Categorical: M = diag(p) - p p^T. Gaussian: 1 / std^2 for the mean, 2 for the log std.
+    Categorical: M = diag(p) - p p^T. Gaussian: 1 / std^2 for the mean, 2 for the log std, also where it is squashed.
 
     Args:
       distribution: batch shape `[...]`.
@@ -33,7 +33,7 @@ def output_metric(distribution: Distribution, tangent: Distribution) -> Distribu
         expected = jnp.sum(probs * tangent.logits, axis=-1, keepdims=True)
         return Categorical(probs * (tangent.logits - expected))
     assert isinstance(tangent, DiagonalGaussian)
-    return DiagonalGaussian(tangent.mean * jnp.exp(-2.0 * distribution.log_std), 2.0 * tangent.log_std)
+    return tangent.replace(mean=tangent.mean * jnp.exp(-2.0 * distribution.log_std), log_std=2.0 * tangent.log_std)
 
 
 def make_fisher_vector_product(

@@ -220,7 +220,7 @@ def test_the_numpy_policy_equals_the_jax_policy(tmp_path, env, changes):
     seen = rollout.normalize_observations(learner.normalizers, observations)
     with jax.default_matmul_precision("highest"):
         distribution = setup.network.policy(learner.params, seen)
-    expected = rollout.clip_to_bounds(setup.environment, distribution.mode())
+    expected = rollout.clip_to_bounds(setup.environment, distribution.mode(), setup.network.action_bounds)
     np.testing.assert_allclose(policy.act(observations), expected, atol=1e-6)
     np.testing.assert_allclose(policy.act(observations[0]), expected[0], atol=1e-6)
     sampled = policy.act(observations, np.random.default_rng(0))

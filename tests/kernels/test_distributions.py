@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from purejaxrl_gae.kernels import Categorical, DiagonalGaussian
+from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, SquashedGaussian
 
 MANY = 200_000
 
@@ -136,3 +136,76 @@ def test_distributions_pass_through_transformations(make):
     distribution = make()
     entropy = jax.jit(jax.vmap(lambda one: one.entropy()))(distribution)
     np.testing.assert_allclose(entropy, distribution.entropy(), rtol=1e-5)
+
+
+def squashed(mean, std):
+    return SquashedGaussian(jnp.asarray([mean], jnp.float32), jnp.log(jnp.asarray([std], jnp.float32)))
+
+
+def integrate(function, mean, std):
+    """Of a function of u over twelve deviations to either side."""
+    u = np.linspace(mean - 12.0 * std, mean + 12.0 * std, 400_001)
+    return np.trapezoid(function(u), u)
+
+
+def log_slope(u):
+    return 2.0 * (np.log(2.0) - u - np.logaddexp(0.0, -2.0 * u))
+
+
+@pytest.mark.parametrize("mean, std", [(0.0, 0.5), (0.8, 1.0), (-2.0, 0.3)])
+def test_the_squashed_density_is_one_over_the_actions(mean, std):
+    actions = np.linspace(-1.0, 1.0, 200_003)[1:-1]
+    u = jnp.asarray(np.arctanh(actions), jnp.float32)[:, None]
+    many = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(actions), 1)), squashed(mean, std))
+    density = np.exp(np.asarray(many.log_prob(u), np.float64))
+    np.testing.assert_allclose(np.trapezoid(density, actions), 1.0, rtol=2e-3)
+
+
+def test_squashed_log_prob_is_the_gaussians_less_the_slope_and_finite_far_out():
+    distribution = SquashedGaussian(*jax.tree.leaves(gaussians()))
+    u = np.random.default_rng(1).normal(size=(5, 3)) * 3.0
+    expected = scipy.stats.norm.logpdf(u, distribution.mean, np.exp(distribution.log_std)) - log_slope(u)
+    np.testing.assert_allclose(
+        distribution.log_prob(jnp.asarray(u, jnp.float32)), expected.sum(-1), rtol=1e-4, atol=1e-4
+    )
+    far = squashed(0.0, 1.0)
+    value, slope = jax.value_and_grad(lambda u: far.log_prob(jnp.full(1, u)))(jnp.float32(60.0))
+    np.testing.assert_allclose(value, scipy.stats.norm.logpdf(60.0) - log_slope(60.0), rtol=1e-5)
+    assert np.isfinite(slope)
+
+
+@pytest.mark.parametrize("mean", [0.0, -1.0, 3.0])
+@pytest.mark.parametrize("std, tolerance", [(0.05, 1e-5), (0.5, 1e-5), (1.0, 1e-5), (2.0, 5e-4), (3.0, 5e-3)])
+def test_squashed_entropy_is_the_integral_of_minus_p_log_p(mean, std, tolerance):
+    def integrand(u):
+        log_p = scipy.stats.norm.logpdf(u, mean, std)
+        return -np.exp(log_p) * (log_p - log_slope(u))
+
+    np.testing.assert_allclose(
+        squashed(mean, std).entropy(), integrate(integrand, mean, std), atol=tolerance, rtol=1e-5
+    )
+
+
+def test_the_gradient_of_squashed_entropy_is_that_of_the_integral():
+    def entropy(mean, std):
+        def integrand(u):
+            log_p = scipy.stats.norm.logpdf(u, mean, std)
+            return -np.exp(log_p) * (log_p - log_slope(u))
+
+        return integrate(integrand, mean, std)
+
+    by_mean, by_log_std = jax.grad(lambda m, s: SquashedGaussian(m[None], s[None]).entropy(), (0, 1))(
+        jnp.float32(0.7), jnp.log(jnp.float32(0.9))
+    )
+    np.testing.assert_allclose(by_mean, (entropy(0.701, 0.9) - entropy(0.699, 0.9)) / 0.002, rtol=1e-3)
+    np.testing.assert_allclose(by_log_std, 0.9 * (entropy(0.7, 0.901) - entropy(0.7, 0.899)) / 0.002, rtol=1e-3)
+
+
+def test_squashed_kl_is_the_gaussians_and_the_mean_log_ratio():
+    p, q = (SquashedGaussian(*jax.tree.leaves(gaussians(seed, (1, 3)))) for seed in (0, 1))
+    np.testing.assert_array_equal(p.kl_divergence(q), gaussians(0, (1, 3)).kl_divergence(gaussians(1, (1, 3))))
+    many_p, many_q = (jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (MANY, 3)), one) for one in (p, q))
+    u = many_p.sample(jax.random.key(0))
+    ratios = many_p.log_prob(u) - many_q.log_prob(u)
+    np.testing.assert_allclose(jnp.mean(ratios), p.kl_divergence(q)[0], rtol=0.05)
+    np.testing.assert_allclose(-jnp.mean(many_p.log_prob(u)), p.entropy()[0], rtol=0.02)

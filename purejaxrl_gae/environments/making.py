@@ -1,0 +1,204 @@
+"""From what a config's `env` says to an environment, whichever adapter that takes."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from purejaxrl_gae.config import read_arguments
+from purejaxrl_gae.environments.contract import Environment
+from purejaxrl_gae.environments.options import with_options
+from purejaxrl_gae.errors import UserError, closest, first_line
+
+PREFIXES = ("brax", "mjx", "gymnasium")
+
+
+class Request(NamedTuple):
+    """What is asked of an environment, besides which one.
+
+    Attributes:
+      arguments: for its constructor.
+      max_episode_steps: time limit in place of its own, or None.
+      action_repeat: steps for which an action is applied.
+      sticky_actions: probability of the previous action instead of the new one.
+    """
+
+    arguments: dict[str, Any]
+    max_episode_steps: int | None
+    action_repeat: int
+    sticky_actions: float
+
+
+def make_environment(
+    env: Any,
+    *,
+    env_args: tuple[str, ...] = (),
+    max_episode_steps: int | None = None,
+    action_repeat: int = 1,
+    sticky_actions: float = 0.0,
+) -> Any:
+    """An Environment, or a HostEnvironment, from whatever a config's `env` may be.
+
+    Args:
+      env: a gymnax id; `brax:NAME`; `mjx:NAME` of MuJoCo Playground; `gymnasium:ID`; `MODULE:FACTORY`, a function to
+        import and call with `env_args`; an Environment; an object with gymnax's methods, or a pair `(object, params)`
+        of one; or an environment of Brax or Gymnasium.
+      env_args: `name=value` for the constructor; for gymnax they replace fields of the parameters.
+      max_episode_steps: time limit in place of the environment's own. Where the environment lets nothing but itself
+        decide, only a shorter one has an effect.
+      action_repeat: see `options.repeat_actions`.
+      sticky_actions: see `options.sticky_actions`.
+
+    Raises:
+      UserError: it is none of these, breaks the contract, or does not take an argument.
+    """
+    request = Request(read_arguments(tuple(env_args)), max_episode_steps, action_repeat, sticky_actions)
+    environment = _find(env, request)
+    if not isinstance(environment, Environment):
+        return environment  # the host's, whose adapter has done as requested
+    return with_options(
+        environment, max_episode_steps=max_episode_steps, action_repeat=action_repeat, sticky=sticky_actions
+    )
+
+
+def _find(env: Any, request: Request) -> Any:
+    """The environment, with arguments, and with the time limit where it is a parameter of the environment's own."""
+    common: dict[str, Any] = {"env_args": request.arguments, "max_episode_steps": request.max_episode_steps}
+    if isinstance(env, str):
+        return _find_named(env, request, common)
+    if isinstance(env, Environment) or _is_of("purejaxrl_gae.environments.host_environment", env, "HostEnvironment"):
+        _refuse_changes(env, request)
+        return env
+    if _is_of("gymnasium", env, "Env", "vector.VectorEnv"):
+        return _of_gymnasium(env, request)
+    if all(hasattr(type(env), name) for name in ("reset", "step", "observation_size", "action_size")):
+        from purejaxrl_gae.environments.brax_adapter import from_brax
+
+        return from_brax(env, **common)
+    from purejaxrl_gae.environments.gymnax_adapter import from_gymnax
+
+    env, params = env if isinstance(env, tuple) and len(env) == 2 else (env, None)
+    return from_gymnax(env, params, **common)
+
+
+def _find_named(env: str, request: Request, common: dict[str, Any]) -> Any:
+    kind, colon, name = env.partition(":")
+    if not colon:
+        from purejaxrl_gae.environments.gymnax_adapter import from_gymnax_id
+
+        return from_gymnax_id(env, **common)
+    if kind == "brax":
+        from purejaxrl_gae.environments.brax_adapter import from_brax
+
+        return from_brax(name, **common)
+    if kind == "mjx":
+        from purejaxrl_gae.environments.playground_adapter import from_playground
+
+        return from_playground(name, **common)
+    if kind == "gymnasium":
+        return _of_gymnasium(name, request)
+    return _of_factory(env, request)
+
+
+def _of_factory(env: str, request: Request) -> Any:
+    """What the factory that `MODULE:FACTORY` names makes."""
+    factory = load_factory(env)
+    made = call_factory(env, factory, request.arguments)
+    without_arguments = request._replace(arguments={})
+    if made is None or isinstance(made, str):
+        raise UserError(f"env is {env!r}, whose factory returned {made!r}; it must return an environment")
+    if _is_of("gymnasium", made, "Env"):
+        made.close()  # every copy is made anew
+        return _of_gymnasium(lambda: call_factory(env, factory, request.arguments), without_arguments)
+    return _find(made, without_arguments)
+
+
+def _of_gymnasium(env: Any, request: Request) -> Any:
+    """The host's environment of an id, of a function that makes a `gymnasium.Env`, or of an object of Gymnasium's."""
+    try:
+        adapter = importlib.import_module("purejaxrl_gae.environments.gymnasium_adapter")
+    except ImportError as error:
+        raise UserError(f"env is {env!r} of Gymnasium: pip install 'purejaxrl-gae[gymnasium]'") from error
+    return adapter.from_gymnasium(
+        env,
+        env_args=request.arguments,
+        max_episode_steps=request.max_episode_steps,
+        action_repeat=request.action_repeat,
+        sticky_actions=request.sticky_actions,
+    )
+
+
+def _is_of(module_name: str, env: Any, *classes: str) -> bool:
+    """An object of one of a module's classes; there can be none unless the module has been imported."""
+    module = sys.modules.get(module_name)
+    if module is None:
+        return False
+    for path in classes:
+        kind: Any = module
+        for name in path.split("."):
+            kind = getattr(kind, name)
+        if isinstance(env, kind):
+            return True
+    return False
+
+
+def _refuse_changes(env: Any, request: Request) -> None:
+    """What is made already takes no arguments; and one of the host's no options, which are its adapter's to apply."""
+    if request.arguments:
+        kind = type(env).__name__
+        raise UserError(f"env_args has {next(iter(request.arguments))!r}, but env is an {kind}, which is made already")
+    if isinstance(env, Environment):
+        return
+    for name, off in (("max_episode_steps", None), ("action_repeat", 1), ("sticky_actions", 0.0)):
+        if getattr(request, name) != off:
+            value = getattr(request, name)
+            raise UserError(f"{name} is {value}, but env is a HostEnvironment, which is made already; leave it out")
+
+
+def load_factory(env: str) -> Callable[..., Any]:
+    """The function that `MODULE:FACTORY` names; modules are also looked for in the current directory.
+
+    Raises:
+      UserError: there is no such module or no such function, or importing the module failed.
+    """
+    module_name, _, name = env.partition(":")
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        if _is_missing(module_name, error) or not all(part.isidentifier() for part in module_name.split(".")):
+            known = closest(module_name, PREFIXES) or f"; known before a colon: {', '.join(PREFIXES)}, or a module"
+            raise UserError(f"env is {env!r}, but there is no module {module_name!r}{known}") from None
+        kind = type(error).__name__
+        raise UserError(f"env is {env!r}, and importing {module_name} raised {kind}: {first_line(error)}") from error
+    factory = getattr(module, name, None)
+    if factory is None:
+        hint = closest(name, [known for known in vars(module) if not known.startswith("_")])
+        raise UserError(f"env is {env!r}, but {module_name} has no {name!r}{hint}")
+    if not callable(factory):
+        kind = type(factory).__name__
+        raise UserError(f"env is {env!r}, but {name} is a {kind}; it must be a function that returns an environment")
+    return factory
+
+
+def call_factory(env: str, factory: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """What the factory returns, called with `env_args`.
+
+    Raises:
+      UserError: it raised something; what it raised is the cause.
+    """
+    try:
+        return factory(**arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        raise UserError(f"env is {env!r}, whose factory raised {kind}: {first_line(error)}") from error
+
+
+def _is_missing(module_name: str, error: Exception) -> bool:
+    """The module, or a package it is in, was not found; rather than one that it imports."""
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    return missing is not None and (module_name == missing or module_name.startswith(f"{missing}."))

@@ -1,0 +1,154 @@
+"""What Brax and MuJoCo Playground have in common: `reset(key)` and `step(state, action)` of one copy, with states that
+carry observation, reward and `done`, which is a termination only.
+
+Their own wrappers for training lose the observation at an episode's end and reuse one start state for ever. Here copies
+are vmapped, steps counted and finished copies reset as the contract wants it: every episode starts from a state of its
+own, computed only in steps in which an episode ended.
+"""
+
+import contextlib
+import io
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purejaxrl_gae.environments.contract import BoxActions, Environment, Render, Step
+from purejaxrl_gae.environments.wrappers import reset_where
+from purejaxrl_gae.errors import UserError, first_line
+from purejaxrl_gae.sharding import keys_of_copies
+
+
+class PhysicsState(NamedTuple):
+    """State of N copies.
+
+    Attributes:
+      inner: the environment's own states, leading axis N.
+      steps: `[N]` int32 steps of the running episodes.
+    """
+
+    inner: Any
+    steps: jax.Array
+
+
+def from_physics(name: str, env: Any, *, max_episode_steps: int, render: Render | None) -> Environment:
+    """An Environment from an object with `reset(key)`, `step(state, action)` and `action_size`.
+
+    Actions are between -1 and 1, as both libraries have them.
+
+    Args:
+      name: for messages.
+      env: the object.
+      max_episode_steps: the time limit; an episode that ends by itself in that step is terminated, not truncated.
+      render: from a list of the environment's own states to frames, or None.
+
+    Raises:
+      UserError: the observation is not one array, or reward or done is not a scalar; found without computing.
+    """
+    size = int(env.action_size)
+    state_types = _check(name, env, size)
+
+    def as_declared(states):
+        # Python numbers in a state change type between reset and step, which no scan can carry.
+        return jax.tree.map(lambda leaf, like: jnp.asarray(leaf).astype(like.dtype), states, state_types)
+
+    def reset_with(keys):
+        with quietly():
+            inner = as_declared(jax.vmap(env.reset)(jax.random.key_data(keys)))
+        return PhysicsState(inner, jnp.zeros(keys.shape[0], jnp.int32)), inner.obs
+
+    def reset(key, num_envs):
+        return reset_with(*keys_of_copies(key, num_envs, 1))
+
+    def step(key, states, actions):
+        num_envs = actions.shape[0]
+        with quietly():
+            inner = as_declared(jax.vmap(env.step)(states.inner, actions))
+        steps = states.steps + 1
+        terminated = inner.done > 0.5
+        truncated = (steps >= max_episode_steps) & ~terminated
+        next_states, observations = reset_where(
+            lambda key: reset(key, num_envs), key, terminated | truncated, PhysicsState(inner, steps), inner.obs
+        )
+        return Step(next_states, observations, inner.reward, terminated, truncated, inner.obs)
+
+    return Environment(
+        name=name,
+        observation_shape=tuple(state_types.obs.shape),
+        actions=BoxActions((size,), (-1.0,) * size, (1.0,) * size),
+        max_episode_steps=max_episode_steps,
+        reset=reset,
+        step=step,
+        render=None if render is None else lambda states: render([state.inner for state in states]),
+    )
+
+
+def _check(name: str, env: Any, size: int) -> Any:
+    """The types of one state's leaves, float32 where they are real; refuses what the contract cannot hold."""
+    with quietly():
+        state = jax.eval_shape(lambda key: env.reset(jax.random.key_data(key)), jax.random.key(0))
+        stepped = jax.eval_shape(env.step, state, jax.ShapeDtypeStruct((size,), jnp.float32))
+    if not hasattr(state.obs, "shape"):
+        parts = f" of {', '.join(state.obs)}" if isinstance(state.obs, dict) else ""
+        raise UserError(f"observation of {name} is a {type(state.obs).__name__}{parts}; it must be one array")
+    for field in ("reward", "done"):
+        shape = jnp.shape(getattr(stepped, field))
+        if math.prod(shape) != 1 or shape:
+            raise UserError(f"{field} of {name} has shape {shape}; it must be a scalar, shape ()")
+    form: Any = jax.tree.structure(state)
+    if form != jax.tree.structure(stepped):
+        raise UserError(f"step of {name} returns a state of another form than reset does; no scan can carry it")
+    state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
+    real = {field: jax.ShapeDtypeStruct(getattr(state, field).shape, jnp.float32) for field in ("obs", "reward")}
+    return state.replace(**real)
+
+
+def construct(env: str, make: Callable[[], Any]) -> Any:
+    """What `make` returns, without what the libraries print meanwhile.
+
+    Raises:
+      UserError: it raised something.
+    """
+    try:
+        with quietly():
+            return make()
+    except Exception as error:
+        raise UserError(f"env is {env!r}, which cannot be built: {first_line(error)}") from error
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keeps deprecation notes of Brax and MuJoCo, about their own models and missing options, off the user's screen."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import mujoco
+        except ImportError:
+            yield
+            return
+        before = mujoco.get_mju_user_warning()
+        mujoco.set_mju_user_warning(lambda message: None)
+        try:
+            yield
+        finally:
+            mujoco.set_mju_user_warning(before)
+
+
+def renderer(name: str, draw: Callable[[list[Any]], Any]) -> Render:
+    """A function that draws frames from states, whose failure for want of OpenGL is one line."""
+
+    def render(states):
+        try:
+            with quietly():
+                return [np.asarray(frame, np.uint8) for frame in draw(jax.device_get(states))]
+        except Exception as error:
+            raise UserError(
+                f"env is {name!r}, which cannot be rendered here: {first_line(error)}; without a screen, "
+                "MuJoCo needs MUJOCO_GL=egl or MUJOCO_GL=osmesa"
+            ) from error
+
+    return render
