@@ -26,7 +26,7 @@ class TrainingConfig:
     algorithm: ClassVar[str]
 
     env: Any = "Pendulum-v1"
-    """gymnax id; in Python also an object with gymnax's methods, or an Environment"""
+    """gymnax id, or gymnasium:ID; in Python also an object with gymnax's methods, an Environment or HostEnvironment"""
     total_timesteps: int = 500_000
     """environment steps to train for, over all environments; rounded up to whole updates"""
     seed: int = 0
@@ -257,9 +257,14 @@ def configs_directory() -> Path:
     return installed if installed.is_dir() else package.parent / "configs"
 
 
+def file_name(env: str) -> str:
+    """An environment's name as part of a file's: `gymnasium:ALE/Pong-v5` as `gymnasium_ALE_Pong-v5`."""
+    return env.replace(":", "_").replace("/", "_")
+
+
 def preset_path(algorithm: str, env: str) -> Path | None:
     """The preset for an environment, or None where there is none."""
-    path = configs_directory() / algorithm / f"{env}.yaml"
+    path = configs_directory() / algorithm / f"{file_name(env)}.yaml"
     return path if path.is_file() else None
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from purejaxrl_gae.config import file_name
 from purejaxrl_gae.errors import UserError
 
 # tensorboard tags as in CleanRL; anything else goes under losses/
@@ -142,7 +143,7 @@ def new_run_path(run_dir: Path | None, env: str, algorithm: str, seed: int) -> P
       UserError: it cannot be made, or holds a run already.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    path = run_dir or _unused(Path("runs") / f"{env}__{algorithm}__{seed}__{stamp}".replace("/", "-"))
+    path = run_dir or _unused(Path("runs") / f"{file_name(env)}__{algorithm}__{seed}__{stamp}")
     if (path / "config.yaml").exists():
         raise UserError(f"run_dir is {str(path)!r}, which holds a run already; continue it with --resume {path}")
     try:
