@@ -27,7 +27,7 @@ class TrainingConfig:
 
     env: Any = "Pendulum-v1"
     """gymnax id, brax:NAME, mjx:NAME of MuJoCo Playground, gymnasium:ID, or MODULE:FACTORY of your own; in Python also
-    an object with gymnax's methods, or an Environment"""
+    an object with gymnax's methods, an Environment or a HostEnvironment"""
     env_args: tuple[str, ...] = ()
     """name=value … for the environment's constructor, as backend=spring; of a gymnax id for its parameters"""
     max_episode_steps: int | None = None
@@ -303,7 +303,7 @@ def configs_directory() -> Path:
 
 
 def file_name(env: str) -> str:
-    """An environment's name as part of a file's: `brax:hopper` is `brax_hopper`."""
+    """An environment's name as part of a file's: `gymnasium:ALE/Pong-v5` as `gymnasium_ALE_Pong-v5`."""
     return env.replace(":", "_").replace("/", "_")
 
 

@@ -101,6 +101,8 @@ def make_algorithm(config: ReinforceConfig) -> Algorithm:
     """
     setup = training.prepare(config, action_values=config.advantage == "q")
     limit = setup.environment.max_episode_steps
+    if config.episodes == "whole":
+        training.require_pure(setup.environment, "episodes = whole")
     if config.episodes == "whole" and (limit is None or config.num_steps < limit):
         steps = "without limit" if limit is None else f"up to {limit} steps"
         raise UserError(

@@ -13,7 +13,7 @@ from flax import struct
 
 from purejaxrl_gae import kernels, sharding
 from purejaxrl_gae.batching import compute_if_any
-from purejaxrl_gae.environments import BoxActions, Environment, end_nonfinite_episodes
+from purejaxrl_gae.environments import BoxActions, Environment, HostEnvironment, end_nonfinite_episodes
 from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution, RunningMoments
 from purejaxrl_gae.networks import ActionBounds, ActorCritic, Params
 
@@ -36,7 +36,7 @@ class World(struct.PyTreeNode):
     """What the environments are in between two rollouts.
 
     Attributes:
-      states: pytree, leading axis N.
+      states: pytree, leading axis N; of a HostEnvironment the HostRecording to learn from next, and otherwise ().
       observations: `[N, *shape]` raw observations to act on next.
       episode_returns: `[N]` sum of rewards of the running episodes.
       episode_lengths: `[N]` int32 steps of the running episodes.
@@ -101,6 +101,60 @@ class Trajectory(NamedTuple):
         return self.rewards, self.values, self.next_values, self.terminated, self.truncated
 
 
+class Recorded(NamedTuple):
+    """What acting for T steps yields; everything else is computed from it.
+
+    Attributes:
+      observations: `[T, N, *shape]` raw.
+      actions: as in Trajectory.
+      distribution: as in Trajectory.
+      rewards: `[T, N]` raw.
+      terminated: `[T, N]` bool.
+      truncated: `[T, N]` bool; never where terminated is.
+      final_values: `[T, N]` V of the observation behind a time limit; of no meaning anywhere else.
+      scores: `[T, N]` what episode returns add up; the rewards where None.
+      finished: `[T, N]` bool, where an episode's return is complete; where None, where it is terminated or truncated.
+    """
+
+    observations: jax.Array
+    actions: jax.Array
+    distribution: Distribution
+    rewards: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+    final_values: jax.Array
+    scores: jax.Array | None = None
+    finished: jax.Array | None = None
+
+
+class HostRecording(NamedTuple):
+    """T steps as the host recorded them; what is the same as in Recorded has the same name.
+
+    Attributes:
+      observations: `[T, N, *shape]` uint8 or float32.
+      actions: as in Trajectory.
+      rewards: `[T, N]`.
+      terminated: `[T, N]` bool.
+      truncated: `[T, N]` bool.
+      final_values: `[T, N]`.
+      scores: `[T, N]`.
+      finished: `[T, N]` bool.
+      next_observations: `[N, *shape]` to act on next.
+      nonfinite_steps: int32.
+    """
+
+    observations: Any
+    actions: Any
+    rewards: Any
+    terminated: Any
+    truncated: Any
+    final_values: Any
+    scores: Any
+    finished: Any
+    next_observations: Any
+    nonfinite_steps: Any
+
+
 class EpisodeTotals(NamedTuple):
     """Sums over the episodes that ended in a stretch of training; they add up over stretches.
 
@@ -115,10 +169,14 @@ class EpisodeTotals(NamedTuple):
     lengths: jax.Array
 
 
-def init_world(environment: Environment, key: jax.Array, num_envs: int) -> World:
-    """N environments at their first observation."""
+def init_world(environment: Environment | HostEnvironment, key: jax.Array, num_envs: int) -> World:
+    """N environments at their first observation; of a HostEnvironment at none, until the host has reset it."""
     reset_key, key = jax.random.split(key)
-    states, observations = environment.reset(reset_key, num_envs)
+    states: Any
+    if isinstance(environment, Environment):
+        states, observations = environment.reset(reset_key, num_envs)
+    else:
+        states, observations = (), jnp.zeros((num_envs, *environment.observation_shape), jnp.float32)
     return World(
         states=states,
         observations=observations,
@@ -135,7 +193,7 @@ def init_counters() -> Counters:
     return Counters(zero, zero, zero, zero, jnp.full(SCORE_WINDOW, jnp.nan, jnp.float32))
 
 
-def init_normalizers(environment: Environment, *, observations: bool, returns: bool) -> Normalizers:
+def init_normalizers(environment: Environment | HostEnvironment, *, observations: bool, returns: bool) -> Normalizers:
     """Moments of nothing, for what is to be normalised."""
     return Normalizers(
         observations=kernels.init_moments(environment.observation_shape) if observations else None,
@@ -149,7 +207,9 @@ def normalize_observations(normalizers: Normalizers, observations: jax.Array) ->
     return observations if moments is None else kernels.normalize(observations, moments)
 
 
-def clip_to_bounds(environment: Environment, actions: jax.Array, action_bounds: ActionBounds) -> jax.Array:
+def clip_to_bounds(
+    environment: Environment | HostEnvironment, actions: jax.Array, action_bounds: ActionBounds
+) -> jax.Array:
     """What the environment gets of sampled actions: within its bounds and shaped as it wants.
 
     Args:
@@ -168,8 +228,26 @@ def clip_to_bounds(environment: Environment, actions: jax.Array, action_bounds: 
     return jnp.clip(actions, low, high).reshape(actions.shape[0], *space.shape)
 
 
+def act(
+    environment: Environment | HostEnvironment,
+    network: ActorCritic,
+    params: Params,
+    normalizers: Normalizers,
+    observations: jax.Array,
+    noise: jax.Array,
+) -> tuple[Distribution, jax.Array, jax.Array]:
+    """One action for each observation `[N, *shape]`.
+
+    Returns:
+      `(distribution, actions, clipped)`: as sampled from the distribution, and as the environment gets them.
+    """
+    distribution = network.policy(params, normalize_observations(normalizers, observations))
+    actions = distribution.from_noise(noise)
+    return distribution, actions, clip_to_bounds(environment, actions, network.action_bounds)
+
+
 def collect(
-    environment: Environment,
+    environment: Environment | HostEnvironment,
     network: ActorCritic,
     params: Params,
     normalizers: Normalizers,
@@ -184,7 +262,8 @@ def collect(
     """Acts for T steps in every environment and evaluates what happened.
 
     The observation moments that the policy acts with stay as they are until the data has been used, so ratios are
-    exactly 1 before the first gradient step; the ones returned include the new data.
+    exactly 1 before the first gradient step; the ones returned include the new data. With a HostEnvironment the host
+    has acted already, and `world.states` is its HostRecording.
 
     Args:
       environment: N copies.
@@ -202,21 +281,27 @@ def collect(
     Returns:
       `(world, normalizers, counters, trajectory, totals)` after the rollout.
     """
-    noise = _draw_noise(environment, keys[0], (keys.shape[0] - 1, world.observations.shape[0]))
-    interact = partial(
-        _interact, environment, network, bootstrap_time_limits=bootstrap_time_limits, end_nonfinite=end_nonfinite
-    )
-    (states, next_observations), outputs, nonfinite_steps = sharding.over_environments(
-        interact,
-        whole=(params, normalizers, keys[1:]),
-        by_environment=(world.states, world.observations),
-        by_step=noise,
-    )
-    observations, actions, distribution, raw_rewards, terminated, truncated, final_values = outputs
+    if isinstance(environment, Environment):
+        noise = draw_noise(environment, keys[0], (keys.shape[0] - 1, world.observations.shape[0]))
+        interact = partial(
+            _interact, environment, network, bootstrap_time_limits=bootstrap_time_limits, end_nonfinite=end_nonfinite
+        )
+        (states, next_observations), recorded, nonfinite_steps = sharding.over_environments(
+            interact,
+            whole=(params, normalizers, keys[1:]),
+            by_environment=(world.states, world.observations),
+            by_step=noise,
+        )
+    else:
+        states = world.states
+        recorded, next_observations, nonfinite_steps = _of_host(network, params, normalizers, states)
+    observations, actions, distribution, raw_rewards, terminated, truncated, final_values, scores, finished = recorded
     nonfinite_steps += counters.nonfinite_steps
 
     ended = terminated | truncated
-    (episode_returns, episode_lengths), totals, recent = _episode_statistics(world, raw_rewards, ended, counters)
+    (episode_returns, episode_lengths), totals, recent = _episode_statistics(
+        world, raw_rewards if scores is None else scores, ended if finished is None else finished, counters
+    )
     rewards, discounted_returns, return_moments = _scaled_rewards(normalizers, world, raw_rewards, ended, gamma)
     if not bootstrap_time_limits:
         terminated, truncated = ended, jnp.zeros_like(truncated)
@@ -251,12 +336,11 @@ def _interact(environment, network, whole, by_environment, noise, *, bootstrap_t
     """The scan over T steps of a number of environments; see `collect` and `sharding.over_environments`."""
     params, normalizers, keys = whole
 
-    def act(carry, inputs):
+    def one_step(carry, inputs):
         states, observations, nonfinite_steps = carry
         noise, key = inputs
-        distribution = network.policy(params, normalize_observations(normalizers, observations))
-        actions = distribution.from_noise(noise)
-        step = environment.step(key, states, clip_to_bounds(environment, actions, network.action_bounds))
+        distribution, actions, clipped = act(environment, network, params, normalizers, observations, noise)
+        step = environment.step(key, states, clipped)
         if end_nonfinite:
             step, nonfinite = end_nonfinite_episodes(environment, jax.random.fold_in(key, 1), step)
             nonfinite_steps += jnp.sum(nonfinite, dtype=jnp.int32)
@@ -265,15 +349,24 @@ def _interact(environment, network, whole, by_environment, noise, *, bootstrap_t
             final_values = _final_values(network, params, normalizers, truncated, step.final_observations)
         else:
             final_values = jnp.zeros(truncated.shape[0], jnp.float32)
-        outputs = (observations, actions, distribution, step.rewards, step.terminated, truncated, final_values)
-        return (step.states, step.observations, nonfinite_steps), outputs
+        recorded = Recorded(observations, actions, distribution, step.rewards, step.terminated, truncated, final_values)
+        return (step.states, step.observations, nonfinite_steps), recorded
 
     carry = (*by_environment, jnp.zeros((), jnp.int32))
-    (states, observations, nonfinite_steps), outputs = jax.lax.scan(act, carry, (noise, keys))
-    return (states, observations), outputs, nonfinite_steps
+    (states, observations, nonfinite_steps), recorded = jax.lax.scan(one_step, carry, (noise, keys))
+    return (states, observations), recorded, nonfinite_steps
 
 
-def _draw_noise(environment, key, batch_shape):
+def _of_host(network, params, normalizers, recording: HostRecording):
+    """`(recorded, next_observations, nonfinite_steps)` of what the host recorded with these parameters."""
+    observations = recording.observations.astype(jnp.float32)
+    distribution = network.policy(params, normalize_observations(normalizers, observations))
+    shared = {name: value for name, value in recording._asdict().items() if name in Recorded._fields}
+    recorded = Recorded(**{**shared, "observations": observations, "distribution": distribution})
+    return recorded, recording.next_observations.astype(jnp.float32), recording.nonfinite_steps
+
+
+def draw_noise(environment: Environment | HostEnvironment, key: jax.Array, batch_shape: tuple[int, ...]) -> jax.Array:
     """The parameter-free part of every action of a rollout, drawn at once."""
     if isinstance(environment.actions, BoxActions):
         return DiagonalGaussian.draw_noise(key, (*batch_shape, environment.actions.size))

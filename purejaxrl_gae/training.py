@@ -7,7 +7,6 @@ depend on how long the run is.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,7 +15,13 @@ import jax.numpy as jnp
 from flax import struct
 
 from purejaxrl_gae.config import TrainingConfig
-from purejaxrl_gae.environments import Environment, make_environment, stagger_first_episodes
+from purejaxrl_gae.environments import (
+    Environment,
+    HostEnvironment,
+    host_environment,
+    make_environment,
+    stagger_first_episodes,
+)
 from purejaxrl_gae.errors import UserError, closest
 from purejaxrl_gae.networks import ActorCritic, Params, make_actor_critic
 from purejaxrl_gae.rollout import (
@@ -75,7 +80,7 @@ class Setup(NamedTuple):
     """
 
     config: Any
-    environment: Environment
+    environment: Environment | HostEnvironment
     network: ActorCritic
 
 
@@ -136,7 +141,14 @@ def prepare(config: TrainingConfig, *, action_values: bool = False) -> Setup:
     """
     config.validate()
     environment = configured_environment(config)
-    if config.stagger_episodes:
+    if isinstance(environment, HostEnvironment):
+        if environment.num_envs not in (None, config.num_envs):
+            raise UserError(
+                f"num_envs is {config.num_envs}, but {environment.name} is a VectorEnv of {environment.num_envs} copies"
+            )
+        if config.stagger_episodes:
+            environment = host_environment.stagger_first_episodes(environment)
+    elif config.stagger_episodes:
         environment = stagger_first_episodes(environment)
     network = make_actor_critic(
         environment.observation_shape,
@@ -153,7 +165,7 @@ def prepare(config: TrainingConfig, *, action_values: bool = False) -> Setup:
     return Setup(config, environment, network)
 
 
-def configured_environment(config: TrainingConfig) -> Environment:
+def configured_environment(config: TrainingConfig) -> Environment | HostEnvironment:
     """The environment a config names, with the options it sets; what training and evaluation have in common.
 
     Raises:
@@ -166,6 +178,19 @@ def configured_environment(config: TrainingConfig) -> Environment:
         action_repeat=config.action_repeat,
         sticky_actions=config.sticky_actions,
     )
+
+
+def require_pure(environment: Environment | HostEnvironment, what: str) -> None:
+    """Refuses an environment that runs on the host where all must be one program.
+
+    Raises:
+      UserError: says what needs it, and what to use instead.
+    """
+    if isinstance(environment, HostEnvironment):
+        raise UserError(
+            f"env is {environment.name}, which runs on the host; {what} needs a JAX environment. Train it one agent at "
+            "a time by the command line or purejaxrl_gae.host.training_run.run"
+        )
 
 
 def traced_hyperparameters(kind: type, config: TrainingConfig) -> Hyperparameters:
@@ -239,9 +264,7 @@ def rollout(
       it was; the moments that include the new data, for the learner to keep once it has learned; and the keys.
     """
     config = setup.config
-    # One split for everything an update draws: each further one would cost more compile time than run time.
-    next_key, *keys = _split_into(state.world.key, 1, config.num_steps + 1, num_keys)
-    rollout_keys, update_keys = keys
+    next_key, rollout_keys, update_keys = split_for_update(config, state.world.key, num_keys)
     world, normalizers, counters, trajectory, totals = collect(
         setup.environment,
         setup.network,
@@ -254,15 +277,19 @@ def rollout(
         bootstrap_time_limits=config.time_limit == "bootstrap",
         end_nonfinite=config.on_nonfinite == "skip",
     )
-    state = state.replace(world=world.replace(key=next_key[0]), counters=counters)
+    state = state.replace(world=world.replace(key=next_key), counters=counters)
     return state, normalizers, trajectory, totals, update_keys
 
 
-def _split_into(key: jax.Array, *counts: int) -> list[jax.Array]:
-    """Groups of that many keys each, from one split."""
-    keys = jax.random.split(key, sum(counts))
-    stops = list(itertools.accumulate(counts))
-    return [keys[stop - count : stop] for count, stop in zip(counts, stops, strict=True)]
+def split_for_update(config: TrainingConfig, key: jax.Array, num_keys: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """One split for everything an update draws: each further one would cost more compile time than run time.
+
+    Returns:
+      `(key, rollout_keys, update_keys)`: of the next update; `[T + 1]`; `[num_keys]`. The first two do not depend on
+      `num_keys`.
+    """
+    keys = jax.random.split(key, 1 + config.num_steps + 1 + num_keys)
+    return keys[0], keys[1 : config.num_steps + 2], keys[config.num_steps + 2 :]
 
 
 def guarded_update(
@@ -367,6 +394,7 @@ def episode_metrics(totals: EpisodeTotals) -> Metrics:
 def make_train_program(algorithm: Algorithm) -> Callable[..., TrainResult]:
     """`train(key, hyperparameters=None) -> TrainResult` for one algorithm."""
     config = algorithm.setup.config
+    require_pure(algorithm.setup.environment, "make_train, a whole run as one program,")
     steps_per_update = config.num_envs * config.num_steps
 
     def train(key: jax.Array, hyperparameters: Any = None) -> TrainResult:

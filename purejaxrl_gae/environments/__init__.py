@@ -11,6 +11,9 @@ from purejaxrl_gae.environments.contract import BoxActions as BoxActions
 from purejaxrl_gae.environments.contract import DiscreteActions as DiscreteActions
 from purejaxrl_gae.environments.contract import Environment as Environment
 from purejaxrl_gae.environments.contract import Step as Step
+from purejaxrl_gae.environments.host_environment import HostCopies as HostCopies
+from purejaxrl_gae.environments.host_environment import HostEnvironment as HostEnvironment
+from purejaxrl_gae.environments.host_environment import HostStep as HostStep
 from purejaxrl_gae.environments.making import make_environment as make_environment
 from purejaxrl_gae.environments.options import limit_episodes as limit_episodes
 from purejaxrl_gae.environments.options import repeat_actions as repeat_actions
@@ -20,10 +23,16 @@ from purejaxrl_gae.environments.wrappers import stagger_first_episodes as stagge
 
 if TYPE_CHECKING:
     from purejaxrl_gae.environments.brax_adapter import from_brax as from_brax
+    from purejaxrl_gae.environments.gymnasium_adapter import from_gymnasium as from_gymnasium
     from purejaxrl_gae.environments.gymnax_adapter import from_gymnax as from_gymnax
     from purejaxrl_gae.environments.playground_adapter import from_playground as from_playground
 
-ADAPTERS = {"from_brax": "brax_adapter", "from_gymnax": "gymnax_adapter", "from_playground": "playground_adapter"}
+ADAPTERS = {
+    "from_brax": "brax_adapter",
+    "from_gymnasium": "gymnasium_adapter",
+    "from_gymnax": "gymnax_adapter",
+    "from_playground": "playground_adapter",
+}
 
 
 def __getattr__(name: str) -> Any:

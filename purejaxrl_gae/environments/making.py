@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from purejaxrl_gae.config import read_arguments
 from purejaxrl_gae.environments.contract import Environment
+from purejaxrl_gae.environments.host_environment import HostEnvironment
 from purejaxrl_gae.environments.options import with_options
 from purejaxrl_gae.errors import UserError, closest, first_line
 
@@ -37,7 +38,7 @@ def make_environment(
     max_episode_steps: int | None = None,
     action_repeat: int = 1,
     sticky_actions: float = 0.0,
-) -> Any:
+) -> Environment | HostEnvironment:
     """An Environment, or a HostEnvironment, from whatever a config's `env` may be.
 
     Args:
@@ -67,7 +68,7 @@ def _find(env: Any, request: Request) -> Any:
     common: dict[str, Any] = {"env_args": request.arguments, "max_episode_steps": request.max_episode_steps}
     if isinstance(env, str):
         return _find_named(env, request, common)
-    if isinstance(env, Environment) or _is_of("purejaxrl_gae.environments.host_environment", env, "HostEnvironment"):
+    if isinstance(env, (Environment, HostEnvironment)):
         _refuse_changes(env, request)
         return env
     if _is_of("gymnasium", env, "Env", "vector.VectorEnv"):

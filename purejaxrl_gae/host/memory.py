@@ -30,6 +30,7 @@ class AgentBytes(NamedTuple):
 def bytes_per_agent(algorithm: Algorithm) -> AgentBytes:
     """An estimate from shapes alone."""
     setup, hyperparameters = algorithm.setup, algorithm.hyperparameters
+    training.require_pure(setup.environment, "training several agents in one program")
     key = jax.eval_shape(jax.random.key, 0)
     state = jax.eval_shape(partial(training.init_state, algorithm), key, hyperparameters)
     gamma = jax.ShapeDtypeStruct((), jnp.float32)

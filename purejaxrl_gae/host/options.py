@@ -8,6 +8,9 @@ from purejaxrl_gae import search_space
 from purejaxrl_gae.config import check_types, require
 from purejaxrl_gae.errors import UserError
 
+REPORT_STEPS = 16_384
+HOST_REPORT_STEPS = 2_048  # of environments on the host, which are slower
+
 
 @dataclass(frozen=True)
 class SharedOptions:
@@ -34,7 +37,8 @@ class SharedOptions:
     eval_episodes: int = 100
     """episodes of an agent's evaluation, with the deterministic policy"""
     updates_per_report: int = 0
-    """updates between two reports; 0: as many as make about 16,384 environment steps of one agent"""
+    """updates between two reports; 0: as many as make about 16,384 environment steps of one agent, or 2,048 where the
+    environment runs on the host"""
     progress: bool = True
     """show progress"""
     compilation_cache: bool = True
@@ -62,9 +66,9 @@ class SharedOptions:
         for name in ("num_seeds", "eval_episodes"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
 
-    def report_every(self, steps_per_update: int) -> int:
-        """Updates of one call of the compiled program."""
-        return self.updates_per_report or max(1, 16_384 // steps_per_update)
+    def report_every(self, steps_per_update: int, report_steps: int = REPORT_STEPS) -> int:
+        """Updates of one call of the compiled program; by default about `report_steps` environment steps."""
+        return self.updates_per_report or max(1, report_steps // steps_per_update)
 
 
 @dataclass(frozen=True)

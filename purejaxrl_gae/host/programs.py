@@ -15,8 +15,10 @@ import numpy as np
 
 from purejaxrl_gae import agents, sharding, training
 from purejaxrl_gae.config import TrainingConfig
+from purejaxrl_gae.environments import Environment, HostEnvironment
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.evaluation import Evaluation, evaluate
+from purejaxrl_gae.host.host_evaluation import make_host_evaluator
 from purejaxrl_gae.host.memory import available_bytes
 from purejaxrl_gae.rollout import Counters, EpisodeTotals
 from purejaxrl_gae.training import Algorithm, Hyperparameters, Learner
@@ -52,6 +54,7 @@ class Programs(NamedTuple):
       load: `saved state -> state`.
       saved_types: shapes and types of a saved state.
       compile_seconds: tracing and compiling.
+      close: `() -> None`, frees what lies outside the devices.
     """
 
     init: Callable[[], Any]
@@ -60,6 +63,7 @@ class Programs(NamedTuple):
     load: Callable[[Any], Any]
     saved_types: Any
     compile_seconds: float
+    close: Callable[[], None] = lambda: None
 
 
 def compile_one_agent(algorithm: Algorithm, devices: list[jax.Device]) -> Programs:
@@ -98,7 +102,7 @@ def compile_one_agent(algorithm: Algorithm, devices: list[jax.Device]) -> Progra
         def load(saved):
             return jax.tree.map(lambda leaf, sharding: agents.place(sharding, leaf), saved, where)
 
-    _refuse_too_large(config, advance_program.memory_analysis())
+    refuse_too_large(config, advance_program.memory_analysis())
 
     def advance_and_report(state, num_updates):
         state, progress = advance_program(hyperparameters, state, np.int32(num_updates))
@@ -127,6 +131,7 @@ class AgentPrograms:
     """
 
     def __init__(self, algorithm: Algorithm, num_agents: int, devices: list[jax.Device]):
+        training.require_pure(algorithm.setup.environment, "training several agents in one program")
         started = time.perf_counter()
         self.algorithm, self.layout = algorithm, agents.lay_out(num_agents, devices)
         layout, options = self.layout, _compiler_options(devices)
@@ -144,7 +149,7 @@ class AgentPrograms:
         lowered_init = jax.jit(init).lower(seeds, hyperparameters)
         lowered = jax.jit(advance, donate_argnums=1).lower(hyperparameters, self._types(one_state), jnp.int32(1))
         self._init, self._advance = _compile_both(lowered_init, lowered, options)
-        _refuse_too_large(algorithm.setup.config, self._advance.memory_analysis())
+        refuse_too_large(algorithm.setup.config, self._advance.memory_analysis())
         self.saved_types = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((num_agents, *leaf.shape), leaf.dtype), one_state
         )
@@ -193,8 +198,12 @@ def _compiler_options(devices: list[jax.Device]) -> dict[str, Any]:
     return {"xla_cpu_multi_thread_eigen": False} if devices[0].platform == "cpu" else {}
 
 
-def _refuse_too_large(config: TrainingConfig, analysis: Any) -> None:
-    """Compares what a compiled program will allocate with the machine's memory, before any of it is allocated."""
+def refuse_too_large(config: TrainingConfig, analysis: Any) -> None:
+    """Compares what a compiled program will allocate with the machine's memory, before any of it is allocated.
+
+    Raises:
+      UserError: there is less.
+    """
     if analysis is None or jax.default_backend() != "cpu":
         return
     needed = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
@@ -209,6 +218,9 @@ def _refuse_too_large(config: TrainingConfig, analysis: Any) -> None:
 
 def make_evaluator(algorithm: Algorithm, num_episodes: int) -> Callable[[Learner, int], Evaluation]:
     """`(learner, seed) -> Evaluation` of the deterministic policy; compiled at the first call."""
+    environment = training.configured_environment(algorithm.setup.config)
+    if isinstance(environment, HostEnvironment):
+        return make_host_evaluator(environment, algorithm.setup.network, num_episodes, EVALUATION_STREAM)
     play = jax.jit(_play(algorithm, num_episodes))
 
     def evaluator(learner: Learner, seed: int) -> Evaluation:
@@ -231,6 +243,7 @@ def make_agents_evaluator(algorithm: Algorithm, num_agents: int, num_episodes: i
 
 def _play(algorithm: Algorithm, num_episodes: int) -> Callable[..., Evaluation]:
     environment = training.configured_environment(algorithm.setup.config)
+    assert isinstance(environment, Environment)
 
     def play(params, normalizers, seed):
         key = jax.random.fold_in(jax.random.key(seed), EVALUATION_STREAM)

@@ -10,14 +10,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from purejaxrl_gae import algorithms, config
+from purejaxrl_gae import algorithms, config, training
 from purejaxrl_gae.config import TrainingConfig
+from purejaxrl_gae.environments import HostEnvironment
 from purejaxrl_gae.errors import Interrupted, RunError
 from purejaxrl_gae.host import devices, reports
 from purejaxrl_gae.host.checkpoints import CHECKPOINT_SECONDS, Checkpoints
 from purejaxrl_gae.host.display import Display
+from purejaxrl_gae.host.host_programs import compile_host_agent
 from purejaxrl_gae.host.interrupts import StopRequests
-from purejaxrl_gae.host.options import SAVED_OPTIONS, RunOptions
+from purejaxrl_gae.host.options import HOST_REPORT_STEPS, REPORT_STEPS, SAVED_OPTIONS, RunOptions
 from purejaxrl_gae.host.policy_file import policy_bytes
 from purejaxrl_gae.host.programs import (
     AgentPrograms,
@@ -51,6 +53,7 @@ def run(training_config: TrainingConfig, options: RunOptions) -> dict[str, Any]:
     options.validate()
     claimed = devices.claim(options, options.num_seeds)
     algorithm = algorithms.make_algorithm(training_config)
+    _refuse_what_only_pure_environments_can(algorithm, options)
     if options.compilation_cache:
         use_compilation_cache()
     writes = devices.is_writer()
@@ -75,6 +78,13 @@ def run(training_config: TrainingConfig, options: RunOptions) -> dict[str, Any]:
             folder.close()
 
 
+def _refuse_what_only_pure_environments_can(algorithm: Any, options: RunOptions) -> None:
+    """Options that need the environment inside the compiled program."""
+    for name in ("num_seeds", "devices", "num_processes"):
+        if getattr(options, name) > 1:
+            training.require_pure(algorithm.setup.environment, f"{name} = {getattr(options, name)}")
+
+
 class Session:
     """The parts of one run in one process.
 
@@ -90,7 +100,8 @@ class Session:
         self, algorithm: Any, options: RunOptions, folder: RunFolder, display: Display, claimed: list[jax.Device]
     ):
         self.algorithm, self.options, self.folder, self.display = algorithm, options, folder, display
-        self.devices = claimed
+        self.is_on_host = isinstance(algorithm.setup.environment, HostEnvironment)
+        self.devices = claimed[:1] if self.is_on_host else claimed
         self.config: TrainingConfig = algorithm.setup.config
         self.seeds = self.config.seed + np.arange(options.num_seeds)
         self.checkpoints = Checkpoints(folder.path / "checkpoints", options.keep_checkpoints)
@@ -112,14 +123,19 @@ class Session:
         self._say_what_runs()
         programs = self._compile()
         self.clock.compile = programs.compile_seconds
-        state, updates = self._start(programs)
-        self.display.start()
-        state, updates, reached_goal = self._train(programs, state, updates, stop)
-        saved = programs.save(state)
+        try:
+            state, updates = self._start(programs)
+            self.display.start()
+            state, updates, reached_goal = self._train(programs, state, updates, stop)
+            saved = programs.save(state)
+        finally:
+            programs.close()
         self._checkpoint(saved, updates)
         return self._finish(saved, updates, reached_goal)
 
     def _compile(self) -> Programs:
+        if self.is_on_host:
+            return compile_host_agent(self.algorithm)
         if self._is_alone:
             return compile_one_agent(self.algorithm, self.devices)
         each = jax.tree.map(lambda value: np.full(len(self.seeds), value), self.algorithm.hyperparameters)
@@ -127,7 +143,8 @@ class Session:
 
     def _train(self, programs: Programs, state: Any, updates: int, stop: StopRequests) -> tuple[Any, int, bool]:
         """The loop; ends at the last update, at the goal score, or by an exception."""
-        report_every = self.options.report_every(self.config.steps_per_update)
+        report_steps = HOST_REPORT_STEPS if self.is_on_host else REPORT_STEPS
+        report_every = self.options.report_every(self.config.steps_per_update, report_steps)
         while updates < self.config.num_updates:
             if self._asked_to_stop(stop):
                 self._stop(programs.save(state), updates, stop)
@@ -166,7 +183,9 @@ class Session:
         self.clock.run = restored.about["run_seconds"]
         self.clock.evaluation = restored.about["evaluation_seconds"]
         self.clock.compile += restored.about["compile_seconds"]
-        self.display.say(f"resumed at step {restored.step:,}")
+        name = self.algorithm.setup.environment.name
+        anew = f", with new episodes: {name} runs on the host, and its state is not saved"
+        self.display.say(f"resumed at step {restored.step:,}{anew if self.is_on_host else ''}")
         return programs.load(restored.state), restored.step // self.config.steps_per_update
 
     def _evaluate_if_due(

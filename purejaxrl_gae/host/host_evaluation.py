@@ -1,0 +1,87 @@
+"""Scoring a policy on an environment that runs on the host."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purejaxrl_gae.environments import HostEnvironment
+from purejaxrl_gae.evaluation import LONGEST_EPISODE, Evaluation
+from purejaxrl_gae.networks import ActorCritic
+from purejaxrl_gae.rollout import clip_to_bounds, normalize_observations
+from purejaxrl_gae.training import Learner
+
+MOST_COPIES = 20
+
+
+def make_host_evaluator(
+    environment: HostEnvironment, network: ActorCritic, num_episodes: int, stream: int
+) -> Callable[[Learner, int], Evaluation]:
+    """`(learner, seed) -> Evaluation` of the deterministic policy on whole episodes.
+
+    Each copy plays a number of episodes that is fixed beforehand, so short ones are not over-represented.
+
+    Args:
+      environment: what to play.
+      network: policy and value function.
+      num_episodes: E.
+      stream: separates the random numbers from others of the same seed.
+    """
+
+    @jax.jit
+    def mode(params, normalizers, observations):
+        seen = normalize_observations(normalizers, observations.astype(jnp.float32))
+        return clip_to_bounds(environment, network.policy(params, seen).mode(), network.action_bounds)
+
+    num_copies = environment.num_envs or min(num_episodes, MOST_COPIES)
+
+    def evaluator(learner: Learner, seed: int) -> Evaluation:
+        copies = environment.open(num_copies, int(np.random.SeedSequence([seed, stream]).generate_state(1)[0]))
+        try:
+            params, normalizers = jax.device_put((learner.params, learner.normalizers))
+            return play(
+                copies,
+                lambda observations: np.asarray(mode(params, normalizers, observations)),
+                episodes_of_copies(num_episodes, num_copies),
+                longest=environment.max_episode_steps or LONGEST_EPISODE,
+            )
+        finally:
+            copies.close()
+
+    return evaluator
+
+
+def episodes_of_copies(num_episodes: int, num_copies: int) -> np.ndarray:
+    """`[N]` how many episodes each copy plays: as many as any other, or one more."""
+    return num_episodes // num_copies + (np.arange(num_copies) < num_episodes % num_copies)
+
+
+def play(copies, policy: Callable[[np.ndarray], np.ndarray], wanted: np.ndarray, *, longest: int) -> Evaluation:
+    """Plays `[N]` wanted whole episodes in each copy.
+
+    Args:
+      copies: HostCopies.
+      policy: `[N, *shape]` observations -> actions.
+      wanted: episodes of each copy.
+      longest: steps after which an episode is cut and counts as not finished.
+    """
+    num_copies = len(wanted)
+    returns, lengths, played = np.zeros(num_copies), np.zeros(num_copies, np.int32), np.zeros(num_copies, np.int32)
+    episodes: list[tuple[float, int, bool]] = []
+    observations = copies.reset()
+    while (played < wanted).any():
+        step = copies.step(policy(observations))
+        observations = step.observations
+        returns += step.rewards if step.scores is None else step.scores
+        lengths += 1
+        finished = (step.terminated | step.truncated) if step.finished is None else step.finished
+        cut = ~finished & (lengths >= longest)
+        for index in np.flatnonzero((finished | cut) & (played < wanted)):
+            episodes.append((float(returns[index]), int(lengths[index]), bool(finished[index])))
+            played[index] += 1
+        if cut.any():
+            observations = copies.reset_where(cut)
+        returns[finished | cut], lengths[finished | cut] = 0.0, 0
+    all_returns, all_lengths, all_finished = zip(*episodes, strict=True)
+    return Evaluation(np.array(all_returns, np.float32), np.array(all_lengths, np.int32), np.array(all_finished))  # type: ignore[arg-type]

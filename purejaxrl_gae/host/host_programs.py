@@ -1,0 +1,195 @@
+"""Training on environments that run on the host: the loop over steps is here, what is learned from them is compiled.
+
+The programs offer what those of pure environments do, and learn the same from the same experience.
+"""
+
+import time
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purejaxrl_gae import rollout, training
+from purejaxrl_gae.environments import HostEnvironment
+from purejaxrl_gae.environments.host_environment import end_nonfinite_episodes
+from purejaxrl_gae.host.programs import Programs, Stretch, refuse_too_large
+from purejaxrl_gae.rollout import EpisodeTotals, HostRecording
+from purejaxrl_gae.training import Algorithm, Progress, TrainState
+
+TRAINING_STREAM = 0x7EA1  # separates the environments' random numbers from others of the same seed
+
+
+def compile_host_agent(algorithm: Algorithm) -> Programs:
+    """Compiles acting and learning, and opens the environments.
+
+    A saved state is everything but the running episodes: whoever loads one goes on with new episodes.
+
+    Raises:
+      UserError: the environments cannot be opened, or on a CPU, learning would need more memory than there is.
+    """
+    started = time.perf_counter()
+    agent = HostAgent(algorithm)
+    return Programs(
+        init=agent.init,
+        advance=agent.advance,
+        save=jax.device_get,
+        load=agent.load,
+        saved_types=agent.types,
+        compile_seconds=time.perf_counter() - started,
+        close=agent.copies.close,
+    )
+
+
+class HostAgent:
+    """One agent, its running environments and its compiled programs.
+
+    Args:
+      algorithm: what to train; its environment is a HostEnvironment.
+
+    Attributes:
+      copies: the running environments.
+      types: shapes and types of a state.
+    """
+
+    def __init__(self, algorithm: Algorithm):
+        self._algorithm, self._config, environment = algorithm, algorithm.setup.config, algorithm.setup.environment
+        assert isinstance(environment, HostEnvironment)
+        self._environment = environment
+        init = partial(training.init_state, algorithm)
+        self._key, self._hyperparameters = jax.random.key(self._config.seed), algorithm.hyperparameters
+        self.types = jax.eval_shape(init, self._key, self._hyperparameters)
+        self._init = jax.jit(init).lower(self._key, self._hyperparameters).compile()
+        self._compile_acting()
+        self._learn = (
+            jax.jit(self._learned, donate_argnums=1)
+            .lower(self._hyperparameters, self.types, self._recording_types())
+            .compile()
+        )
+        refuse_too_large(self._config, self._learn.memory_analysis())
+        self.copies = environment.open(self._config.num_envs, self._seed_from(0), training=True)
+        self._observations = np.zeros(0)
+
+    def init(self) -> TrainState:
+        """The state before the first update."""
+        return self._begin(self._init(self._key, self._hyperparameters), 0)
+
+    def load(self, saved: TrainState) -> TrainState:
+        """A saved state, with new episodes in every environment."""
+        return self._begin(jax.tree.map(jnp.asarray, saved), int(saved.counters.updates))
+
+    def advance(self, state: TrainState, num_updates: int) -> tuple[TrainState, Stretch]:
+        """Up to that many updates; see Programs."""
+        done: list[Progress] = []
+        while len(done) < num_updates and all(progress.healthy for progress in done):
+            state, progress = self._learn(self._hyperparameters, state, self._record(state))
+            done.append(jax.device_get(progress))
+        counters = jax.tree.map(lambda leaf: np.asarray(leaf)[None], state.counters)
+        totals: EpisodeTotals = jax.tree.map(lambda *each: np.sum(each)[None], *(progress.totals for progress in done))
+        return state, Stretch(len(done), np.array([done[-1].healthy]), _mean_metrics(done), totals, counters)
+
+    def _seed_from(self, updates: int) -> int:
+        """Of the environments that start after so many updates."""
+        return int(np.random.SeedSequence([self._config.seed, TRAINING_STREAM, updates]).generate_state(1)[0])
+
+    def _begin(self, state: TrainState, updates: int) -> TrainState:
+        """New episodes everywhere."""
+        self._observations = self.copies.reset(self._seed_from(updates))
+        world = state.world
+        world = world.replace(
+            observations=jnp.asarray(self._observations, jnp.float32),
+            episode_returns=jnp.zeros_like(world.episode_returns),
+            episode_lengths=jnp.zeros_like(world.episode_lengths),
+            discounted_returns=jnp.zeros_like(world.discounted_returns),
+        )
+        return state.replace(world=world)
+
+    def _compile_acting(self) -> None:
+        """The programs between the environments' steps."""
+        config, environment, network = self._config, self._environment, self._algorithm.setup.network
+        shape = (config.num_envs, *environment.observation_shape)
+        observations = jax.ShapeDtypeStruct(shape, environment.observation_dtype)
+        params, normalizers = self.types.learner.params, self.types.learner.normalizers
+
+        def draw(key):
+            _, keys, _ = training.split_for_update(config, key, 0)
+            return rollout.draw_noise(environment, keys[0], (config.num_steps, config.num_envs))
+
+        def act(params, normalizers, observations, noise):
+            observations = observations.astype(jnp.float32)
+            return rollout.act(environment, network, params, normalizers, observations, noise)[1:]
+
+        def value(params, normalizers, observations):
+            observations = observations.astype(jnp.float32)
+            return network.value(params, rollout.normalize_observations(normalizers, observations))
+
+        noise = jax.eval_shape(draw, self.types.world.key)
+        of_step = jax.ShapeDtypeStruct(noise.shape[1:], noise.dtype)
+        self._draw = jax.jit(draw).lower(self.types.world.key).compile()
+        self._act = jax.jit(act).lower(params, normalizers, observations, of_step).compile()
+        self._value = jax.jit(value).lower(params, normalizers, observations).compile()
+        self._action_types = jax.eval_shape(act, params, normalizers, observations, of_step)[0]
+
+    def _recording_types(self) -> HostRecording:
+        """Of what one rollout fills."""
+        steps, copies = self._config.num_steps, self._config.num_envs
+        shape, dtype = self._environment.observation_shape, self._environment.observation_dtype
+
+        def per_step(dtype, *shape):
+            return jax.ShapeDtypeStruct((steps, copies, *shape), dtype)
+
+        return HostRecording(
+            observations=per_step(dtype, *shape),
+            actions=per_step(self._action_types.dtype, *self._action_types.shape[1:]),
+            rewards=per_step(np.float32),
+            terminated=per_step(bool),
+            truncated=per_step(bool),
+            final_values=per_step(np.float32),
+            scores=per_step(np.float32),
+            finished=per_step(bool),
+            next_observations=jax.ShapeDtypeStruct((copies, *shape), dtype),
+            nonfinite_steps=jax.ShapeDtypeStruct((), np.int32),
+        )
+
+    def _record(self, state: TrainState) -> HostRecording:
+        """Acts for T steps in every environment, with the noise that a compiled rollout would have drawn."""
+        config, params, normalizers = self._config, state.learner.params, state.learner.normalizers
+        recording = jax.tree.map(lambda like: np.zeros(like.shape, like.dtype), self._recording_types())
+        noise = np.asarray(self._draw(state.world.key))
+        nonfinite_steps = 0
+        for t in range(config.num_steps):
+            actions, clipped = jax.device_get(self._act(params, normalizers, self._observations, noise[t]))
+            step = self.copies.step(clipped)
+            if config.on_nonfinite == "skip":
+                step, nonfinite = end_nonfinite_episodes(self.copies, step)
+                nonfinite_steps += int(nonfinite.sum())
+            truncated = step.truncated & ~step.terminated
+            recording.observations[t], recording.actions[t] = self._observations, actions
+            recording.rewards[t], recording.terminated[t], recording.truncated[t] = (
+                step.rewards,
+                step.terminated,
+                truncated,
+            )
+            recording.scores[t] = step.rewards if step.scores is None else step.scores
+            recording.finished[t] = step.terminated | truncated if step.finished is None else step.finished
+            if config.time_limit == "bootstrap" and truncated.any():
+                recording.final_values[t] = self._value(params, normalizers, step.final_observations)
+            self._observations = step.observations
+        return recording._replace(next_observations=self._observations, nonfinite_steps=np.int32(nonfinite_steps))
+
+    def _learned(self, hyperparameters: Any, state: TrainState, recording: HostRecording):
+        """One update from a recording: `(state, Progress)`."""
+        state = state.replace(world=state.world.replace(states=recording))
+        state, progress = training.advance(self._algorithm, hyperparameters, state, jnp.int32(1))
+        return state.replace(world=state.world.replace(states=())), progress
+
+
+def _mean_metrics(done: list[Progress]) -> dict[str, np.ndarray]:
+    """Over the updates that were not undone; `[1]` each, NaN where all were."""
+    means = {}
+    for name in done[0].metrics:
+        values = np.array([progress.metrics[name] for progress in done], np.float64)
+        kept = values[np.isfinite(values)]
+        means[name] = np.array([kept.mean() if kept.size else np.nan])
+    return means
