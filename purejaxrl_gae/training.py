@@ -148,6 +148,7 @@ def prepare(config: TrainingConfig, *, action_values: bool = False) -> Setup:
         log_std_init=config.log_std_init,
         action_values=action_values,
         initialization=config.initialization,
+        encoder=config.encoder,
     )
     return Setup(config, environment, network)
 
