@@ -89,7 +89,9 @@ class TrainingConfig:
         require(self, "hidden_sizes", len(self.hidden_sizes) >= 1, "at least one layer")
         require(self, "hidden_sizes", all(size >= 1 for size in self.hidden_sizes), "widths of at least 1")
         if self.encoder == "nature_cnn" and self.normalize_observations:
-            raise UserError("normalize_observations is true; with encoder = nature_cnn, which scales pixels, it must be false")
+            raise UserError(
+                "normalize_observations is true; with encoder = nature_cnn, which scales pixels, it must be false"
+            )
         require(self, "log_std_init", -20.0 <= self.log_std_init <= 10.0, "between -20 and 10")
         if self.steps_per_update >= 2**28:
             raise UserError(

@@ -74,6 +74,8 @@ class Environment:
       max_episode_steps: the time limit, or None where there is none.
       reset: `(key, N) -> (states, observations)`; N is static.
       step: `(key, states, actions) -> Step`.
+      render: RGB frames `[H, W, 3]` uint8 from a list of states of one copy, the leading axis N removed; None where
+        there is no picture of a state.
     """
 
     name: str
@@ -82,3 +84,4 @@ class Environment:
     max_episode_steps: int | None
     reset: Callable[[jax.Array, int], tuple[Any, jax.Array]]
     step: Callable[[jax.Array, Any, jax.Array], Step]
+    render: Callable[[list[Any]], list[np.ndarray]] | None = None
