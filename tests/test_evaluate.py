@@ -63,6 +63,7 @@ def test_a_film_strip_shows_eight_frames(run_dir, tmp_path):
         assert strip.size == (width, 156 + animation.CAPTION_HEIGHT)
 
 
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 def test_a_video_can_be_read_again(tmp_path):
     ffmpeg = pytest.importorskip("imageio_ffmpeg")
     frames = [np.full((301, 333, 3), 10 * step, np.uint8) for step in range(20)]

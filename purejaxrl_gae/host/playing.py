@@ -56,11 +56,11 @@ class CompiledCopies:
     def step(self, actions: np.ndarray) -> Step:
         """What the actions lead to; NumPy arrays, but for the states."""
         discrete = isinstance(self._environment.actions, DiscreteActions)
-        actions = jnp.asarray(actions, jnp.int32 if discrete else jnp.float32)
+        typed = jnp.asarray(actions, jnp.int32 if discrete else jnp.float32)
         self._count += 1
-        step = self._step(self._key, self._count, self._states, actions)
+        step = self._step(self._key, self._count, self._states, typed)
         self._states = step.states
-        return Step(step.states, *(np.asarray(leaf) for leaf in step[1:]))
+        return step._replace(**{name: np.asarray(getattr(step, name)) for name in Step._fields[1:]})
 
     def first_state(self) -> Any:
         """Of copy 0."""
@@ -115,7 +115,10 @@ def record_episode(environment: Any, act: Act, seed: int, max_frames: int) -> Ep
       max_frames: it is cut after as many steps.
     """
     copies = open_copies(environment, 1, seed, render=True)
-    frames, states, seen, rewards = [], [], [], []
+    frames: list[np.ndarray] = []
+    states: list[Any] = []
+    seen: list[np.ndarray] = []
+    rewards: list[float] = []
     finished = False
     try:
         observations = copies.reset()

@@ -89,7 +89,8 @@ def test_other_environments_are_drawn_by_their_observations():
     observations = [np.array([1.0, -1.0]), np.array([-1.0, 1.0]), np.array([1.0, -1.0])]
     frames = drawings.draw_observations(observations, [1.0, 1.0, -2.0])
     assert len(frames) == 3
-    assert (frames[0][160, 100] == drawings.PAPER).all() == False  # noqa: E712
+    np.testing.assert_array_equal(frames[0][80, 100], drawings.BLUE)  # 1: above the middle
+    np.testing.assert_array_equal(frames[1][80, 100], drawings.PAPER)
     np.testing.assert_array_equal(frames[0][:200], frames[2][:200])  # the same observation
     assert not np.array_equal(frames[0][:200], frames[1][:200])
     assert not np.array_equal(frames[0][220:], frames[2][220:])  # after other rewards
