@@ -12,6 +12,8 @@ import yaml
 
 from purejaxrl_gae.errors import UserError, closest
 
+# The fields that say which environment: arguments of `environments.make_environment`.
+ENVIRONMENT_FIELDS = ("env", "env_args", "max_episode_steps", "action_repeat", "sticky_actions")
 INT_COUNTERS = 2**31 - 1
 
 
@@ -56,6 +58,9 @@ class TrainingConfig:
     """divide rewards by the running deviation of the discounted return"""
     network: Literal["separate", "shared"] = "separate"
     """one network each for policy and value, or a shared encoder with two heads"""
+    encoder: Literal["mlp", "minatar_cnn", "nature_cnn"] = "mlp"
+    """what stands before the hidden layers: nothing; one 3x3 convolution, for grids; three of the Nature paper's,
+    for pixels, which it scales by 1/255"""
     hidden_sizes: tuple[int, ...] = (64, 64)
     """widths of the hidden layers"""
     activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"
@@ -100,6 +105,10 @@ class TrainingConfig:
         require(self, "seed", 0 <= self.seed < 2**32, "between 0 and 2^32 - 1")
         require(self, "hidden_sizes", len(self.hidden_sizes) >= 1, "at least one layer")
         require(self, "hidden_sizes", all(size >= 1 for size in self.hidden_sizes), "widths of at least 1")
+        if self.encoder == "nature_cnn" and self.normalize_observations:
+            raise UserError(
+                "normalize_observations is true; with encoder = nature_cnn, which scales pixels, it must be false"
+            )
         require(self, "log_std_init", -20.0 <= self.log_std_init <= 10.0, "between -20 and 10")
         if self.steps_per_update >= 2**28:
             raise UserError(

@@ -1,6 +1,11 @@
-"""python -m purejaxrl_gae.evaluate --run-dir DIR: scores a run's policy on fresh episodes."""
+"""python -m purejaxrl_gae.evaluate: scores a policy on fresh episodes, or plays one and draws it.
 
+The policy is a run's (`--run-dir`) or that of a file alone (`--policy`).
+"""
+
+import io
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +17,45 @@ from purejaxrl_gae.errors import UserError
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Scores the policy of a run folder with its newest readable checkpoint."""
+    """Scores the policy of a run's newest readable checkpoint, or of a policy.npz; or writes an animation of it."""
 
-    run_dir: Path
+    run_dir: Path | None = None
     """folder of the run"""
+    policy: Path | None = None
+    """a policy.npz instead of a run"""
+    env: str | None = None
+    """with --policy: where to play it; where it was trained, if not given"""
     episodes: int = 100
     """whole episodes to play, each in its own environment; for each seed of a run of several"""
     seed: int = 1
     """of starts and transitions"""
+    render: Path | None = None
+    """play one episode instead and write it: .gif, .mp4, or a film strip as .png; of a run of several seeds, the
+    first one's policy"""
+    fps: int = 30
+    """frames per second of --render"""
+    max_frames: int = 1000
+    """--render cuts an episode after as many steps"""
+
+
+def evaluate(options: EvaluateOptions) -> dict[str, Any]:
+    """Does what the options ask for; see `evaluate_run`, `evaluate_policy` and `render_episode`.
+
+    Raises:
+      UserError: the options do not go together.
+    """
+    if (options.run_dir is None) == (options.policy is None):
+        raise UserError("name a run with --run-dir, or a policy.npz with --policy, and not both")
+    if options.env is not None and options.policy is None:
+        raise UserError("env goes with --policy; a run of --run-dir knows its own")
+    for name in ("episodes", "max_frames"):
+        if getattr(options, name) < 1:
+            raise UserError(f"{name} is {getattr(options, name)}; it must be at least 1")
+    if not 0 <= options.seed < 2**32:
+        raise UserError(f"seed is {options.seed}; it must be between 0 and 2^32 - 1")
+    if options.render is not None:
+        return render_episode(options)
+    return evaluate_policy(options) if options.run_dir is None else evaluate_run(options)
 
 
 def evaluate_run(options: EvaluateOptions) -> dict[str, Any]:
@@ -33,18 +69,93 @@ def evaluate_run(options: EvaluateOptions) -> dict[str, Any]:
       UserError: the folder holds no run or no checkpoint.
       RunError: no checkpoint fits.
     """
+    from purejaxrl_gae.host.programs import make_agents_evaluator, make_evaluator
+    from purejaxrl_gae.host.reports import statistics_of
+
+    assert options.run_dir is not None
+    algorithm, restored, num_seeds = _restored(options.run_dir)
+    if num_seeds == 1:
+        evaluation = make_evaluator(algorithm, options.episodes)(restored.state.learner, options.seed)
+    else:
+        evaluate_agents = make_agents_evaluator(algorithm, num_seeds, options.episodes)
+        evaluation = evaluate_agents(restored.state.learner, np.full(num_seeds, options.seed))
+    returns = np.asarray(evaluation.returns, np.float64)
+    found = {"run_dir": str(options.run_dir), "env_steps": restored.step, **_scores(evaluation)}
+    if num_seeds > 1:
+        seed_means = returns.mean(axis=1)
+        found["seeds"] = {algorithm.setup.config.seed + index: float(mean) for index, mean in enumerate(seed_means)}
+        found["iqm"], *found["iqm_interval"] = statistics_of(seed_means)["iqm"]
+    return found
+
+
+def evaluate_policy(options: EvaluateOptions) -> dict[str, Any]:
+    """Plays whole episodes with a policy.npz, which acts from NumPy.
+
+    Returns:
+      What was played and its return: mean, standard deviation, smallest and largest.
+
+    Raises:
+      UserError: the file holds no policy, or one that does not fit the environment.
+    """
+    from purejaxrl_gae.host.playing import play_episodes
+
+    policy, environment = _policy_and_environment(options)
+    evaluation = play_episodes(environment, policy.act, options.episodes, options.seed)
+    return {"policy": str(options.policy), "env": environment.name, **_scores(evaluation)}
+
+
+def render_episode(options: EvaluateOptions) -> dict[str, Any]:
+    """Plays one episode with the deterministic policy and writes its pictures.
+
+    Returns:
+      What was written, and the episode's steps and return.
+
+    Raises:
+      UserError: there is no such policy, or the picture cannot be written.
+    """
+    from purejaxrl_gae.host.animation import check_output, write_animation
+    from purejaxrl_gae.host.playing import record_episode
+
+    assert options.render is not None
+    check_output(options.render, options.fps)
+    policy, environment = _policy_and_environment(options)
+    episode = record_episode(environment, policy.act, options.seed, options.max_frames)
+    before = np.cumsum(episode.rewards) - episode.rewards
+    captions = [f"step {step}   return {value:.1f}" for step, value in enumerate(before)]
+    write_animation(options.render, episode.frames, captions, options.fps)
+    return {
+        "render": str(options.render),
+        "env": environment.name,
+        "seed": options.seed,
+        "steps": len(episode.frames),
+        "return": float(episode.rewards.sum()),
+        "finished": episode.finished,
+    }
+
+
+def _scores(evaluation: Any) -> dict[str, Any]:
+    returns = np.asarray(evaluation.returns, np.float64)
+    return {
+        "episodes": returns.size,
+        "return_mean": float(returns.mean()),
+        "return_std": float(returns.std()),
+        "return_min": float(np.min(returns)),
+        "return_max": float(np.max(returns)),
+        "episodic_length": float(np.mean(evaluation.lengths)),
+    }
+
+
+def _restored(run_dir: Path) -> tuple[Any, Any, int]:
+    """A run's algorithm, its newest readable checkpoint, and its number of seeds."""
     import jax
 
     from purejaxrl_gae import algorithms, training
     from purejaxrl_gae.cli import saved_run
     from purejaxrl_gae.host.checkpoints import Checkpoints
     from purejaxrl_gae.host.display import Display
-    from purejaxrl_gae.host.programs import make_agents_evaluator, make_evaluator, use_compilation_cache
-    from purejaxrl_gae.host.reports import statistics_of
+    from purejaxrl_gae.host.programs import use_compilation_cache
 
-    if options.episodes < 1:
-        raise UserError(f"episodes is {options.episodes}; it must be at least 1")
-    config, run_options = saved_run(options.run_dir)
+    config, run_options = saved_run(run_dir)
     num_seeds = run_options.num_seeds
     use_compilation_cache()
     algorithm = algorithms.make_algorithm(config)
@@ -56,31 +167,48 @@ def evaluate_run(options: EvaluateOptions) -> dict[str, Any]:
         state_types = jax.eval_shape(types, jax.random.key(0))
     else:
         state_types = jax.eval_shape(jax.vmap(types), jax.random.split(jax.random.key(0), num_seeds))
-    checkpoints = Checkpoints(options.run_dir / "checkpoints", run_options.keep_checkpoints)
+    checkpoints = Checkpoints(run_dir / "checkpoints", run_options.keep_checkpoints)
     restored = checkpoints.restore(state_types, Display(0, enabled=False).complain)
     if restored is None:
-        raise UserError(f"run_dir is {str(options.run_dir)!r}, which has no checkpoint yet")
-    if num_seeds == 1:
-        evaluation = make_evaluator(algorithm, options.episodes)(restored.state.learner, options.seed)
-    else:
-        evaluate_agents = make_agents_evaluator(algorithm, num_seeds, options.episodes)
-        evaluation = evaluate_agents(restored.state.learner, np.full(num_seeds, options.seed))
-    returns = np.asarray(evaluation.returns, np.float64)
-    found = {
-        "run_dir": str(options.run_dir),
-        "env_steps": restored.step,
-        "episodes": returns.size,
-        "return_mean": float(returns.mean()),
-        "return_std": float(returns.std()),
-        "return_min": float(np.min(returns)),
-        "return_max": float(np.max(returns)),
-        "episodic_length": float(np.mean(evaluation.lengths)),
-    }
+        raise UserError(f"run_dir is {str(run_dir)!r}, which has no checkpoint yet")
+    return algorithm, restored, num_seeds
+
+
+def _policy_and_environment(options: EvaluateOptions) -> tuple[Any, Any]:
+    """The policy that acts from NumPy, and where it is to act."""
+    from purejaxrl_gae.environments import make_environment
+    from purejaxrl_gae.host.playing import check_policy_fits
+    from purejaxrl_gae.numpy_policy import load_policy
+
+    if options.run_dir is not None:
+        return _policy_of_run(options.run_dir)
+    assert options.policy is not None
+    try:
+        policy = load_policy(options.policy)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or "it is not a policy.npz of this version or an older one"
+        raise UserError(f"policy is {str(options.policy)!r}, which cannot be read: {reason}") from None
+    where = policy.environment if options.env is None else {"env": options.env}
+    if not where:
+        raise UserError(f"policy is {str(options.policy)!r}, which does not say where it was trained; add --env")
+    environment = make_environment(**where)
+    check_policy_fits(policy, environment)
+    return policy, environment
+
+
+def _policy_of_run(run_dir: Path) -> tuple[Any, Any]:
+    import jax
+
+    from purejaxrl_gae import training
+    from purejaxrl_gae.host.policy_file import policy_bytes
+    from purejaxrl_gae.numpy_policy import load_policy
+
+    algorithm, restored, num_seeds = _restored(run_dir)
+    learner = restored.state.learner
     if num_seeds > 1:
-        seed_means = returns.mean(axis=1)
-        found["seeds"] = {config.seed + index: float(mean) for index, mean in enumerate(seed_means)}
-        found["iqm"], *found["iqm_interval"] = statistics_of(seed_means)["iqm"]
-    return found
+        learner = jax.tree.map(lambda leaf: leaf[0], learner)
+    policy = load_policy(io.BytesIO(policy_bytes(algorithm.setup, learner)))
+    return policy, training.configured_environment(algorithm.setup.config)
 
 
 def main() -> None:
@@ -88,7 +216,7 @@ def main() -> None:
     from purejaxrl_gae.cli import parse_options, run_and_exit
 
     options = parse_options("evaluate", EvaluateOptions)
-    run_and_exit(lambda: print(json.dumps(evaluate_run(options), indent=2)))
+    run_and_exit(lambda: print(json.dumps(evaluate(options), indent=2)))
 
 
 if __name__ == "__main__":

@@ -14,41 +14,37 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from purejaxrl_gae.encoders import ACTIVATIONS, Activation, Convolutions, Encoder, make_convolutions
 from purejaxrl_gae.environments import ActionSpace, BoxActions, DiscreteActions
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution, SquashedGaussian
 
 Params = Any
-Activation = Literal["tanh", "relu", "elu", "silu"]
 Initialization = Literal["orthogonal", "uniform"]
 ActionBounds = Literal["clip", "scale", "tanh"]
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "tanh": jnp.tanh,
-    "relu": nn.relu,
-    "elu": nn.elu,
-    "silu": nn.silu,
-}
 
 
 class MLP(nn.Module):
-    """Dense layers, orthogonally initialised, each followed by the activation; then, if asked, a linear output.
+    """Dense layers, each followed by the activation; then, if asked, a linear output; before them, convolutions.
 
     Attributes:
       hidden_sizes: widths of the hidden layers.
       activation: name of the activation.
       output_size: width of the linear output layer, or None for none.
       output_gain: scale of the output layer's initial weights.
+      convolutions: of the inputs, or None for none.
     """
 
     hidden_sizes: tuple[int, ...]
     activation: Activation
     output_size: int | None = None
     output_gain: float = 1.0
+    convolutions: Convolutions | None = None
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """`[..., inputs] -> [..., output_size or hidden_sizes[-1]]`."""
-        features = inputs
+        features = inputs if self.convolutions is None else self.convolutions(inputs)
         for size in self.hidden_sizes:
             features = ACTIVATIONS[self.activation](nn.Dense(size, param_dtype=jnp.float32)(features))
         if self.output_size is None:
@@ -107,14 +103,14 @@ def draw_orthogonal(key: jax.Array, shapes: Any, gain: Callable[[str], float]) -
 
 
 def draw_uniform(key: jax.Array, shapes: Any) -> Any:
-    """Initial values between -1 / sqrt(inputs) and 1 / sqrt(inputs) for the kernels and biases of dense layers.
+    """Initial values between -1 / sqrt(inputs) and 1 / sqrt(inputs) for the kernels and biases of layers.
 
     Args:
       key: random key.
       shapes: see `draw_orthogonal`. Parameters outside layers start at zero.
     """
     paths, _ = jax.tree_util.tree_flatten_with_path(shapes)
-    inputs = {path[-2].key: leaf.shape[0] for path, leaf in paths if path[-1].key == "kernel"}
+    inputs = {path[-2].key: math.prod(leaf.shape[:-1]) for path, leaf in paths if path[-1].key == "kernel"}
 
     def initial(layer, _, noise):
         bound = 1.0 / math.sqrt(inputs[layer]) if layer in inputs else 0.0
@@ -255,14 +251,15 @@ def make_actor_critic(
     action_values: bool = False,
     initialization: Initialization = "orthogonal",
     action_bounds: ActionBounds = "clip",
+    encoder: Encoder = "mlp",
 ) -> ActorCritic:
     """The two networks for an environment.
 
     Args:
       observation_shape: of one observation.
       actions: the action space.
-      shared: one encoder of `hidden_sizes` with a head of one more hidden layer for each of policy and value;
-        otherwise two networks of `hidden_sizes`.
+      shared: one encoder of `hidden_sizes` with a head for each of policy and value, of one more hidden layer, or
+        linear behind convolutions; otherwise two networks of `hidden_sizes`.
       hidden_sizes: widths of the hidden layers.
       activation: name of the activation.
       learn_std: see PolicyNetwork.
@@ -270,24 +267,30 @@ def make_actor_critic(
       action_values: learn Q(s, a) instead of V(s).
       initialization: see ActorCritic.
       action_bounds: see ActorCritic; `tanh` makes the policy a SquashedGaussian.
+      encoder: what stands before the dense layers; see `encoders.make_convolutions`.
 
     Raises:
-      UserError: action values are asked for, and actions are not discrete; or actions are to be scaled or squashed to
-        bounds that there are not.
+      UserError: action values are asked for, and actions are not discrete; actions are to be scaled or squashed to
+        bounds that there are not; or observations do not suit the encoder.
     """
     _check_bounds(actions, action_bounds)
     if action_values and not isinstance(actions, DiscreteActions):
         raise UserError("action values need discrete actions, to sum over them; this environment's are continuous")
     discrete = isinstance(actions, DiscreteActions)
     num_outputs = actions.size if isinstance(actions, BoxActions) else actions.n
-    own_sizes = hidden_sizes[-1:] if shared else hidden_sizes
+    convolutions = make_convolutions(encoder, observation_shape, activation)
+    own_convolutions = None if shared else convolutions
+    own_sizes = hidden_sizes
+    if shared:
+        own_sizes = hidden_sizes[-1:] if convolutions is None else ()
+    value_outputs = num_outputs if action_values else 1
     # Gain 0.01: the first policy is close to the same distribution in every state (Andrychowicz et al. 2021).
-    policy = MLP(own_sizes, activation, output_size=num_outputs, output_gain=0.01)
+    policy = MLP(own_sizes, activation, num_outputs, output_gain=0.01, convolutions=own_convolutions)
     return ActorCritic(
         observation_shape=observation_shape,
-        encoder=MLP(hidden_sizes, activation) if shared else None,
+        encoder=MLP(hidden_sizes, activation, convolutions=convolutions) if shared else None,
         policy_network=PolicyNetwork(policy, discrete, learn_std, log_std_init, squashed=action_bounds == "tanh"),
-        value_network=MLP(own_sizes, activation, output_size=num_outputs if action_values else 1, output_gain=1.0),
+        value_network=MLP(own_sizes, activation, value_outputs, output_gain=1.0, convolutions=own_convolutions),
         has_action_values=action_values,
         initialization=initialization,
         action_bounds=action_bounds,

@@ -7,13 +7,15 @@
 The file holds plain arrays, so any language that reads .npz can do the same; `NumpyPolicy` says how.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any, BinaryIO
 
 import numpy as np
 
-FORMAT = 2  # 2: action_bounds
+FORMAT = 2  # 1 had no convolutions and clipped all real actions
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0.0),
@@ -23,15 +25,44 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @dataclass(frozen=True)
+class NumpyConvolutions:
+    """Convolutions without padding, each followed by the activation.
+
+    Attributes:
+      layers: `(kernel [size, size, channels, filters], bias [filters], stride)` in order.
+      scale: multiplies observations.
+      stack_first: observations are `[C, H, W]`; otherwise `[H, W, C]`.
+    """
+
+    layers: list[tuple[np.ndarray, np.ndarray, int]]
+    scale: float
+    stack_first: bool
+
+    def features(self, images: np.ndarray, activation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """`[B, *observation_shape] -> [B, features]`."""
+        images = images * self.scale
+        if self.stack_first:
+            images = np.moveaxis(images, 1, -1)
+        for kernel, bias, stride in self.layers:
+            windows = np.lib.stride_tricks.sliding_window_view(images, kernel.shape[:2], axis=(1, 2))
+            windows = np.moveaxis(windows[:, ::stride, ::stride], 3, -1)  # [B, H', W', size, size, channels]
+            rows = windows.reshape(*windows.shape[:3], -1)
+            images = activation(rows @ kernel.reshape(-1, kernel.shape[-1]) + bias)
+        return images.reshape(images.shape[0], -1)
+
+
+@dataclass(frozen=True)
 class NumpyPolicy:
     """Dense layers and what surrounds them; computed in float64.
 
     Attributes:
+      environment: what it was trained in, as arguments of `environments.make_environment`; empty where unknown.
       observation_shape: of one observation.
       mean: `[*observation_shape]` subtracted from observations, or None where they are not normalised.
       variance: divides them, as a standard deviation.
       clip: bound of normalised observations.
       layers: `(kernel [inputs, outputs], bias [outputs], activated)` in order.
+      convolutions: before the layers, or None.
       activation: name of the activation.
       discrete: actions are indices; otherwise real vectors.
       log_std: `[A]`, or None where discrete.
@@ -41,11 +72,13 @@ class NumpyPolicy:
       action_bounds: how real actions get there: `clip`; `scale` from -1 and 1; or `tanh`, then scale.
     """
 
+    environment: dict[str, Any]
     observation_shape: tuple[int, ...]
     mean: np.ndarray | None
     variance: np.ndarray | None
     clip: float
     layers: list[tuple[np.ndarray, np.ndarray, bool]]
+    convolutions: NumpyConvolutions | None
     activation: str
     discrete: bool
     log_std: np.ndarray | None
@@ -63,11 +96,15 @@ class NumpyPolicy:
         if self.mean is not None and self.variance is not None:
             standardized = (observations - self.mean) / np.sqrt(self.variance + 1e-8)
             observations = np.clip(standardized, -self.clip, self.clip)
+        activation = ACTIVATIONS[self.activation]
+        if self.convolutions is not None:
+            images = observations.reshape(-1, *self.observation_shape)
+            observations = self.convolutions.features(images, activation)
         features = observations.reshape(*batch_shape, -1)
         for kernel, bias, activated in self.layers:
             features = features @ kernel + bias
             if activated:
-                features = ACTIVATIONS[self.activation](features)
+                features = activation(features)
         return features
 
     def act(self, observations: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -90,14 +127,14 @@ class NumpyPolicy:
         return np.clip(outputs, self.low, self.high).reshape(*outputs.shape[:-1], *self.action_shape)
 
 
-def load_policy(path: str | PathLike[str]) -> NumpyPolicy:
-    """Reads a policy.npz.
+def load_policy(path: str | PathLike[str] | BinaryIO) -> NumpyPolicy:
+    """Reads a policy.npz, from a path or an open file.
 
     Raises:
       ValueError: it is of a newer format, or not a policy.
     """
     with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+        arrays = {name: file[name] for name in getattr(file, "files", ())}
     if "format" not in arrays or int(arrays["format"]) > FORMAT:
         raise ValueError(f"{path} is not a policy of format {FORMAT} or older")
     layers = [
@@ -105,11 +142,13 @@ def load_policy(path: str | PathLike[str]) -> NumpyPolicy:
         for index, activated in enumerate(arrays["activated"])
     ]
     return NumpyPolicy(
+        environment=json.loads(str(arrays["environment"])) if "environment" in arrays else {},
         observation_shape=tuple(int(size) for size in arrays["observation_shape"]),
         mean=arrays.get("observation_mean"),
         variance=arrays.get("observation_variance"),
         clip=10.0,
         layers=layers,
+        convolutions=_convolutions(arrays),
         activation=str(arrays["activation"]),
         discrete=bool(arrays["discrete"]),
         log_std=arrays.get("log_std"),
@@ -118,3 +157,13 @@ def load_policy(path: str | PathLike[str]) -> NumpyPolicy:
         high=arrays.get("action_high"),
         action_bounds=str(arrays.get("action_bounds", "clip")),
     )
+
+
+def _convolutions(arrays: dict[str, np.ndarray]) -> NumpyConvolutions | None:
+    if "convolution_strides" not in arrays:
+        return None
+    layers = [
+        (arrays[f"convolution_kernel_{i}"].astype(float), arrays[f"convolution_bias_{i}"].astype(float), int(stride))
+        for i, stride in enumerate(arrays["convolution_strides"])
+    ]
+    return NumpyConvolutions(layers, float(arrays["observation_scale"]), bool(arrays["stack_first"]))

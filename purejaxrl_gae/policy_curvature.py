@@ -57,4 +57,5 @@ def make_policy_fisher_product(
 
 def uses_dense_product(network: ActorCritic) -> bool:
     """The policy is dense layers of its own with one output, or few enough."""
-    return network.encoder is None and (network.policy_network.mlp.output_size or 0) <= MOST_OUTPUTS
+    mlp = network.policy_network.mlp
+    return network.encoder is None and mlp.convolutions is None and (mlp.output_size or 0) <= MOST_OUTPUTS

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purejaxrl_gae.config import TrainingConfig
+from purejaxrl_gae.config import ENVIRONMENT_FIELDS, TrainingConfig
 from purejaxrl_gae.environments import (
     Environment,
     HostEnvironment,
@@ -161,6 +161,7 @@ def prepare(config: TrainingConfig, *, action_values: bool = False) -> Setup:
         action_values=action_values,
         initialization=config.initialization,
         action_bounds=config.action_bounds,
+        encoder=config.encoder,
     )
     return Setup(config, environment, network)
 
@@ -171,13 +172,7 @@ def configured_environment(config: TrainingConfig) -> Environment | HostEnvironm
     Raises:
       UserError: the environment is unknown, breaks the contract, or does not take an option.
     """
-    return make_environment(
-        config.env,
-        env_args=config.env_args,
-        max_episode_steps=config.max_episode_steps,
-        action_repeat=config.action_repeat,
-        sticky_actions=config.sticky_actions,
-    )
+    return make_environment(**{name: getattr(config, name) for name in ENVIRONMENT_FIELDS})
 
 
 def require_pure(environment: Environment | HostEnvironment, what: str) -> None:

@@ -13,6 +13,7 @@ from gymnax.environments import environment as gymnax_environment
 from gymnax.environments import spaces
 
 from purejaxrl_gae.environments.contract import ActionSpace, BoxActions, DiscreteActions, Environment, Step
+from purejaxrl_gae.environments.drawings import renderer_of
 from purejaxrl_gae.environments.wrappers import reset_where
 from purejaxrl_gae.errors import UserError, closest, first_line
 from purejaxrl_gae.sharding import keys_of_copies
@@ -121,6 +122,7 @@ def from_gymnax(
         max_episode_steps=None if limit is None else int(limit),
         reset=reset,
         step=step,
+        render=renderer_of(name, env, params),
     )
 
 

@@ -35,7 +35,9 @@ def bytes_per_agent(algorithm: Algorithm) -> AgentBytes:
     state = jax.eval_shape(partial(training.init_state, algorithm), key, hyperparameters)
     gamma = jax.ShapeDtypeStruct((), jnp.float32)
     trajectory = jax.eval_shape(lambda state, gamma: training.rollout(setup, state, gamma, 1)[2], state, gamma)
-    hidden = sum(setup.config.hidden_sizes) * 2
+    convolutions = (setup.network.encoder or setup.network.policy_network.mlp).convolutions
+    convolved = 0 if convolutions is None else convolutions.num_activations
+    hidden = (sum(setup.config.hidden_sizes) + convolved) * 2
     activations = 4 * hidden * setup.config.steps_per_update
     return AgentBytes(COPIES_OF_STATE * _bytes(state), COPIES_OF_ROLLOUT * _bytes(trajectory) + activations)
 

@@ -1,21 +1,24 @@
 """Writing policy.npz, which `purejaxrl_gae.numpy_policy` acts from."""
 
 import io
+import json
 from typing import Any
 
 import jax
 import numpy as np
 
+from purejaxrl_gae.config import ENVIRONMENT_FIELDS, to_plain
 from purejaxrl_gae.environments import BoxActions
-from purejaxrl_gae.networks import MLP, Params
+from purejaxrl_gae.networks import MLP, ActorCritic, Params
 from purejaxrl_gae.numpy_policy import FORMAT
 from purejaxrl_gae.training import Learner, Setup
 
 
 def policy_bytes(setup: Setup, learner: Learner) -> bytes:
-    """The contents of a policy.npz: weights, normaliser, action bounds."""
+    """The contents of a policy.npz: weights, normaliser, action bounds, and what the environment was."""
     network, actions = setup.network, setup.environment.actions
-    layers = []
+    plain = to_plain(setup.config)
+    layers: list[tuple[np.ndarray, np.ndarray, bool]] = []
     if network.encoder is not None:
         layers += _dense_layers(network.encoder, learner.params["encoder"])
     policy_params = learner.params["policy"]
@@ -23,6 +26,7 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
 
     arrays: dict[str, Any] = {
         "format": np.int64(FORMAT),
+        "environment": np.str_(json.dumps({name: plain[name] for name in ENVIRONMENT_FIELDS})),
         "observation_shape": np.asarray(setup.environment.observation_shape, np.int64),
         "activation": np.str_(network.policy_network.mlp.activation),
         "activated": np.asarray([activated for *_, activated in layers]),
@@ -30,6 +34,7 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
     }
     for index, (kernel, bias, _) in enumerate(layers):
         arrays[f"kernel_{index}"], arrays[f"bias_{index}"] = kernel, bias
+    arrays |= _convolutions(network, learner.params)
     if isinstance(actions, BoxActions):
         offset = policy_params.get("log_std_offset", np.zeros(actions.size, np.float32))
         arrays["log_std"] = np.asarray(network.policy_network.log_std_init + np.asarray(offset), np.float32)
@@ -44,6 +49,25 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()
+
+
+def _convolutions(network: ActorCritic, params: Params) -> dict[str, Any]:
+    """The arrays of the convolutions before the dense layers; none where there are none."""
+    mlp, mlp_params = network.policy_network.mlp, params["policy"]["mlp"]
+    if network.encoder is not None:
+        mlp, mlp_params = network.encoder, params["encoder"]
+    if mlp.convolutions is None:
+        return {}
+    arrays: dict[str, Any] = {
+        "convolution_strides": np.asarray([layer.stride for layer in mlp.convolutions.layers], np.int64),
+        "observation_scale": np.float64(mlp.convolutions.scale),
+        "stack_first": np.bool_(mlp.convolutions.stack_first),
+    }
+    for index in range(len(mlp.convolutions.layers)):
+        layer = mlp_params["convolutions"][f"Conv_{index}"]
+        arrays[f"convolution_kernel_{index}"] = np.asarray(layer["kernel"])
+        arrays[f"convolution_bias_{index}"] = np.asarray(layer["bias"])
+    return arrays
 
 
 def _dense_layers(mlp: MLP, params: Params) -> list[tuple[np.ndarray, np.ndarray, bool]]:

@@ -227,6 +227,38 @@ def test_the_numpy_policy_equals_the_jax_policy(tmp_path, env, changes):
     assert sampled.shape == policy.act(observations).shape
 
 
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize(
+    "encoder, shape", [("minatar_cnn", (10, 10, 4)), ("nature_cnn", (44, 40, 3)), ("nature_cnn", (4, 44, 40))]
+)
+def test_the_numpy_policy_equals_the_jax_policy_through_convolutions(tmp_path, encoder, shape, shared):
+    import jax
+
+    from purejaxrl_gae import environments, networks, training
+    from purejaxrl_gae.host.policy_file import policy_bytes
+    from purejaxrl_gae.rollout import Normalizers
+
+    network = networks.make_actor_critic(
+        shape,
+        environments.DiscreteActions(5),
+        **dict(shared=shared, hidden_sizes=(32,), activation="elu", learn_std=True, log_std_init=0.0),
+        **dict(initialization="uniform", encoder=encoder),
+    )
+    environment = environments.Environment("grids", shape, environments.DiscreteActions(5), None, None, None)
+    learner = training.Learner(network.init(jax.random.key(0)), None, Normalizers(None, None), None)
+    (tmp_path / "policy.npz").write_bytes(policy_bytes(training.Setup(TINY, environment, network), learner))
+    policy = load_policy(tmp_path / "policy.npz")
+    assert policy.environment["env"] == TINY.env
+    observations = np.random.default_rng(0).integers(0, 256 if encoder == "nature_cnn" else 2, (30, *shape), np.uint8)
+    with jax.default_matmul_precision("highest"):
+        logits = network.policy(learner.params, jax.numpy.asarray(observations)).logits
+    assert np.std(logits, axis=0).min() > 1e-3  # they do depend on the observation
+    np.testing.assert_allclose(policy.outputs(observations), logits, atol=1e-5)
+    np.testing.assert_allclose(policy.outputs(observations[3]), logits[3], atol=1e-5)
+    np.testing.assert_allclose(policy.outputs(observations.reshape(5, 6, *shape))[2, 1], logits[13], atol=1e-5)
+    assert policy.act(observations).shape == (30,)
+
+
 def test_a_wrong_observation_is_refused_by_the_numpy_policy(finished):
     policy = load_policy(finished[0] / "policy.npz")
     with pytest.raises(ValueError, match=r"must end in \(4,\)"):

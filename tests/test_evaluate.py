@@ -1,0 +1,206 @@
+"""Scores and pictures of a run's policy, and of a policy.npz alone."""
+
+import dataclasses
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from purejaxrl_gae import PPOConfig
+from purejaxrl_gae.environments import DiscreteActions, Environment
+from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.evaluate import EvaluateOptions, evaluate
+from purejaxrl_gae.host import animation, playing, training_run
+from purejaxrl_gae.host.options import RunOptions
+from purejaxrl_gae.numpy_policy import load_policy
+
+image = pytest.importorskip("PIL.Image")
+
+TINY = PPOConfig(env="CartPole-v1", total_timesteps=1024, num_envs=4, num_steps=64, hidden_sizes=(8, 8))
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "cartpole"
+    options = RunOptions(run_dir=path, eval_episodes=4, progress=False, tensorboard=False, compilation_cache=False)
+    training_run.run(TINY, options)
+    return path
+
+
+def test_a_run_and_its_policy_file_play_the_same(run_dir):
+    by_run = evaluate(EvaluateOptions(run_dir=run_dir, episodes=20, seed=3))
+    by_file = evaluate(EvaluateOptions(policy=run_dir / "policy.npz", episodes=20, seed=3))
+    assert by_file["env"] == "CartPole-v1"
+    assert by_file["episodes"] == by_run["episodes"] == 20
+    assert 8.0 < by_file["return_mean"] < 200.0
+    assert by_file["return_mean"] == by_file["episodic_length"]  # a reward of 1 for each step
+    assert by_file["return_mean"] == pytest.approx(by_run["return_mean"], rel=0.5)  # other starts
+
+
+def test_a_gif_has_a_frame_for_each_step_at_its_speed(run_dir, tmp_path):
+    path = tmp_path / "new" / "folder" / "episode.gif"
+    played = evaluate(EvaluateOptions(run_dir=run_dir, render=path, fps=30, max_frames=12))
+    assert played["steps"] == played["return"]
+    with image.open(path) as gif:
+        assert gif.n_frames == played["steps"]
+        assert gif.size == (400, 260 + animation.CAPTION_HEIGHT)
+        shown = []
+        for index in range(gif.n_frames):
+            gif.seek(index)
+            shown.append(gif.info["duration"])
+    assert sum(shown) == pytest.approx(1000 * played["steps"] / 30, abs=10)
+    assert not list(path.parent.glob(".*"))
+
+
+def test_a_film_strip_shows_eight_frames(run_dir, tmp_path):
+    path = tmp_path / "episode.PNG"
+    played = evaluate(EvaluateOptions(policy=run_dir / "policy.npz", render=path, seed=2))
+    assert played["finished"] and played["steps"] >= 8
+    width = animation.STRIP_FRAMES * (animation.STRIP_WIDTH + 4) - 4
+    with image.open(path) as strip:
+        assert strip.size == (width, 156 + animation.CAPTION_HEIGHT)
+
+
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+def test_a_video_can_be_read_again(tmp_path):
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    frames = [np.full((301, 333, 3), 10 * step, np.uint8) for step in range(20)]
+    path = tmp_path / "episode.mp4"
+    animation.write_animation(path, frames, ["caption"] * 20, 25)
+    reader = ffmpeg.read_frames(str(path))
+    about = next(reader)
+    assert about["size"] == (332, 328)
+    assert about["fps"] == 25
+    pictures = [np.frombuffer(data, np.uint8).reshape(328, 332, 3) for data in reader]
+    assert len(pictures) == 20
+    for step, picture in enumerate(pictures):
+        assert np.abs(picture[:290].astype(int) - 10 * step).mean() < 6
+
+
+def test_small_frames_are_enlarged_until_the_caption_can_be_read(tmp_path):
+    path = tmp_path / "atari.gif"
+    animation.write_animation(path, [np.zeros((210, 160, 3), np.uint8)], ["step 0   return 0.0"], 30)
+    with image.open(path) as gif:
+        assert gif.size == (320, 420 + animation.CAPTION_HEIGHT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(render="episode.avi"), "it must end in one of .gif, .mp4, .png"),
+        (dict(render="episode.gif", fps=0), "fps is 0; it must be between 1 and 100"),
+        (dict(render="episode.gif", max_frames=0), "max_frames is 0; it must be at least 1"),
+        (dict(render="file/episode.gif"), "cannot be written: "),
+        (dict(render="folder.gif"), "which is a folder"),
+        (dict(episodes=0), "episodes is 0; it must be at least 1"),
+        (dict(seed=-1), "seed is -1; it must be between 0 and"),
+        (dict(env="Pendulum-v1"), r"policy is for observations \[4\]; Pendulum-v1 has \[3\]"),
+        (dict(env="Nowhere-v1"), "env is 'Nowhere-v1', which gymnax does not know"),
+        (dict(policy="nothing.npz"), "which cannot be read: No such file or directory"),
+        (dict(policy="file"), "which cannot be read: it is not a policy.npz"),
+        (dict(policy=None), "name a run with --run-dir, or a policy.npz with --policy, and not both"),
+        (dict(policy=None, run_dir="x", env="CartPole-v1"), "env goes with --policy"),
+    ],
+)
+def test_mistakes_are_one_line(run_dir, tmp_path, changes, message):
+    (tmp_path / "file").write_text("not a folder, and not a policy")
+    (tmp_path / "folder.gif").mkdir()
+    options = EvaluateOptions(policy=run_dir / "policy.npz")
+    places = ("render", "policy", "run_dir")
+    given = {name: tmp_path / value if name in places and value else value for name, value in changes.items()}
+    with pytest.raises(UserError, match=message) as caught:
+        evaluate(dataclasses.replace(options, **given))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("package", "suffix"), [("imageio_ffmpeg", ".mp4"), ("PIL.Image", ".gif")])
+def test_a_missing_package_is_one_line_that_names_the_extra(monkeypatch, tmp_path, package, suffix):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=r"pip install 'purejaxrl-gae\[video\]'"):
+        animation.check_output(tmp_path / f"episode{suffix}", 30)
+
+
+def test_a_policy_for_other_actions_is_refused(run_dir):
+    policy = load_policy(run_dir / "policy.npz")
+    environment = Environment("three", (4,), DiscreteActions(3), None, None, None)
+    with pytest.raises(UserError, match="policy is for 2 discrete actions; three has 3 discrete"):
+        playing.check_policy_fits(policy, environment)
+
+
+class CountingCopies:
+    """Copy n ends after n + 3 steps; each step pays 2."""
+
+    def __init__(self, num_envs, seed, render):
+        self.num_envs, self.render, self.closed = num_envs, render, False
+        self.steps = np.zeros(num_envs, int)
+
+    def reset(self, seed=None):
+        return self._observations()
+
+    def step(self, actions):
+        assert actions.shape == (self.num_envs,)
+        self.steps += 1
+        terminated = self.steps == np.arange(self.num_envs) + 3
+        self.steps[terminated] = 0
+        ended = np.zeros(self.num_envs, bool)
+        rewards = np.full(self.num_envs, 2.0, np.float32)
+        return SimpleNamespace(
+            observations=self._observations(), rewards=rewards, terminated=terminated, truncated=ended
+        )
+
+    def frame(self):
+        assert self.render
+        return np.full((20, 30, 3), self.steps[0], np.uint8)
+
+    def close(self):
+        self.closed = True
+
+    def _observations(self):
+        return np.repeat(self.steps[:, None].astype(np.float32), 4, axis=1)
+
+
+@pytest.fixture
+def host_environment():
+    opened = []
+
+    def open_copies(num_envs, seed, render=False):
+        opened.append(CountingCopies(num_envs, seed, render))
+        return opened[-1]
+
+    return SimpleNamespace(
+        name="gymnasium:Counting-v0",
+        observation_shape=(4,),
+        actions=DiscreteActions(2),
+        max_episode_steps=None,
+        open=open_copies,
+        opened=opened,
+    )
+
+
+def test_environments_of_the_host_are_played_and_drawn(host_environment, run_dir):
+    policy = load_policy(run_dir / "policy.npz")
+    playing.check_policy_fits(policy, host_environment)
+    evaluation = playing.play_episodes(host_environment, policy.act, 4, 0)
+    np.testing.assert_array_equal(evaluation.returns, [6.0, 8.0, 10.0, 12.0])
+    np.testing.assert_array_equal(evaluation.lengths, [3, 4, 5, 6])
+    episode = playing.record_episode(host_environment, policy.act, 0, 100)
+    assert [frame[0, 0, 0] for frame in episode.frames] == [0, 1, 2]
+    np.testing.assert_array_equal(episode.rewards, [2.0, 2.0, 2.0])
+    assert episode.finished
+    cut = playing.record_episode(host_environment, policy.act, 0, 2)
+    assert len(cut.frames) == 2 and not cut.finished
+    assert all(copies.closed for copies in host_environment.opened)
+
+
+def test_the_command_prints_what_it_wrote(run_dir, tmp_path, monkeypatch, capsys):
+    from purejaxrl_gae import evaluate as module
+
+    path = tmp_path / "episode.gif"
+    arguments = ["evaluate", "--run-dir", str(run_dir), "--render", str(path), "--max-frames", "3"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    module.main()
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["steps"] == 3 and not printed["finished"]
+    assert path.is_file()
