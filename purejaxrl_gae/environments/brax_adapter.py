@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from purejaxrl_gae.environments.contract import Environment
-from purejaxrl_gae.environments.physics import construct, from_physics, quietly, renderer
+from purejaxrl_gae.environments.physics import construct, from_physics, renderer
+from purejaxrl_gae.environments.quiet import quietly
 from purejaxrl_gae.errors import UserError, closest
 
 MAX_EPISODE_STEPS = 1000

@@ -11,6 +11,7 @@ import numpy as np
 
 from purejaxrl_gae.environments.contract import ActionSpace, BoxActions, DiscreteActions
 from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep, StickyCopies, copy_seeds
+from purejaxrl_gae.environments.quiet import quietly
 from purejaxrl_gae.errors import UserError, closest
 
 try:
@@ -97,7 +98,8 @@ def _make_by_id(env_id: str, env_args: dict[str, Any], max_episode_steps: int | 
     def make(render: bool = False):
         more: dict[str, Any] = {**env_args, **({"render_mode": "rgb_array"} if render else {})}
         try:
-            return gymnasium.make(env_id, max_episode_steps, disable_env_checker=True, **more)
+            with quietly():
+                return gymnasium.make(env_id, max_episode_steps, disable_env_checker=True, **more)
         except gymnasium.error.DependencyNotInstalled as error:
             raise UserError(
                 f"env is 'gymnasium:{env_id}', which needs more packages ({_one_line(error)}): "

@@ -6,11 +6,8 @@ are vmapped, steps counted and finished copies reset as the contract wants it: e
 own, computed only in steps in which an episode ended.
 """
 
-import contextlib
-import io
 import math
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purejaxrl_gae.environments.contract import BoxActions, Environment, Render, Step
+from purejaxrl_gae.environments.quiet import quietly
 from purejaxrl_gae.environments.wrappers import reset_where
 from purejaxrl_gae.errors import UserError, first_line
 from purejaxrl_gae.sharding import keys_of_copies
@@ -118,24 +116,6 @@ def construct(env: str, make: Callable[[], Any]) -> Any:
             return make()
     except Exception as error:
         raise UserError(f"env is {env!r}, which cannot be built: {first_line(error)}") from error
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Keeps deprecation notes of Brax and MuJoCo, about their own models and missing options, off the user's screen."""
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            import mujoco
-        except ImportError:
-            yield
-            return
-        before = mujoco.get_mju_user_warning()
-        mujoco.set_mju_user_warning(lambda message: None)
-        try:
-            yield
-        finally:
-            mujoco.set_mju_user_warning(before)
 
 
 def renderer(name: str, draw: Callable[[list[Any]], Any]) -> Render:

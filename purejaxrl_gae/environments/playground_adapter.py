@@ -6,7 +6,8 @@ from typing import Any
 import jax
 
 from purejaxrl_gae.environments.contract import Environment
-from purejaxrl_gae.environments.physics import construct, from_physics, quietly, renderer
+from purejaxrl_gae.environments.physics import construct, from_physics, renderer
+from purejaxrl_gae.environments.quiet import quietly
 from purejaxrl_gae.errors import UserError, closest
 
 
