@@ -10,6 +10,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, is_dataclass
@@ -19,7 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.worker import ROOT, Prepared, Unavailable
+from benchmarks.worker import ROOT, Prepared, Unavailable, start
 from purejaxrl_gae.host.reports import versions
 
 Side = Callable[[], Prepared]
@@ -189,6 +190,11 @@ def python_side(function: Callable[[], Any], items: float) -> Side:
             function()
 
     return lambda: repeating(call, 0.0, items)
+
+
+def peer_side(target: str, spec: dict[str, Any], pythons: dict[str, str], name: str) -> Side:
+    """A peer in a process of its own, with the Python that `--peer` names for it, or this one."""
+    return lambda: start(target, spec, pythons.get(name, sys.executable))
 
 
 def _is_key(leaf: jax.Array) -> bool:

@@ -53,6 +53,7 @@ def start(target: str, spec: dict[str, Any], python: str = sys.executable) -> Pr
       Unavailable: there is no such interpreter, or the function failed, for example because a package is missing.
     """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the first process has most of a GPU's memory
     command = [python, "-m", "benchmarks.worker", target]
     try:
         process = subprocess.Popen(
