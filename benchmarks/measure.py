@@ -158,7 +158,9 @@ def kernel_side(function: Callable[..., Any], arguments: tuple, items: float, *,
         program = jax.jit(repeated).lower(jnp.int32(1), *arguments).compile(options)
         compile_seconds = time.perf_counter() - started
         inputs = jax.block_until_ready(jax.tree.map(jnp.asarray, arguments))
-        return repeating(lambda count: jax.block_until_ready(program(jnp.int32(count), *inputs)), compile_seconds, items)
+        return repeating(
+            lambda count: jax.block_until_ready(program(jnp.int32(count), *inputs)), compile_seconds, items
+        )
 
     return prepare
 
@@ -236,14 +238,21 @@ def pythons_of_peers(peers: Iterable[str]) -> dict[str, str]:
     for peer in peers:
         name, separator, path = peer.partition("=")
         if not separator or not name or not path:
-            raise SystemExit(f"peer is {peer!r}; it must be NAME=PATH of a Python interpreter, as in sb3=venv/bin/python")
+            raise SystemExit(
+                f"peer is {peer!r}; it must be NAME=PATH of a Python interpreter, as in sb3=venv/bin/python"
+            )
         pythons[name] = path
     return pythons
 
 
 def machine() -> dict[str, Any]:
     """CPU model, cores and device."""
-    return {"cpu": _cpu_model(), "cores": os.cpu_count(), "device": jax.devices()[0].device_kind, "count": jax.device_count()}
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "device": jax.devices()[0].device_kind,
+        "count": jax.device_count(),
+    }
 
 
 def _cpu_model() -> str:
@@ -256,6 +265,7 @@ def _cpu_model() -> str:
 
 def commit() -> str:
     """Of the checkout; marked where files have been changed since."""
+
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=ROOT).stdout.strip()
 

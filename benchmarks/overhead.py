@@ -98,7 +98,8 @@ def measure(row: str, options: Options) -> dict:
         print(f"PPO Pendulum {row:<10} {name:<14} {config.env_steps / statistics.median(times):>12,.0f} steps/s")
     print(
         f"logging and progress {found['logging and progress']:+.2%}, a checkpoint "
-        f"{found['seconds of a checkpoint'] * 1e3:.0f} ms, {found['checkpoints']:.2%} at one in {CHECKPOINT_SECONDS:g} s"
+        f"{found['seconds of a checkpoint'] * 1e3:.0f} ms, "
+        f"{found['checkpoints']:.2%} at one in {CHECKPOINT_SECONDS:g} s"
     )
     bars = [bar(f"PPO Pendulum {row}, share of time lost", found["in all"], LIMIT, at_least=False)]
     return {"seconds": seconds, "overhead": found, "bars": bars}

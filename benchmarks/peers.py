@@ -156,7 +156,7 @@ def _learn(kind: Any, arguments: dict[str, Any], settings: dict[str, Any], packa
 
 
 def torchrl_gae(num_steps: int, num_envs: int, gamma: float, gae_lambda: float) -> Prepared:
-    """torchrl's vectorised estimate of `[N, T, 1]` advantages, with ends of both kinds."""
+    """The vectorised estimate of torchrl for `[N, T, 1]` advantages, with ends of both kinds."""
     import torch
     from torchrl.objectives.value.functional import vec_generalized_advantage_estimate
 

@@ -207,13 +207,9 @@ def make_train(config: dict[str, Any]):
                 train_state, trajectory, advantages, targets, rng = update_state
                 rng, shuffle_key = jax.random.split(rng)
                 permutation = jax.random.permutation(shuffle_key, batch_size)
-                batch = jax.tree.map(
-                    lambda x: x.reshape((batch_size, *x.shape[2:])), (trajectory, advantages, targets)
-                )
+                batch = jax.tree.map(lambda x: x.reshape((batch_size, *x.shape[2:])), (trajectory, advantages, targets))
                 shuffled = jax.tree.map(lambda x: jnp.take(x, permutation, axis=0), batch)
-                minibatches = jax.tree.map(
-                    lambda x: x.reshape((config["NUM_MINIBATCHES"], -1, *x.shape[1:])), shuffled
-                )
+                minibatches = jax.tree.map(lambda x: x.reshape((config["NUM_MINIBATCHES"], -1, *x.shape[1:])), shuffled)
                 train_state, losses = jax.lax.scan(update_minibatch, train_state, minibatches)
                 return (train_state, trajectory, advantages, targets, rng), losses
 

@@ -13,13 +13,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class Prepared(NamedTuple):
+@dataclass(frozen=True)
+class Prepared:
     """A side that is ready to run.
 
     Attributes:
@@ -34,7 +36,7 @@ class Prepared(NamedTuple):
     run: Callable[[int], float]
     items: float
     close: Callable[[], None] = lambda: None
-    notes: dict[str, Any] = {}
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class Unavailable(Exception):

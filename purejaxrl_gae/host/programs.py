@@ -52,6 +52,7 @@ class Programs(NamedTuple):
       load: `saved state -> state`.
       saved_types: shapes and types of a saved state.
       compile_seconds: tracing and compiling.
+      program_bytes: what `advance` holds at once on each device; 0 where the compiler does not say.
     """
 
     init: Callable[[], Any]
@@ -60,6 +61,7 @@ class Programs(NamedTuple):
     load: Callable[[Any], Any]
     saved_types: Any
     compile_seconds: float
+    program_bytes: int = 0
 
 
 def compile_one_agent(algorithm: Algorithm, devices: list[jax.Device]) -> Programs:
@@ -98,7 +100,8 @@ def compile_one_agent(algorithm: Algorithm, devices: list[jax.Device]) -> Progra
         def load(saved):
             return jax.tree.map(lambda leaf, sharding: agents.place(sharding, leaf), saved, where)
 
-    _refuse_too_large(config, advance_program.memory_analysis())
+    program_bytes = _bytes_held(advance_program.memory_analysis())
+    _refuse_too_large(config, program_bytes)
 
     def advance_and_report(state, num_updates):
         state, progress = advance_program(hyperparameters, state, np.int32(num_updates))
@@ -114,6 +117,7 @@ def compile_one_agent(algorithm: Algorithm, devices: list[jax.Device]) -> Progra
         load=load,
         saved_types=types,
         compile_seconds=time.perf_counter() - started,
+        program_bytes=program_bytes,
     )
 
 
@@ -144,7 +148,8 @@ class AgentPrograms:
         self._init = jax.jit(init).lower(seeds, hyperparameters).compile(options)
         lowered = jax.jit(advance, donate_argnums=1).lower(hyperparameters, self._types(one_state), jnp.int32(1))
         self._advance = lowered.compile(options)
-        _refuse_too_large(algorithm.setup.config, self._advance.memory_analysis())
+        self.program_bytes = _bytes_held(self._advance.memory_analysis())
+        _refuse_too_large(algorithm.setup.config, self.program_bytes)
         self.saved_types = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((num_agents, *leaf.shape), leaf.dtype), one_state
         )
@@ -171,6 +176,7 @@ class AgentPrograms:
             load=partial(agents.spread, layout),
             saved_types=self.saved_types,
             compile_seconds=self.compile_seconds,
+            program_bytes=self.program_bytes,
         )
 
     def _types(self, one: Any) -> Any:
@@ -186,11 +192,17 @@ def _compiler_options(devices: list[jax.Device]) -> dict[str, Any]:
     return {"xla_cpu_multi_thread_eigen": False} if devices[0].platform == "cpu" else {}
 
 
-def _refuse_too_large(config: TrainingConfig, analysis: Any) -> None:
+def _bytes_held(analysis: Any) -> int:
+    """Arguments, outputs and temporaries of a compiled program on one device."""
+    if analysis is None:
+        return 0
+    return analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+
+
+def _refuse_too_large(config: TrainingConfig, needed: int) -> None:
     """Compares what a compiled program will allocate with the machine's memory, before any of it is allocated."""
-    if analysis is None or jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu":
         return
-    needed = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
     available = available_bytes()
     if needed > available:
         fitting = max(1, int(config.num_envs * available / needed))
