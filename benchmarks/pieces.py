@@ -94,7 +94,9 @@ def trpo_pieces(algorithm: Algorithm) -> Pieces:
 
     def solve(params, observations, right_side):
         product = make_policy_fisher_product(setup.network, params, observations, damping=hyperparameters.cg_damping)
-        return kernels.conjugate_gradient(product, right_side, max_iters=config.cg_max_steps, tol=0.0).x
+        return kernels.conjugate_gradient(
+            product, right_side, max_iters=config.cg_max_steps, tol=hyperparameters.cg_tolerance
+        ).x
 
     def step(learner, samples, keys):
         learner, metrics = trpo.step_in_trust_region(setup, hyperparameters, learner, samples, keys)
