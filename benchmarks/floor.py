@@ -8,12 +8,15 @@ run reaches is an understatement of how busy the machine is.
 
 import itertools
 import math
+import os
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks.measure import Timing, interleave, kernel_side
+from benchmarks.measure import Side, interleave, kernel_side
+from benchmarks.worker import Prepared, start
 from purejaxrl_gae.environments import BoxActions
 from purejaxrl_gae.policy_curvature import uses_dense_product
 from purejaxrl_gae.training import Setup
@@ -95,14 +98,19 @@ def compiled_operations(function: Any, *arguments: Any) -> float | None:
 
 def matmul_peak(repeats: int, size: int = GEMM) -> dict[str, float]:
     """Operations per second of a large float32 product, on all cores and on one; of a GPU in full float32."""
-    left, right = jnp.ones((size, size), jnp.float32), jnp.ones((size, size), jnp.float32)
+    sides = {"all cores" if jax.default_backend() == "cpu" else "the device": matmul_side(size)}
+    if jax.default_backend() == "cpu" and hasattr(os, "sched_setaffinity"):
+        sides["one core"] = lambda: start("benchmarks.floor:on_one_core", {"size": size})
+    return {timing.name: timing.per_second for timing in interleave(sides, repeats)}
 
-    def product(left, right):
-        return jnp.matmul(left, right, precision="highest")
 
-    operations = 2.0 * size**3
-    sides = {"all cores": kernel_side(product, (left, right), operations)}
-    if jax.default_backend() == "cpu":
-        sides["one core"] = kernel_side(product, (left, right), operations, multi_thread=False)
-    results: list[Timing] = interleave(sides, repeats)
-    return {timing.name: timing.per_second for timing in results}
+def matmul_side(size: int) -> Side:
+    """A product of square matrices."""
+    square = jnp.ones((size, size), jnp.float32)
+    return kernel_side(partial(jnp.matmul, precision="highest"), (square, square), 2.0 * size**3)
+
+
+def on_one_core(size: int) -> Prepared:
+    """The same in a process that may use one core only; XLA's options do not keep a product to one thread."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before JAX counts the cores
+    return matmul_side(size)()

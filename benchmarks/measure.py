@@ -135,7 +135,7 @@ def jax_side(
     return prepare
 
 
-def kernel_side(function: Callable[..., Any], arguments: tuple, items: float, *, multi_thread: bool = True) -> Side:
+def kernel_side(function: Callable[..., Any], arguments: tuple, items: float) -> Side:
     """A jittable kernel, repeated inside one program as it would stand in a training program: no dispatch counts.
 
     Every repetition's inputs depend on the outputs of the one before by one element of each, which never really
@@ -153,9 +153,8 @@ def kernel_side(function: Callable[..., Any], arguments: tuple, items: float, *,
         return jax.lax.fori_loop(0, count, once, (arguments, zeros))[1]
 
     def prepare() -> Prepared:
-        options = {} if multi_thread or jax.default_backend() != "cpu" else {"xla_cpu_multi_thread_eigen": False}
         started = time.perf_counter()
-        program = jax.jit(repeated).lower(jnp.int32(1), *arguments).compile(options)
+        program = jax.jit(repeated).lower(jnp.int32(1), *arguments).compile()
         compile_seconds = time.perf_counter() - started
         inputs = jax.block_until_ready(jax.tree.map(jnp.asarray, arguments))
         return repeating(
