@@ -69,9 +69,14 @@ def interleave(sides: dict[str, Side], repeats: int, *, rest: float = REST) -> l
     seconds: dict[str, list[float]] = {name: [] for name in ready}
     try:
         for turn in range(repeats + 1):
-            for name, prepared in ready.items():
+            for name, prepared in list(ready.items()):
                 time.sleep(rest)
-                elapsed = prepared.run(turn)
+                try:
+                    elapsed = prepared.run(turn)
+                except Unavailable as reason:
+                    print(f"  {name} left out: {reason}", flush=True)
+                    del ready[name], seconds[name]
+                    continue
                 if turn > 0:
                     seconds[name].append(elapsed)
     finally:

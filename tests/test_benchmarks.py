@@ -90,6 +90,18 @@ def test_a_peer_that_is_missing_is_left_out(capsys):
     assert "peer left out: no such package" in capsys.readouterr().out
 
 
+def test_a_peer_that_fails_in_a_run_is_left_out_too(capsys):
+    def fails_later(turn):
+        if turn == 2:
+            raise Unavailable("the process ended")
+        return 1.0
+
+    sides = {"ours": lambda: Prepared(0.0, lambda _: 1.0, 1), "peer": lambda: Prepared(0.0, fails_later, 1)}
+    (ours,) = measure.interleave(sides, repeats=3, rest=0.0)
+    assert ours.runs == [1.0, 1.0, 1.0]
+    assert "peer left out: the process ended" in capsys.readouterr().out
+
+
 def slow_echo(seconds, items):
     """A side for the worker's test."""
     print("noise on standard output")
