@@ -1,1 +1,1 @@
-"""Benchmarks: each prints a table, both sides measured in turns in one process."""
+"""Benchmarks: each prints a table, its sides measured in turns in one invocation."""

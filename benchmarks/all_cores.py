@@ -1,4 +1,8 @@
-"""Every CPU core a device of its own; import this before anything that runs a JAX operation."""
+"""Every CPU core a device of its own; import this before anything that runs a JAX operation.
+
+A program on one of these devices can still use all cores, unless it is compiled without
+`xla_cpu_multi_thread_eigen`. On a GPU this changes nothing.
+"""
 
 import os
 

@@ -1,10 +1,12 @@
-"""python -m benchmarks.kernels: the kernels against rlax's and against plain NumPy, in turns in one process.
+"""python -m benchmarks.kernels: the kernels against rlax's, torchrl's and plain NumPy and SciPy, in turns.
 
 Advantages are those of `[T, N]` rollouts with ends of both kinds; rlax, which knows one kind of end, gets discounts
-that are 0 there, and is vmapped over environments. NumPy's is the usual loop over time, vectorised over environments.
+that are 0 there, and is vmapped over environments. JAX's sides are repeated inside one program, as a kernel stands in a
+training program, so no dispatch counts; the others are repeated from Python, so theirs does. NumPy's estimate is the
+usual loop over time, vectorised over environments; SciPy's is `lfilter` over each episode. torchrl and PyTorch run in a
+process of their own: `--peer torch=venv/bin/python`.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,21 +18,39 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from benchmarks.measure import Timing, write_json
+from benchmarks.measure import (
+    Side,
+    Timing,
+    bar,
+    interleave,
+    kernel_side,
+    peer_side,
+    python_side,
+    pythons_of_peers,
+    write_json,
+)
+from benchmarks.worker import Prepared, Unavailable
 from purejaxrl_gae import kernels
 
-SIZES = ((128, 16), (128, 2048), (1000, 16), (1000, 4096), (16384, 1))
-GAMMA, GAE_LAMBDA = 0.99, 0.95
+SIZES = ((128, 16), (128, 256), (128, 2048), (1000, 4096), (16384, 1))
+GAMMA, GAE_LAMBDA, DAMPING, CG_STEPS = 0.99, 0.95, 0.1, 10
+REST = 0.02
 
 
 @dataclass(frozen=True)
 class Options:
     """Times kernels; the first side of each setting is this library."""
 
+    kernels: tuple[str, ...] = ("gae", "returns", "lambda-returns", "shuffle", "fisher")
+    """which"""
+    sizes: tuple[str, ...] = tuple(f"{steps}x{envs}" for steps, envs in SIZES)
+    """of gae and returns, steps x environments"""
     repeats: int = 15
     """turns that count"""
-    output: Path | None = None
-    """JSON file to write"""
+    peer: tuple[str, ...] = ()
+    """torch=PATH of a Python that has torchrl; by default this one"""
+    json: Path | None = None
+    """file to write"""
 
 
 def rollout(num_steps: int, num_envs: int) -> tuple[np.ndarray, ...]:
@@ -52,71 +72,128 @@ def numpy_gae(rewards, values, next_values, terminated, truncated):
     return advantages, advantages + values
 
 
-def rlax_gae() -> Callable[..., Any] | None:
-    """Rlax's estimate, or None where it is not installed."""
+def scipy_gae(rewards, values, next_values, terminated, truncated):
+    """A recursive filter over every episode, backwards."""
+    from scipy.signal import lfilter
+
+    deltas = rewards + GAMMA * np.where(terminated, 0.0, next_values) - values
+    ended = terminated | truncated
+    advantages = np.empty_like(rewards)
+    for column in range(rewards.shape[1]):
+        start = 0
+        for stop in [*(np.flatnonzero(ended[:, column]) + 1), len(rewards)]:
+            episode = deltas[start:stop, column][::-1]
+            advantages[start:stop, column] = lfilter([1.0], [1.0, -GAMMA * GAE_LAMBDA], episode)[::-1]
+            start = stop
+    return advantages, advantages + values
+
+
+def numpy_returns(rewards, next_values, terminated, truncated):
+    """The loop over time, bootstrapped at time limits and at the cut."""
+    returns, running = np.empty_like(rewards), next_values[-1]
+    for step in range(len(rewards) - 1, -1, -1):
+        beyond = np.where(terminated[step], 0.0, np.where(truncated[step], next_values[step], running))
+        running = rewards[step] + GAMMA * beyond
+        returns[step] = running
+    return returns
+
+
+def rlax_function(name: str) -> Callable[..., Any]:
+    """One of rlax's estimates for `[T, N]` arrays.
+
+    Raises:
+      Unavailable: rlax is not installed.
+    """
     try:
         import rlax
     except ImportError:
-        return None
+        raise Unavailable("rlax is not installed") from None
 
-    def one_environment(rewards, values, next_values, terminated, truncated):
+    def of_gae(rewards, values, next_values, terminated, truncated):
         discounts = GAMMA * (1.0 - (terminated | truncated))
         all_values = jnp.append(values, next_values[-1])
         return rlax.truncated_generalized_advantage_estimation(rewards, discounts, GAE_LAMBDA, all_values)
 
-    return jax.vmap(one_environment, in_axes=1, out_axes=1)
+    def of_returns(rewards, next_values, terminated, truncated):
+        return rlax.discounted_returns(rewards, GAMMA * (1.0 - (terminated | truncated)), next_values[-1])
+
+    def of_lambda_returns(rewards, values, next_values, terminated, truncated):
+        return rlax.lambda_returns(rewards, GAMMA * (1.0 - (terminated | truncated)), next_values, GAE_LAMBDA)
+
+    function = {"gae": of_gae, "returns": of_returns, "lambda-returns": of_lambda_returns}[name]
+    return jax.vmap(function, in_axes=1, out_axes=1)
 
 
-def compare(sides: dict[str, Callable[..., Any]], arguments: tuple[Any, ...], items: int, repeats: int) -> list[Timing]:
-    """Median seconds of each side, in turns; sides called "numpy" run as they are, others compiled."""
-    programs, compile_seconds = {}, {}
-    for name, function in sides.items():
-        started = time.perf_counter()
-        programs[name] = function if name == "numpy" else jax.jit(function).lower(*arguments).compile()
-        compile_seconds[name] = round(time.perf_counter() - started, 2)
-    on_device = jax.block_until_ready(jax.tree.map(jnp.asarray, arguments))
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(repeats + 1):
-        for name, program in programs.items():
-            inputs = arguments if name == "numpy" else on_device
-            program(*inputs)  # its own data into the caches, not the other side's
-            started = time.perf_counter()
-            for _ in range(3):
-                jax.block_until_ready(program(*inputs))
-            seconds[name].append((time.perf_counter() - started) / 3)
-    medians = {name: float(np.median(times[1:])) for name, times in seconds.items()}
-    first = seconds[next(iter(sides))]
-    return [
-        Timing(
-            name,
-            compile_seconds[name],
-            medians[name],
-            items / medians[name],
-            float(np.median(np.array(seconds[name][1:]) / np.array(first[1:]))),
-        )
-        for name in sides
-    ]
+def rlax_side(name: str, batch: tuple, items: int) -> Side:
+    """The same as a side, found out when it gets ready."""
+
+    def prepare() -> Prepared:
+        return kernel_side(rlax_function(name), batch, items)()
+
+    return prepare
 
 
-def settings(repeats: int):
-    """`(name, timings)` of each setting."""
-    peer = rlax_gae()
-    for num_steps, num_envs in SIZES:
-        batch = rollout(num_steps, num_envs)
-        sides = {"purejaxrl_gae": partial(kernels.gae, gamma=GAMMA, gae_lambda=GAE_LAMBDA)}
-        if peer is not None:
-            sides["rlax"] = peer
-        sides["numpy"] = numpy_gae
-        yield f"gae {num_steps} x {num_envs}", compare(sides, batch, num_steps * num_envs, repeats)
-    for size in (2048, 65536):
-        keys = (jax.random.key(0),)
-        sides = {
-            "purejaxrl_gae": partial(kernels.permutation, n=size),
-            "jax.random.permutation": partial(jax.random.permutation, x=size),
-        }
-        yield f"shuffle {size}", compare(sides, keys, size, repeats)
-    for size in (2048, 16384):
-        yield f"10 CG steps, {size} states", compare(fisher_sides(), fisher_arguments(size), 10 * size, repeats)
+def gae_sides(num_steps: int, num_envs: int, pythons: dict[str, str]) -> dict[str, Side]:
+    """Ours as it chooses, each of its methods, and everyone else's."""
+    batch, items = rollout(num_steps, num_envs), num_steps * num_envs
+    own = partial(kernels.gae, gamma=GAMMA, gae_lambda=GAE_LAMBDA)
+    spec = {"num_steps": num_steps, "num_envs": num_envs, "gamma": GAMMA, "gae_lambda": GAE_LAMBDA}
+    sides = {"purejaxrl_gae": kernel_side(own, batch, items)}
+    sides |= {f"ours, {method}": kernel_side(partial(own, method=method), batch, items) for method in gae_methods()}
+    return sides | {
+        "rlax": rlax_side("gae", batch, items),
+        "torchrl": peer_side("benchmarks.peers:torchrl_gae", spec, pythons, "torch"),
+        "numpy": python_side(lambda: numpy_gae(*batch), items),
+        "scipy": python_side(lambda: scipy_gae(*batch), items),
+    }
+
+
+def gae_methods() -> tuple[str, ...]:
+    """Those that `kernels.gae` takes by name and that this platform can run."""
+    batch = rollout(4, 2)
+
+    def runs(method: str) -> bool:
+        try:
+            jax.block_until_ready(kernels.gae(*batch, gamma=GAMMA, gae_lambda=GAE_LAMBDA, method=method))
+        except Exception:
+            return False
+        return True
+
+    return tuple(method for method in ("scan", "associative", "pallas") if runs(method))
+
+
+def returns_sides(num_steps: int, num_envs: int) -> dict[str, Side]:
+    """Discounted returns."""
+    rewards, _, *rest = rollout(num_steps, num_envs)
+    batch, items = (rewards, *rest), num_steps * num_envs
+    return {
+        "purejaxrl_gae": kernel_side(partial(kernels.discounted_returns, gamma=GAMMA), batch, items),
+        "rlax": rlax_side("returns", batch, items),
+        "numpy": python_side(lambda: numpy_returns(*batch), items),
+    }
+
+
+def lambda_returns_sides(num_steps: int, num_envs: int) -> dict[str, Side]:
+    """Lambda-returns, which are the targets of our GAE."""
+    batch, items = rollout(num_steps, num_envs), num_steps * num_envs
+
+    def own(*transitions):
+        return kernels.gae(*transitions, gamma=GAMMA, gae_lambda=GAE_LAMBDA)[1]
+
+    return {
+        "purejaxrl_gae": kernel_side(own, batch, items),
+        "rlax": rlax_side("lambda-returns", batch, items),
+    }
+
+
+def shuffle_sides(size: int) -> dict[str, Side]:
+    """Permutations of so many indices."""
+    keys = (jax.random.key(0),)
+    return {
+        "purejaxrl_gae": kernel_side(partial(kernels.permutation, n=size), keys, size),
+        "jax.random.permutation": kernel_side(partial(jax.random.permutation, x=size), keys, size),
+        "numpy": python_side(lambda: np.random.default_rng(0).permutation(size), size),
+    }
 
 
 def network(params, observations):
@@ -128,20 +205,16 @@ def network(params, observations):
     return kernels.DiagonalGaussian(mean, jnp.zeros_like(mean))
 
 
-def fisher_arguments(size: int):
-    """Parameters, observations and a right side."""
+def fisher_sides(size: int, pythons: dict[str, str]) -> dict[str, Side]:
+    """Conjugate gradient steps with products linearised once, with the Hessian of the KL, and in PyTorch."""
     generator = np.random.default_rng(0)
     params = [generator.normal(size=shape).astype(np.float32) / 8.0 for shape in ((8, 64), (64, 64), (64, 1))]
     observations = generator.normal(size=(size, 8)).astype(np.float32)
-    return params, observations, [generator.normal(size=each.shape).astype(np.float32) for each in params]
-
-
-def fisher_sides() -> dict[str, Callable[..., Any]]:
-    """Ten conjugate gradient steps with products linearised once, and with the Hessian of the KL."""
+    arguments = params, observations, [generator.normal(size=each.shape).astype(np.float32) for each in params]
 
     def linearised(params, observations, b):
-        product = kernels.make_fisher_vector_product(network, params, observations, damping=0.1)
-        return kernels.conjugate_gradient(product, b, max_iters=10, tol=0.0).x
+        product = kernels.make_fisher_vector_product(network, params, observations, damping=DAMPING)
+        return kernels.conjugate_gradient(product, b, max_iters=CG_STEPS, tol=0.0).x
 
     def hessian_of_kl(params, observations, b):
         old = network(params, observations)
@@ -151,25 +224,65 @@ def fisher_sides() -> dict[str, Callable[..., Any]]:
 
         def product(vector):
             curved = jax.jvp(jax.grad(kl), (params,), (vector,))[1]
-            return jax.tree.map(lambda hv, v: hv + 0.1 * v, curved, vector)
+            return jax.tree.map(lambda hv, v: hv + DAMPING * v, curved, vector)
 
-        return kernels.conjugate_gradient(product, b, max_iters=10, tol=0.0).x
+        return kernels.conjugate_gradient(product, b, max_iters=CG_STEPS, tol=0.0).x
 
-    return {"purejaxrl_gae": linearised, "jvp of grad of KL": hessian_of_kl}
+    spec = {"size": size, "cg_steps": CG_STEPS, "damping": DAMPING}
+    return {
+        "purejaxrl_gae": kernel_side(linearised, arguments, CG_STEPS * size),
+        "jvp of grad of KL": kernel_side(hessian_of_kl, arguments, CG_STEPS * size),
+        "torch": peer_side("benchmarks.peers:torch_conjugate_gradient", spec, pythons, "torch"),
+    }
+
+
+def settings(options: Options):
+    """`(name, sides)` of each setting."""
+    pythons = pythons_of_peers(options.peer)
+    sizes = [tuple(int(number) for number in size.split("x")) for size in options.sizes]
+    of_size = {
+        "gae": partial(gae_sides, pythons=pythons),
+        "returns": returns_sides,
+        "lambda-returns": lambda_returns_sides,
+    }
+    for kernel in options.kernels:
+        if kernel in of_size:
+            for size in sizes:
+                yield f"{kernel} {size[0]}x{size[1]}", of_size[kernel](*size)
+        elif kernel == "shuffle":
+            for size in (2048, 65536, 1_000_000):
+                yield f"shuffle {size}", shuffle_sides(size)
+        elif kernel == "fisher":
+            for size in (2048, 16384):
+                yield f"{CG_STEPS} CG steps, {size} states", fisher_sides(size, pythons)
+        else:
+            raise SystemExit(f"kernels has {kernel!r}; it must be some of {', '.join(Options.kernels)}")
+
+
+def bars(setting: str, results: list[Timing]) -> list[dict[str, Any]]:
+    """GAE on a CPU: at least 1.2 times rlax and 5 times torchrl."""
+    if not setting.startswith("gae ") or jax.default_backend() != "cpu":
+        return []
+    limits = {"rlax": 1.2, "torchrl": 5.0}
+    return [
+        bar(f"{setting} over {timing.name}", timing.ratio, limits[timing.name], at_least=True)
+        for timing in results
+        if timing.name in limits
+    ]
 
 
 def main() -> None:
     options = tyro.cli(Options)
     results = {}
-    for name, timings in settings(options.repeats):
-        results[name] = timings
+    for name, sides in settings(options):
+        timings = interleave(sides, options.repeats, rest=REST)
         for timing in timings:
             print(
-                f"{name:<26} {timing.name:<24} {timing.seconds * 1e6:>10,.0f} µs   first is {timing.ratio:.2f}x",
+                f"{name:<26} {timing.name:<24} {timing.seconds * 1e6:>12,.1f} µs   first is {timing.ratio:>8.2f}x",
                 flush=True,
             )
-    if options.output is not None:
-        write_json(options.output, results)
+        results[name] = {"timings": timings, "bars": bars(name, timings)}
+    write_json(options.json, results)
 
 
 if __name__ == "__main__":

@@ -1,131 +1,242 @@
-"""python -m benchmarks.training: whole PPO runs against rejax's, where that is installed.
+"""python -m benchmarks.training: whole training runs against other libraries', in turns.
 
-Same environment, network sizes, activation, minibatches and counted steps on both sides; neither evaluates. rejax
-expects gymnax's old five-value step, so it gets the environment behind an adapter that joins the two flags to one.
+Every peer gets the same network, hyperparameters and counted steps of one update, and no evaluation; the slow ones make
+fewer updates, and speeds are compared for one environment step. Compile time stands apart; a peer's start-up does not
+count.
+
+    reference      `benchmarks.reference_ppo`, the common way to write PPO as one JAX program; in this process
+    rejax          its PPO, in a process of its own
+    sb3, sbx       Stable-Baselines3's PPO and A2C in PyTorch, SBX's PPO in JAX, on Gymnasium's environments;
+                   they train one agent, so in rows of many seeds their speed counts as it is
+    sb3-contrib    its TRPO; see `benchmarks.trpo`
+
+A peer whose packages clash with this environment's runs with another Python: `--peer sb3=venv/bin/python`. One that is
+not installed is left out, which is said. Seeds are divided among devices, on a CPU its cores, as `--num-seeds` does
+it; the reference and rejax are vmapped, and, as a second side, divided among the cores too.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import gymnax
 import jax
-import jax.numpy as jnp
 import tyro
 
-from benchmarks.measure import compare, print_table, write_json
-from purejaxrl_gae import PPOConfig, make_train
+from benchmarks import all_cores, ours, reference_ppo, trpo
+from benchmarks.measure import (
+    Side,
+    Timing,
+    bar,
+    interleave,
+    jax_side,
+    peer_side,
+    print_table,
+    pythons_of_peers,
+    write_json,
+)
+from purejaxrl_gae import A2CConfig, PPOConfig
+
+PPO_PASSED_ON = ("learning_rate", "gamma", "gae_lambda", "num_minibatches", "update_epochs", "clip_coef")
+PPO_PASSED_ON += ("ent_coef", "vf_coef", "max_grad_norm")
+A2C_PASSED_ON = ("learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm")
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One row of the benchmark."""
+class Row:
+    """One row of the benchmark.
 
+    Attributes:
+      title: as printed.
+      algorithm: which peers there are.
+      env: environment.
+      num_envs: N.
+      num_steps: T.
+      updates: of a run.
+      peer_updates: of a run of the PyTorch libraries and SBX.
+      num_seeds: agents trained side by side.
+    """
+
+    title: str
+    algorithm: str
     env: str
     num_envs: int
     num_steps: int
     updates: int
+    peer_updates: int
     num_seeds: int = 1
 
-    @property
-    def name(self) -> str:
-        """Shown in the table."""
-        seeds = f" x {self.num_seeds} seeds" if self.num_seeds > 1 else ""
-        return f"{self.env.split('-')[0]} {self.num_envs}x{self.num_steps}{seeds}"
 
-    @property
-    def total(self) -> int:
-        """Environment steps of one agent."""
-        return self.num_envs * self.num_steps * self.updates
-
-
-SETTINGS = [
-    Setting("Pendulum-v1", 16, 128, 80),
-    Setting("Pendulum-v1", 2048, 32, 8),
-    Setting("CartPole-v1", 4, 128, 160),
-    Setting("Pendulum-v1", 16, 128, 8, num_seeds=16),
-]
+ROWS = {
+    "cartpole": Row("PPO CartPole 4x128", "ppo", "CartPole-v1", 4, 128, 160, 8),
+    "pendulum": Row("PPO Pendulum 16x128", "ppo", "Pendulum-v1", 16, 128, 80, 4),
+    "wide": Row("PPO Pendulum 2048x32", "ppo", "Pendulum-v1", 2048, 32, 8, 1),
+    "seeds-16": Row("PPO Pendulum 16x128, 16 seeds", "ppo", "Pendulum-v1", 16, 128, 16, 4, 16),
+    "seeds-64": Row("PPO Pendulum 16x128, 64 seeds", "ppo", "Pendulum-v1", 16, 128, 8, 4, 64),
+    "a2c": Row("A2C CartPole 8x5", "a2c", "CartPole-v1", 8, 5, 2000, 100),
+    "a2c-pendulum": Row("A2C Pendulum 16x16", "a2c", "Pendulum-v1", 16, 16, 600, 16),
+    "trpo": Row("TRPO Pendulum 2x1024", "trpo", "Pendulum-v1", 2, 1024, 20, 4),
+    "trpo-16": Row("TRPO Pendulum 2x1024, 16 seeds", "trpo", "Pendulum-v1", 2, 1024, 20, 4, 16),
+}
 
 
 @dataclass(frozen=True)
 class Options:
-    """Times PPO; the first side is this library."""
+    """Times training; the first side is this library."""
 
+    rows: tuple[str, ...] = tuple(ROWS)
+    """which rows"""
     repeats: int = 5
     """turns that count"""
-    output: Path | None = None
-    """JSON file to write"""
+    peer: tuple[str, ...] = ()
+    """NAME=PATH of the Python that has a peer (rejax, sb3, sbx, sb3-contrib); by default this one"""
+    skip: tuple[str, ...] = ()
+    """peers to leave out"""
+    quick: bool = False
+    """runs of one update, to see that everything works; the figures mean nothing"""
+    json: Path | None = None
+    """file to write"""
 
 
-def ours(setting: Setting):
-    config = PPOConfig(
-        env=setting.env,
-        total_timesteps=setting.total,
-        num_envs=setting.num_envs,
-        num_steps=setting.num_steps,
+def ppo_config(row: Row) -> PPOConfig:
+    """The hyperparameters of every PPO here."""
+    return PPOConfig(
+        env=row.env,
+        total_timesteps=row.num_envs * row.num_steps * row.updates,
+        num_envs=row.num_envs,
+        num_steps=row.num_steps,
         learning_rate=3e-4,
         anneal_lr=False,
         ent_coef=0.01,
         normalize_rewards=False,
     )
-    train = make_train(config)
-    return lambda key: train(key).state.learner.params
 
 
-def joining_flags(env):
-    """A gymnax 1.0 environment as the older five-value interface wants it."""
+def a2c_config(row: Row) -> A2CConfig:
+    """Stable-Baselines3's defaults."""
+    return A2CConfig(
+        env=row.env,
+        total_timesteps=row.num_envs * row.num_steps * row.updates,
+        num_envs=row.num_envs,
+        num_steps=row.num_steps,
+        learning_rate=7e-4,
+        gae_lambda=1.0,
+        normalize_rewards=False,
+    )
 
-    class Joined(type(env)):
-        """The same environment with one flag for both ends."""
 
-        def step(self, key, state, action, params=None):
-            """Five values."""
-            observation, state, reward, terminated, truncated, info = super().step(key, state, action, params)
-            return observation, state, reward, jnp.logical_or(terminated, truncated), info
+def reference_config(config: PPOConfig) -> dict[str, Any]:
+    """Our config as the reference's dictionary."""
+    return {
+        "ENV_NAME": config.env,
+        "TOTAL_TIMESTEPS": config.env_steps,
+        "NUM_ENVS": config.num_envs,
+        "NUM_STEPS": config.num_steps,
+        "LR": config.learning_rate,
+        "ANNEAL_LR": config.anneal_lr,
+        "UPDATE_EPOCHS": config.update_epochs,
+        "NUM_MINIBATCHES": config.num_minibatches,
+        "GAMMA": config.gamma,
+        "GAE_LAMBDA": config.gae_lambda,
+        "CLIP_EPS": config.clip_coef,
+        "ENT_COEF": config.ent_coef,
+        "VF_COEF": config.vf_coef,
+        "MAX_GRAD_NORM": config.max_grad_norm,
+    }
 
-    return Joined()
+
+def reference_sides(config: PPOConfig, num_seeds: int) -> dict[str, Side]:
+    """One agent; or many, vmapped and divided among the cores."""
+    train = reference_ppo.make_train(reference_config(config))
+
+    def results(key):
+        output = train(key)
+        return output["runner_state"][0].params, output["metrics"]
+
+    items = num_seeds * config.env_steps
+    if num_seeds == 1:
+        return {"reference": jax_side(results, lambda turn: (jax.random.key(turn),), items)}
+
+    def keys(turn):
+        return (jax.random.split(jax.random.key(turn), num_seeds),)
+
+    sides = {"reference, vmapped": jax_side(jax.vmap(results), keys, items)}
+    if num_seeds % jax.device_count() == 0 and jax.device_count() > 1:
+        divided = jax_side(all_cores.on_all_cores(results), keys, items, multi_thread=False)
+        sides["reference, on all cores"] = divided
+    return sides
 
 
-def rejax_ppo(setting: Setting):
-    """The PPO of rejax, or None where it is not installed."""
-    try:
-        from rejax import PPO
-    except ImportError:
-        return None
-    env, params = gymnax.make(setting.env)
-    algorithm = PPO.create(
-        env=joining_flags(env),
-        env_params=params,
-        total_timesteps=setting.total,
-        eval_freq=setting.total,
-        num_envs=setting.num_envs,
-        num_steps=setting.num_steps,
-        num_epochs=4,
-        num_minibatches=4,
-        learning_rate=3e-4,
-        max_grad_norm=0.5,
-        agent_kwargs={"activation": "tanh", "hidden_layer_sizes": (64, 64)},
-    ).replace(eval_callback=lambda algorithm, state, key: ())
-    return lambda key: algorithm.train(key)[0].actor_ts.params
+def ppo_sides(row: Row, pythons: dict[str, str]) -> dict[str, Side]:
+    """Ours, the reference, rejax, Stable-Baselines3, SBX."""
+    config = ppo_config(row)
+    if row.num_seeds == 1:
+        sides = {
+            "purejaxrl_gae": ours.one_agent(config),
+            "purejaxrl_gae, all devices": ours.one_agent_on_all_devices(config),
+        }
+    else:
+        sides = {"purejaxrl_gae": ours.agents(config, row.num_seeds)}
+    sides |= reference_sides(config, row.num_seeds)
+    spec = ours.settings(config, PPO_PASSED_ON, row.updates)
+    for cores in (False, True) if row.num_seeds > 1 else (False,):
+        name = "rejax" if row.num_seeds == 1 else f"rejax, {'on all cores' if cores else 'vmapped'}"
+        more = {"num_seeds": row.num_seeds, "cores": cores}
+        sides[name] = peer_side("benchmarks.peers:rejax_ppo", spec | more, pythons, "rejax")
+    spec |= {"updates": row.peer_updates}
+    one = ", 1 agent" if row.num_seeds > 1 else ""
+    for name in ("sb3", "sbx"):
+        sides[name + one] = peer_side(f"benchmarks.peers:{name}_ppo", spec, pythons, name)
+    return sides
+
+
+def a2c_sides(row: Row, pythons: dict[str, str]) -> dict[str, Side]:
+    """Ours and Stable-Baselines3's."""
+    config = a2c_config(row)
+    spec = ours.settings(config, A2C_PASSED_ON, row.peer_updates)
+    return {
+        "purejaxrl_gae": ours.one_agent(config),
+        "sb3": peer_side("benchmarks.peers:sb3_a2c", spec, pythons, "sb3"),
+    }
+
+
+def trpo_sides(row: Row, pythons: dict[str, str]) -> dict[str, Side]:
+    """Ours and sb3-contrib's."""
+    return trpo.sides(row.num_seeds, row.updates, row.peer_updates, pythons)
+
+
+SIDES: dict[str, Callable[[Row, dict[str, str]], dict[str, Side]]] = {
+    "ppo": ppo_sides,
+    "a2c": a2c_sides,
+    "trpo": trpo_sides,
+}
+
+
+def bars(row: Row, results: list[Timing]) -> list[dict]:
+    """PPO: at least 1.5 times the fastest form of the reference; TRPO: see `benchmarks.trpo`."""
+    if row.algorithm == "trpo":
+        return trpo.bars(row.num_seeds, results)
+    references = [timing.ratio for timing in results if timing.name.startswith("reference")]
+    if row.algorithm != "ppo" or not references:
+        return []
+    return [bar(f"{row.title}, over the reference", min(references), 1.5, at_least=True)]
 
 
 def main() -> None:
     options = tyro.cli(Options)
+    unknown = [name for name in options.rows if name not in ROWS]
+    if unknown:
+        raise SystemExit(f"rows has {unknown[0]!r}; it must be some of {', '.join(ROWS)}")
+    pythons = pythons_of_peers(options.peer)
     results = {}
-    for setting in SETTINGS:
-        sides = {"purejaxrl_gae": ours(setting), "rejax": rejax_ppo(setting)}
-        sides = {name: function for name, function in sides.items() if function is not None}
-        if setting.num_seeds > 1:
-            sides = {name: jax.vmap(function) for name, function in sides.items()}
-
-        def arguments(turn, setting=setting):
-            key = jax.random.key(turn)
-            return (key if setting.num_seeds == 1 else jax.random.split(key, setting.num_seeds),)
-
-        timings = compare(sides, arguments, setting.total * setting.num_seeds, options.repeats)
-        print_table(setting.name, timings)
-        results[setting.name] = timings
-    if options.output is not None:
-        write_json(options.output, results)
+    for name in options.rows:
+        row = replace(ROWS[name], updates=1, peer_updates=1) if options.quick else ROWS[name]
+        sides = SIDES[row.algorithm](row, pythons)
+        sides = {side: prepare for side, prepare in sides.items() if side.split(",")[0] not in options.skip}
+        timings = interleave(sides, options.repeats)
+        print_table(row.title, timings)
+        results[name] = {"row": row, "timings": timings, "bars": bars(row, timings)}
+        write_json(options.json, results)  # after every row, so that an interrupted benchmark leaves what it has
 
 
 if __name__ == "__main__":

@@ -1,9 +1,18 @@
 """The benchmarks' own arithmetic."""
 
-import numpy as np
+import json
+import sys
 
-from benchmarks import objectives
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import budget, floor, kernels, measure, objectives, overhead, pieces, reference_ppo, scaling, worker
 from benchmarks.curves import last_hundred
+from benchmarks.measure import Timing
+from benchmarks.worker import Prepared, Unavailable
+from purejaxrl_gae import kernels as own_kernels
 from purejaxrl_gae.environments import make_environment
 from purejaxrl_gae.statistics import Aggregate
 
@@ -46,3 +55,179 @@ def test_the_objectives_table_has_the_papers_eleven_rows():
 def test_a_random_policy_scores_what_it_does_on_the_pendulum():
     assert make_environment("Pendulum-v1").max_episode_steps == 200
     assert -1350.0 < objectives.random_return("Pendulum-v1") < -1100.0
+
+
+def fixed_side(name, seconds, items, order, closed):
+    """A side whose runs take what the list says."""
+
+    def run(turn):
+        order.append((turn, name))
+        return seconds[turn]
+
+    return lambda: Prepared(1.234, run, items, close=lambda: closed.append(name))
+
+
+def test_sides_run_in_turns_and_are_compared_by_the_item():
+    order, closed = [], []
+    sides = {
+        "ours": fixed_side("ours", [9.0, 1.0, 2.0, 4.0], 10, order, closed),
+        "peer": fixed_side("peer", [9.0, 3.0, 2.0, 1.0], 5, order, closed),
+    }
+    ours, peer = measure.interleave(sides, repeats=3, rest=0.0)
+    assert order == [(turn, name) for turn in range(4) for name in ("ours", "peer")]
+    assert closed == ["ours", "peer"]
+    assert (ours.seconds, ours.per_second, ours.ratio, ours.compile_seconds) == (2.0, 5.0, 1.0, 1.23)
+    assert peer.ratio == 2.0  # of 6, 2 and 0.5: half as many items in a run
+    assert peer.runs == [3.0, 2.0, 1.0]
+
+
+def test_a_peer_that_is_missing_is_left_out(capsys):
+    def missing():
+        raise Unavailable("no such package")
+
+    sides = {"ours": lambda: Prepared(0.0, lambda _: 1.0, 1), "peer": missing}
+    assert [timing.name for timing in measure.interleave(sides, repeats=1, rest=0.0)] == ["ours"]
+    assert "peer left out: no such package" in capsys.readouterr().out
+
+
+def test_a_peer_that_fails_in_a_run_is_left_out_too(capsys):
+    def fails_later(turn):
+        if turn == 2:
+            raise Unavailable("the process ended")
+        return 1.0
+
+    sides = {"ours": lambda: Prepared(0.0, lambda _: 1.0, 1), "peer": lambda: Prepared(0.0, fails_later, 1)}
+    (ours,) = measure.interleave(sides, repeats=3, rest=0.0)
+    assert ours.runs == [1.0, 1.0, 1.0]
+    assert "peer left out: the process ended" in capsys.readouterr().out
+
+
+def slow_echo(seconds, items):
+    """A side for the worker's test."""
+    print("noise on standard output")
+    return Prepared(0.5, lambda turn: seconds + turn, items, notes={"version": "1"})
+
+
+def test_a_worker_answers_for_the_function_it_was_given():
+    ready = worker.start("tests.test_benchmarks:slow_echo", {"seconds": 2.0, "items": 7})
+    assert (ready.compile_seconds, ready.items, ready.notes) == (0.5, 7, {"version": "1"})
+    assert [ready.run(turn) for turn in (0, 3)] == [2.0, 5.0]
+    ready.close()
+
+
+@pytest.mark.parametrize(
+    "target, python, message",
+    [
+        ("benchmarks.worker:nothing", sys.executable, "nothing"),
+        ("no_such_module:function", sys.executable, "no_such_module"),
+        ("benchmarks.worker:start", "no/such/python", "No such file"),
+    ],
+)
+def test_a_worker_that_cannot_start_says_why(target, python, message):
+    with pytest.raises(Unavailable, match=message):
+        worker.start(target, {}, python)
+
+
+def test_a_repeated_kernel_runs_as_often_as_asked():
+    calls = []
+
+    def kernel(x):
+        jax.debug.callback(lambda: calls.append(1))
+        return x + 1.0
+
+    measure.kernel_side(kernel, (jnp.zeros(3),), 3)().run(0)
+    jax.effects_barrier()
+    assert len(calls) > 3
+
+
+def test_bars_and_pythons_of_peers(capsys):
+    assert measure.bar("ratio", 1.6, 1.5, at_least=True)["met"]
+    assert not measure.bar("seconds", 3.6, 3.5, at_least=False)["met"]
+    assert "MISSED" in capsys.readouterr().out
+    assert measure.pythons_of_peers(["sb3=a/python"]) == {"sb3": "a/python"}
+    with pytest.raises(SystemExit, match="NAME=PATH"):
+        measure.pythons_of_peers(["sb3"])
+
+
+def test_json_says_what_the_figures_depend_on(tmp_path):
+    path = tmp_path / "results.json"
+    measure.write_json(path, {"row": [Timing("ours", 1.0, 2.0, 3.0, 1.0)]})
+    document = json.loads(path.read_text())
+    assert set(document) == {"machine", "versions", "commit", "results"}
+    assert document["machine"]["cores"] >= 1
+    assert document["results"]["row"][0]["per_second"] == 3.0
+
+
+def test_the_reference_counts_the_same_steps_and_carries_its_info_out():
+    config = {"ENV_NAME": "Pendulum-v1", "TOTAL_TIMESTEPS": 3 * 4 * 8, "NUM_ENVS": 4, "NUM_STEPS": 8}
+    result = jax.eval_shape(reference_ppo.make_train(config), jax.random.key(0))
+    assert {leaf.shape for leaf in jax.tree.leaves(result["metrics"])} == {(3, 8, 4)}
+    assert {"returned_episode_returns", "returned_episode"} <= set(result["metrics"])
+
+
+def test_every_peer_kernel_computes_what_ours_does():
+    batch = kernels.rollout(50, 3)
+    expected = own_kernels.gae(*batch, gamma=kernels.GAMMA, gae_lambda=kernels.GAE_LAMBDA)
+    for peer in (kernels.numpy_gae, kernels.scipy_gae):
+        for found, wanted in zip(peer(*batch), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+    rewards, _, *rest = batch
+    wanted = own_kernels.discounted_returns(rewards, *rest, gamma=kernels.GAMMA)
+    np.testing.assert_allclose(kernels.numpy_returns(rewards, *rest), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_operations_are_counted_as_xla_counts_them():
+    sizes, batch = (64, 128, 32), 16
+    params = [jnp.ones(shape) for shape in ((64, 128), (128, 32))]
+    inputs = jnp.ones((batch, 64))
+
+    def network(params, inputs):
+        return inputs @ params[0] @ params[1]
+
+    assert floor.forward(sizes) == 2 * (64 * 128 + 128 * 32)
+    assert floor.backward(sizes) == floor.forward(sizes) + 2 * 128 * 32
+    assert floor.compiled_operations(network, params, inputs) == batch * floor.forward(sizes)
+    gradient = jax.grad(lambda params: (network(params, inputs) ** 2).sum())
+    # the second layer's output is needed for the loss, so a forward pass is in it; the rest is elementwise
+    found = floor.compiled_operations(gradient, params)
+    assert abs(found / (batch * (floor.forward(sizes) + floor.backward(sizes))) - 1.0) < 0.02
+
+
+def test_an_environment_step_of_ppo_and_trpo():
+    ppo = floor.ppo(budget.algorithm_of("16x128").setup)
+    policy = value = 2 * (3 * 64 + 64 * 64 + 64)
+    first_layer = 2 * 3 * 64
+    assert ppo["rollout"] == policy
+    assert ppo["forward"] == 4 * (policy + value)
+    assert ppo["backward"] == 4 * (2 * policy - first_layer + 2 * value - first_layer)
+    trpo = floor.trpo(budget.algorithm_of("trpo").setup)
+    assert trpo["value function"] == 15 * (3 * value - first_layer)
+    assert trpo["Fisher products"] >= 16 * 2 * policy
+
+
+def test_a_budget_adds_up_what_does_not_overlap():
+    names = ("rollout", "environment", "policy", "values", "GAE", "pack", "shuffle", "gather", "optimizer", "forward")
+    seconds = dict.fromkeys(names, 1.0) | {"rollout": 5.0, "forward and backward": 3.0}
+    parts = budget.additive(seconds)
+    assert parts["rollout, rest"] == parts["backward"] == 2.0
+    assert sum(parts.values()) == 5.0 + 5.0 + 3.0
+    assert "| sum of the parts | 13000.000 | 50.0% |" in budget.table("row", parts, 26.0)
+    names = ("environment", "policy", "values", "advantages", "gradient", "conjugate gradients", "value function")
+    seconds = dict.fromkeys(names, 1.0) | {"rollout": 4.0, "policy step": 3.5}
+    assert sum(pieces.additive(seconds).values()) == 4.0 + 1.0 + 3.5 + 1.0
+
+
+def test_overhead_is_the_median_of_the_turns_and_a_thirtieth_of_a_checkpoint_a_second():
+    seconds = {"off": [1.0, 2.0, 4.0], "on": [1.01, 2.1, 4.08], "checkpoints": [1.61, 2.7, 4.68]}
+    found = overhead.overhead(seconds, checkpoints=2)
+    assert found["logging and progress"] == pytest.approx(0.02)
+    assert found["seconds of a checkpoint"] == pytest.approx(0.3)
+    assert found["in all"] == pytest.approx(0.02 + 0.3 / 30.0)
+
+
+def test_scaling_visits_every_size_once():
+    points = scaling.points(scaling.Options(), num_devices=2)
+    assert [point.x for point in points if point.series == "envs"] == list(scaling.ENVS)
+    assert [point.num_agents for point in points if point.series == "seeds"] == list(scaling.SEEDS)
+    assert [point.devices for point in points if point.series.startswith("devices")] == [1, 1, 2, 2]
+    assert [scaling.num_minibatches(*size) for size in ((1, 32), (1, 6), (3, 1))] == [4, 2, 1]

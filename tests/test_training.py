@@ -160,18 +160,6 @@ def test_host_and_pure_program_agree(train):
     assert_close(state.learner.params, train(jax.random.key(0)).state.learner.params, rtol=1e-4, atol=1e-5)
 
 
-def test_memory_does_not_grow_with_the_length_of_the_run():
-    def temporaries(total_timesteps):
-        algorithm = ppo.make_algorithm(dataclasses.replace(SMALL, total_timesteps=total_timesteps))
-        hyperparameters = algorithm.hyperparameters
-        state = jax.eval_shape(partial(training.init_state, algorithm), jax.random.key(0), hyperparameters)
-        program = jax.jit(partial(training.advance, algorithm)).lower(hyperparameters, state, jnp.int32(1)).compile()
-        analysis = program.memory_analysis()
-        return analysis.temp_size_in_bytes + analysis.output_size_in_bytes
-
-    assert temporaries(1_000_000) == temporaries(1_000_000_000)
-
-
 def nan_after(environment, steps):
     """The environment, with a NaN reward in every copy once `steps` steps have been made."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from purejaxrl_gae import rollout, training
 from purejaxrl_gae.environments import HostEnvironment
 from purejaxrl_gae.environments.host_environment import end_nonfinite_episodes
-from purejaxrl_gae.host.programs import Programs, Stretch, refuse_too_large
+from purejaxrl_gae.host.programs import Programs, Stretch, bytes_held, refuse_too_large
 from purejaxrl_gae.rollout import EpisodeTotals, HostRecording
 from purejaxrl_gae.training import Algorithm, Progress, TrainState
 
@@ -67,7 +67,7 @@ class HostAgent:
             .lower(self._hyperparameters, self.types, self._recording_types())
             .compile()
         )
-        refuse_too_large(self._config, self._learn.memory_analysis())
+        refuse_too_large(self._config, bytes_held(self._learn.memory_analysis()))
         self.copies = environment.open(self._config.num_envs, self._seed_from(0), training=True)
         self._observations = np.zeros(0)
 

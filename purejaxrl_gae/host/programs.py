@@ -55,6 +55,7 @@ class Programs(NamedTuple):
       saved_types: shapes and types of a saved state.
       compile_seconds: tracing and compiling.
       close: `() -> None`, frees what lies outside the devices.
+      program_bytes: what `advance` holds at once on each device; 0 where the compiler does not say.
     """
 
     init: Callable[[], Any]
@@ -64,6 +65,7 @@ class Programs(NamedTuple):
     saved_types: Any
     compile_seconds: float
     close: Callable[[], None] = lambda: None
+    program_bytes: int = 0
 
 
 def compile_one_agent(algorithm: Algorithm, devices: list[jax.Device]) -> Programs:
@@ -102,7 +104,8 @@ def compile_one_agent(algorithm: Algorithm, devices: list[jax.Device]) -> Progra
         def load(saved):
             return jax.tree.map(lambda leaf, sharding: agents.place(sharding, leaf), saved, where)
 
-    refuse_too_large(config, advance_program.memory_analysis())
+    program_bytes = bytes_held(advance_program.memory_analysis())
+    refuse_too_large(config, program_bytes)
 
     def advance_and_report(state, num_updates):
         state, progress = advance_program(hyperparameters, state, np.int32(num_updates))
@@ -118,6 +121,7 @@ def compile_one_agent(algorithm: Algorithm, devices: list[jax.Device]) -> Progra
         load=load,
         saved_types=types,
         compile_seconds=time.perf_counter() - started,
+        program_bytes=program_bytes,
     )
 
 
@@ -149,7 +153,8 @@ class AgentPrograms:
         lowered_init = jax.jit(init).lower(seeds, hyperparameters)
         lowered = jax.jit(advance, donate_argnums=1).lower(hyperparameters, self._types(one_state), jnp.int32(1))
         self._init, self._advance = _compile_both(lowered_init, lowered, options)
-        refuse_too_large(algorithm.setup.config, self._advance.memory_analysis())
+        self.program_bytes = bytes_held(self._advance.memory_analysis())
+        refuse_too_large(algorithm.setup.config, self.program_bytes)
         self.saved_types = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((num_agents, *leaf.shape), leaf.dtype), one_state
         )
@@ -176,6 +181,7 @@ class AgentPrograms:
             load=partial(agents.spread, layout),
             saved_types=self.saved_types,
             compile_seconds=self.compile_seconds,
+            program_bytes=self.program_bytes,
         )
 
     def _types(self, one: Any) -> Any:
@@ -198,15 +204,21 @@ def _compiler_options(devices: list[jax.Device]) -> dict[str, Any]:
     return {"xla_cpu_multi_thread_eigen": False} if devices[0].platform == "cpu" else {}
 
 
-def refuse_too_large(config: TrainingConfig, analysis: Any) -> None:
-    """Compares what a compiled program will allocate with the machine's memory, before any of it is allocated.
+def bytes_held(analysis: Any) -> int:
+    """Arguments, outputs and temporaries of a compiled program on one device."""
+    if analysis is None:
+        return 0
+    return analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+
+
+def refuse_too_large(config: TrainingConfig, needed: int) -> None:
+    """Compares the bytes a compiled program will hold with the machine's memory, before any of it is allocated.
 
     Raises:
       UserError: there is less.
     """
-    if analysis is None or jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu":
         return
-    needed = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
     available = available_bytes()
     if needed > available:
         fitting = max(1, int(config.num_envs * available / needed))
