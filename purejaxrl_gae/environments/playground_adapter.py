@@ -31,9 +31,8 @@ def from_playground(
         with quietly():
             from mujoco_playground import registry
     except ImportError as error:
-        raise UserError(
-            f"env is 'mjx:{name}', which needs Playground: pip install 'purejaxrl-gae[playground]'"
-        ) from error
+        install = "pip install 'purejaxrl-gae[playground]'"
+        raise UserError(f"env is 'mjx:{name}', which needs MuJoCo Playground: {install}") from error
     if name not in registry.ALL_ENVS:
         hint = closest(name, registry.ALL_ENVS) or "; see mujoco_playground.registry.ALL_ENVS"
         raise UserError(f"env is 'mjx:{name}', which MuJoCo Playground does not know{hint}")
