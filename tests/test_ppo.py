@@ -67,7 +67,8 @@ def test_probe_both_finds_the_action_for_each_observation():
 
 @pytest.mark.parametrize("action_bounds", ["scale", "tanh"])
 def test_probe_action_is_found_within_bounds(action_bounds):
-    network, params, _ = train_probe(probes.action(continuous=True), action_bounds=action_bounds)
+    settings = dict(action_bounds=action_bounds, learn_std=False, log_std_init=-1.0)
+    network, params, _ = train_probe(probes.action(continuous=True), **settings)
     environment = make_environment(probes.action(continuous=True))
     mode = network.policy(params, jnp.ones((1, 1))).mode()
     np.testing.assert_allclose(rollout.clip_to_bounds(environment, mode, network.action_bounds), 0.5, atol=0.15)
