@@ -50,6 +50,12 @@ def test_what_it_says_of_itself():
     assert states.steps.dtype == jnp.int32
 
 
+def test_an_object_is_taken():
+    own = registry.load("PendulumSwingup", config_overrides={"impl": "jax"})
+    assert make_environment(own).max_episode_steps == 1000
+    assert make_environment(own, max_episode_steps=50).max_episode_steps == 50
+
+
 @pytest.mark.parametrize(
     "env, env_args, message",
     [
