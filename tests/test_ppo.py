@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purejaxrl_gae import PPOConfig, make_train, ppo, training
+from purejaxrl_gae import PPOConfig, make_train, ppo, rollout, training
 from purejaxrl_gae.environments import make_environment, probes
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.evaluation import evaluate
@@ -63,6 +63,15 @@ def test_probe_both_finds_the_action_for_each_observation():
     assert np.all(network.policy(params, observations).log_prob(jnp.array([1, 0])) > np.log(0.9))
     network, params, _ = train_probe(probes.both(continuous=True))
     np.testing.assert_allclose(network.policy(params, observations).mode(), [[0.5], [-0.5]], atol=0.2)
+
+
+@pytest.mark.parametrize("action_bounds", ["scale", "tanh"])
+def test_probe_action_is_found_within_bounds(action_bounds):
+    settings = dict(action_bounds=action_bounds, learn_std=False, log_std_init=-1.0)
+    network, params, _ = train_probe(probes.action(continuous=True), **settings)
+    environment = make_environment(probes.action(continuous=True))
+    mode = network.policy(params, jnp.ones((1, 1))).mode()
+    np.testing.assert_allclose(rollout.clip_to_bounds(environment, mode, network.action_bounds), 0.5, atol=0.15)
 
 
 @pytest.mark.parametrize("time_limit, is_right", [("bootstrap", True), ("terminal", False)])

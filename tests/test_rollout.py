@@ -81,6 +81,8 @@ def test_actions_are_stored_as_sampled_and_clipped_for_the_environment():
     environment = make_environment("Pendulum-v1")
     actions = jnp.array([[-5.0], [0.5], [7.0]])
     np.testing.assert_allclose(rollout.clip_to_bounds(environment, actions, "clip"), [[-2.0], [0.5], [2.0]])
+    np.testing.assert_allclose(rollout.clip_to_bounds(environment, actions, "scale"), 2.0 * np.clip(actions, -1.0, 1.0))
+    np.testing.assert_allclose(rollout.clip_to_bounds(environment, actions, "tanh"), 2.0 * np.tanh(actions), rtol=1e-6)
 
 
 def test_episode_returns_and_counts_match_a_loop_over_rollouts():

@@ -44,7 +44,7 @@ def make_environment(
     Args:
       env: a gymnax id; `brax:NAME`; `mjx:NAME` of MuJoCo Playground; `gymnasium:ID`; `MODULE:FACTORY`, a function to
         import and call with `env_args`; an Environment; an object with gymnax's methods, or a pair `(object, params)`
-        of one; or an environment of Brax or Gymnasium.
+        of one; or an environment of Brax, MuJoCo Playground or Gymnasium.
       env_args: `name=value` for the constructor; for gymnax they replace fields of the parameters.
       max_episode_steps: time limit in place of the environment's own. Where the environment lets nothing but itself
         decide, only a shorter one has an effect.
@@ -74,6 +74,10 @@ def _find(env: Any, request: Request) -> Any:
     if _is_of("gymnasium", env, "Env", "vector.VectorEnv"):
         return _of_gymnasium(env, request)
     if all(hasattr(type(env), name) for name in ("reset", "step", "observation_size", "action_size")):
+        if hasattr(type(env), "mjx_model"):
+            from purejaxrl_gae.environments.playground_adapter import from_playground
+
+            return from_playground(env, **common)
         from purejaxrl_gae.environments.brax_adapter import from_brax
 
         return from_brax(env, **common)

@@ -45,7 +45,8 @@ def from_physics(name: str, env: Any, *, max_episode_steps: int, render: Render 
       render: from a list of the environment's own states to frames, or None.
 
     Raises:
-      UserError: the observation is not one array, or reward or done is not a scalar; found without computing.
+      UserError: it cannot be stepped, the observation is not one array, or reward or done is not a scalar; found
+        without computing.
     """
     size = int(env.action_size)
     state_types = _check(name, env, size)
@@ -87,9 +88,14 @@ def from_physics(name: str, env: Any, *, max_episode_steps: int, render: Render 
 
 def _check(name: str, env: Any, size: int) -> Any:
     """The types of one state's leaves, float32 where they are real; refuses what the contract cannot hold."""
-    with quietly():
-        state = jax.eval_shape(lambda key: env.reset(jax.random.key_data(key)), jax.random.key(0))
-        stepped = jax.eval_shape(env.step, state, jax.ShapeDtypeStruct((size,), jnp.float32))
+    action = jax.ShapeDtypeStruct((size,), jnp.float32)
+    try:
+        with quietly():
+            state = jax.eval_shape(lambda key: env.reset(jax.random.key_data(key)), jax.random.key(0))
+            stepped = jax.eval_shape(env.step, state, action)
+    except Exception as error:
+        kind = type(error).__name__
+        raise UserError(f"env is {name!r}, which cannot be stepped here; {kind}: {first_line(error)}") from error
     if not hasattr(state.obs, "shape"):
         parts = f" of {', '.join(state.obs)}" if isinstance(state.obs, dict) else ""
         raise UserError(f"observation of {name} is a {type(state.obs).__name__}{parts}; it must be one array")

@@ -10,45 +10,58 @@ from purejaxrl_gae.environments.physics import construct, from_physics, renderer
 from purejaxrl_gae.environments.quiet import quietly
 from purejaxrl_gae.errors import UserError, closest
 
+MAX_EPISODE_STEPS = 1000
+
 
 def from_playground(
-    name: str, *, env_args: Mapping[str, Any] | None = None, max_episode_steps: int | None = None
+    env: Any, *, env_args: Mapping[str, Any] | None = None, max_episode_steps: int | None = None
 ) -> Environment:
-    """An Environment from a name in MuJoCo Playground's registry, as `CartpoleBalance`.
+    """An Environment from MuJoCo Playground.
 
     Away from a GPU, MJX's implementation in JAX simulates, also where Playground's own default is its one for GPUs;
     `impl` among the arguments chooses otherwise. The tasks of the locomotion and manipulation suites fetch their robots
     when they are first built.
 
     Args:
-      name: in the registry.
-      env_args: replace entries of the task's config, as `ctrl_dt` or `impl`.
-      max_episode_steps: the time limit; the `episode_length` of the task's config where None.
+      env: a name in Playground's registry, as `CartpoleBalance`, or an object of its class `MjxEnv`.
+      env_args: replace entries of a named task's config, as `ctrl_dt` or `impl`.
+      max_episode_steps: the time limit; the `episode_length` of the task's config, or else 1000, where None.
 
     Raises:
       UserError: Playground is not installed, does not know the name or an argument; or observes more than one array.
     """
-    try:
-        with quietly():
-            from mujoco_playground import registry
-    except ImportError as error:
-        raise UserError(
-            f"env is 'mjx:{name}', which needs Playground: pip install 'purejaxrl-gae[playground]'"
-        ) from error
-    if name not in registry.ALL_ENVS:
-        hint = closest(name, registry.ALL_ENVS) or "; see mujoco_playground.registry.ALL_ENVS"
-        raise UserError(f"env is 'mjx:{name}', which MuJoCo Playground does not know{hint}")
-    config = registry.get_default_config(name)
     arguments = dict(env_args or {})
-    for argument in arguments:
-        if argument not in config:
-            raise UserError(f"env_args has {argument!r}, which mjx:{name} does not take{closest(argument, config)}")
-    if "impl" in config and jax.default_backend() != "gpu":
-        arguments.setdefault("impl", "jax")
-    env = construct(f"mjx:{name}", lambda: registry.load(name, config=config, config_overrides=arguments))
-    limit = int(config.episode_length) if max_episode_steps is None else max_episode_steps
+    if isinstance(env, str):
+        name = f"mjx:{env}"
+        env, limit = _build(env, arguments)
+    elif arguments:
+        raise UserError(f"env_args has {next(iter(arguments))!r}, but env is an object, which is made already")
+    else:
+        name, limit = type(env).__name__, MAX_EPISODE_STEPS
 
     def draw(states):
         return env.render(states, height=240, width=320)
 
-    return from_physics(f"mjx:{name}", env, max_episode_steps=limit, render=renderer(f"mjx:{name}", draw))
+    limit = limit if max_episode_steps is None else max_episode_steps
+    return from_physics(name, env, max_episode_steps=limit, render=renderer(name, draw))
+
+
+def _build(name: str, arguments: dict[str, Any]) -> tuple[Any, int]:
+    """The task of that name and its usual time limit."""
+    try:
+        with quietly():
+            from mujoco_playground import registry
+    except ImportError as error:
+        install = "pip install 'purejaxrl-gae[playground]'"
+        raise UserError(f"env is 'mjx:{name}', which needs MuJoCo Playground: {install}") from error
+    if name not in registry.ALL_ENVS:
+        hint = closest(name, registry.ALL_ENVS) or "; see mujoco_playground.registry.ALL_ENVS"
+        raise UserError(f"env is 'mjx:{name}', which MuJoCo Playground does not know{hint}")
+    config = registry.get_default_config(name)
+    for argument in arguments:
+        if argument not in config:
+            raise UserError(f"env_args has {argument!r}, which mjx:{name} does not take{closest(argument, config)}")
+    if "impl" in config and jax.default_backend() != "gpu":
+        arguments = {"impl": "jax", **arguments}
+    env = construct(f"mjx:{name}", lambda: registry.load(name, config=config, config_overrides=arguments))
+    return env, int(config.get("episode_length", MAX_EPISODE_STEPS))

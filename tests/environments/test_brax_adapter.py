@@ -119,6 +119,26 @@ def test_the_back_end_and_the_usual_time_limit(backend):
     assert type(states.inner.pipeline_state).__module__ == f"brax.{backend}.base"
 
 
+@pytest.mark.parametrize(
+    "task", ["halfcheetah", "hopper", "walker2d", "reacher", "inverted_double_pendulum", "humanoid"]
+)
+def test_every_task_can_be_stepped_with_its_presets_back_end(task):
+    environment = make_environment(f"brax:{task}", env_args=SPRING)
+    assert stepped_shapes(environment).final_observations.shape == (2, *environment.observation_shape)
+
+
+def test_the_swimmer_can_be_stepped_whatever_jax_calls_the_bounds_of_clip():
+    assert stepped_shapes(make_environment("brax:swimmer")).rewards.shape == (2,)
+
+
+def stepped_shapes(environment):
+    def step(key):
+        states, _ = environment.reset(key, 2)
+        return environment.step(key, states, jnp.zeros((2, environment.actions.size)))
+
+    return jax.eval_shape(step, jax.random.key(0))
+
+
 def test_the_default_back_end_is_braxs_own():
     states, _ = jax.eval_shape(lambda key: make_environment("brax:reacher").reset(key, 2), jax.random.key(0))
     assert type(states.inner.pipeline_state).__module__ == "brax.generalized.base"

@@ -198,6 +198,8 @@ def test_a_folder_that_cannot_be_written_costs_no_result(tmp_path, capsys):
     [
         ("Pendulum-v1", {}),
         ("Pendulum-v1", dict(normalize_observations=True, learn_std=False, log_std_init=-0.5)),
+        ("Pendulum-v1", dict(action_bounds="scale")),
+        ("Pendulum-v1", dict(action_bounds="tanh")),
         ("CartPole-v1", dict(network="shared", activation="elu")),
         ("CartPole-v1", dict(activation="silu")),
         ("CartPole-v1", dict(activation="relu")),

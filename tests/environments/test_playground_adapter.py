@@ -1,0 +1,70 @@
+"""MuJoCo Playground behind the contract."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from purejaxrl_gae.environments import BoxActions, make_environment
+from purejaxrl_gae.errors import UserError
+
+registry = pytest.importorskip("mujoco_playground").registry
+
+QUICK = {"xla_backend_optimization_level": "0"}  # to compile
+
+
+def test_steps_are_playgrounds_own_and_a_time_limit_shows_the_true_successor():
+    environment = make_environment("mjx:CartpoleBalance", max_episode_steps=6)
+    own = registry.load("CartpoleBalance", config_overrides={"impl": "jax"})
+
+    @partial(jax.jit, compiler_options=QUICK)
+    def play(key):
+        states, observations = environment.reset(key, 3)
+        actions = jax.random.uniform(key, (10, 3, 1), minval=-1.0, maxval=1.0)
+
+        def one(carry, inputs):
+            states, observations = carry
+            step = environment.step(inputs[1], states, inputs[0])
+            theirs = jax.vmap(own.step)(states.inner, inputs[0])
+            return (step.states, step.observations), (observations, step._replace(states=None), theirs)
+
+        return jax.lax.scan(one, (states, observations), (actions, jax.random.split(key, 10)))[1]
+
+    observations, steps, theirs = play(jax.random.key(0))
+    np.testing.assert_allclose(steps.final_observations, theirs.obs, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(steps.rewards, theirs.reward, rtol=1e-4)
+    np.testing.assert_array_equal(np.argwhere(steps.truncated)[:, 0], [5, 5, 5])
+    assert not np.any(steps.terminated)
+    assert np.all(np.abs(steps.final_observations[5] - observations[6]).max(-1) > 1e-3)
+    np.testing.assert_array_equal(steps.observations[:-1], observations[1:])
+
+
+def test_what_it_says_of_itself():
+    environment = make_environment("mjx:CartpoleBalance", env_args=("ctrl_dt=0.02",))
+    assert environment.max_episode_steps == 1000
+    assert environment.observation_shape == (5,)
+    assert environment.actions == BoxActions((1,), (-1.0,), (1.0,))
+    states, _ = jax.eval_shape(lambda key: environment.reset(key, 2), jax.random.key(0))
+    assert states.steps.dtype == jnp.int32
+
+
+def test_an_object_is_taken():
+    own = registry.load("PendulumSwingup", config_overrides={"impl": "jax"})
+    assert make_environment(own).max_episode_steps == 1000
+    assert make_environment(own, max_episode_steps=50).max_episode_steps == 50
+
+
+@pytest.mark.parametrize(
+    "env, env_args, message",
+    [
+        ("mjx:CartpoleBalence", (), "MuJoCo Playground does not know; did you mean 'CartpoleBalance'?"),
+        ("mjx:CartpoleBalance", ("ctrl=0.1",), "env_args has 'ctrl', which mjx:CartpoleBalance does not take"),
+    ],
+)
+def test_what_is_wrong_is_refused_in_one_line(env, env_args, message):
+    with pytest.raises(UserError) as error:
+        make_environment(env, env_args=env_args)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
