@@ -17,6 +17,7 @@ gymnasium = pytest.importorskip("gymnasium")
 from gymnasium import spaces  # noqa: E402
 
 from purejaxrl_gae import (  # noqa: E402
+    A2CConfig,
     PPOConfig,
     TRPOConfig,
     UserError,
@@ -34,7 +35,7 @@ from purejaxrl_gae.host.host_programs import compile_host_agent  # noqa: E402
 from purejaxrl_gae.host.options import RunOptions, SweepOptions  # noqa: E402
 
 SMALL = dict(total_timesteps=1000, num_envs=4, num_steps=32, hidden_sizes=(8, 8))
-TINY = PPOConfig(env="gymnasium:CartPole-v1", **SMALL)
+TINY = A2CConfig(env="gymnasium:CartPole-v1", **SMALL)  # compiles fastest
 
 
 def options(path, **changes):
@@ -215,7 +216,7 @@ def test_a_stopped_run_is_saved_and_goes_on_with_new_episodes(tmp_path, monkeypa
         with pytest.raises(Interrupted):
             training_run.run(TINY, options(path))
     assert "SIGTERM: saved at step 512" in capsys.readouterr().out
-    resumed, resumed_options = cli.parse("ppo", ["--resume", str(path), "--no-progress"])
+    resumed, resumed_options = cli.parse("a2c", ["--resume", str(path), "--no-progress"])
     summary = training_run.run(resumed, dataclasses.replace(resumed_options, compilation_cache=False))
     assert summary["env_steps"] == 1024 and [row["env_steps"] for row in rows(path)] == [256, 512, 768, 1024]
 
@@ -261,7 +262,8 @@ def test_numbers_that_are_not_finite_stop_the_run_or_are_left_out(tmp_path):
     assert summary["nonfinite_steps"] == summary["episodes"] > 10 and summary["skipped_updates"] == 0
 
 
-def test_what_needs_a_compiled_environment_is_refused_in_one_line(tmp_path):
+def test_what_needs_a_compiled_environment_is_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_run.devices, "claim", lambda *_: jax.devices())  # as where there are enough
     with pytest.raises(UserError, match=r"gymnasium:CartPole-v1, which runs on the host; make_train, .* command line"):
         make_train(TINY)
     for name in ("num_seeds", "devices"):
