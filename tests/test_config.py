@@ -24,6 +24,10 @@ CLASSIC_AND_MINATAR = [
 ]
 
 
+MUJOCO = (*("HalfCheetah", "Hopper", "Walker2d", "Swimmer", "Reacher", "InvertedPendulum", "InvertedDoublePendulum"),)
+ON_THE_HOST = [*(f"gymnasium:{name}-v5" for name in MUJOCO), "gymnasium:ALE/Pong-v5"]
+
+
 @pytest.mark.parametrize(
     "name, value, read",
     [
@@ -71,11 +75,18 @@ def test_a_plain_config_reads_back_as_itself():
 def test_every_shipped_file_is_a_valid_config(path):
     values = config.read_yaml(path)
     algorithm = values.get("algorithm", path.parent.name)
-    env = values.get("env", path.stem.replace("brax_", "brax:"))
-    assert env in gymnax.registered_envs or env.startswith("brax:")
+    env_of_file = {config.file_name(env): env for env in (*gymnax.registered_envs, *ON_THE_HOST)}
+    env = values.get("env") or env_of_file.get(path.stem) or path.stem.replace("brax_", "brax:")
     assert "env" in values or config.preset_path(algorithm, env) == path
     training_config, _ = cli.parse(algorithm, ["--config", str(path), "--env", env])
     training_config.validate()
+
+
+@pytest.mark.parametrize("env", ON_THE_HOST)
+def test_names_with_colons_and_slashes_have_presets(env):
+    path = config.preset_path("ppo", env)
+    assert path is not None and path.name.startswith("gymnasium_")
+    assert config.with_preset(PPOConfig(env=env)).num_steps in (128, 2048)
 
 
 @pytest.mark.parametrize("env", CLASSIC_AND_MINATAR)

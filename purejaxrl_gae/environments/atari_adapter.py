@@ -11,7 +11,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from purejaxrl_gae.environments.gymnasium_adapter import action_space, checked_spec, observation_type
+from purejaxrl_gae.environments.gymnasium_adapter import checked_spec
+from purejaxrl_gae.environments.gymnasium_forms import action_space, observation_type
 from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep, copy_seeds
 from purejaxrl_gae.errors import UserError
 

@@ -9,19 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from purejaxrl_gae.environments.contract import ActionSpace, BoxActions, DiscreteActions
 from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep, StickyCopies, copy_seeds
 from purejaxrl_gae.environments.quiet import quietly
 from purejaxrl_gae.errors import UserError, closest
 
 try:
     import gymnasium
-    from gymnasium import spaces
-    from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+    from gymnasium.vector import VectorEnv
 except ImportError:
     raise UserError(
         "environments of Gymnasium need gymnasium 1.1 or newer: pip install 'purejaxrl-gae[gymnasium]'"
     ) from None
+
+from purejaxrl_gae.environments.gymnasium_forms import (
+    action_space,
+    actions_as_wanted,
+    check_interface,
+    observation_type,
+)
+from purejaxrl_gae.environments.gymnasium_vector_adapter import from_vector_env
 
 MakeEnv = Callable[..., gymnasium.Env]
 
@@ -70,7 +76,7 @@ def from_gymnasium(
     if isinstance(env, VectorEnv):
         if max_episode_steps is not None or action_repeat != 1:
             raise UserError("max_episode_steps and action_repeat cannot change a VectorEnv; change the envs it is of")
-        return _from_vector_env(env, sticky_actions)
+        return from_vector_env(env, sticky_actions)
     if isinstance(env, gymnasium.Env):
         raise UserError(f"env is a {type(env).__name__}, one copy; give a function that makes one: lambda: MyEnv()")
     if not callable(env):
@@ -129,7 +135,7 @@ def _from_factory(name: str, make: MakeEnv, action_repeat: int, sticky_actions: 
     shape, dtype = observation_type(name, env.observation_space)
     actions = action_space(name, env.action_space)
     limit = _time_limit(env)
-    _check(name, env, shape)
+    check_interface(name, env, shape)
     env.close()
 
     def open_copies(num_envs, seed, render=False, training=False) -> HostCopies:
@@ -167,7 +173,7 @@ class SerialCopies:
     ):
         self._name, self._seed, self._action_repeat = name, seed, action_repeat
         self._envs = [make(render=render and index == 0) for index in range(num_envs)]
-        self._to_env = _actions_as_wanted(self._envs[0].action_space)
+        self._to_env = actions_as_wanted(self._envs[0].action_space)
         self._observations = np.zeros((num_envs, *shape), dtype)
         self._seeded = False
 
@@ -231,152 +237,6 @@ class SerialCopies:
         return observation
 
 
-def _from_vector_env(env: VectorEnv, sticky_actions: float) -> HostEnvironment:
-    name = str(getattr(getattr(env, "spec", None), "id", None) or type(env.unwrapped).__name__)
-    mode = AutoresetMode(env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
-    if mode != AutoresetMode.SAME_STEP and not isinstance(env.unwrapped, (SyncVectorEnv, AsyncVectorEnv)):
-        raise UserError(
-            f"env is a {type(env.unwrapped).__name__} with autoreset_mode {mode.value}; "
-            "make it with autoreset_mode = AutoresetMode.SAME_STEP"
-        )
-    shape, dtype = observation_type(name, env.single_observation_space)
-    actions = action_space(name, env.single_action_space)
-    opened: list[VectorCopies] = []
-
-    def open_copies(num_envs, seed, render=False, training=False) -> HostCopies:
-        if num_envs != env.num_envs:
-            raise UserError(f"num_envs is {num_envs}, but {name} is a VectorEnv of {env.num_envs} copies")
-        if opened:
-            opened[-1].taken_over = True
-        opened[:] = [VectorCopies(name, env, mode, seed, dtype)]
-        return StickyCopies(opened[0], seed, sticky_actions) if sticky_actions else opened[0]
-
-    spec = getattr(env, "spec", None)
-    limit = getattr(spec, "max_episode_steps", None)
-    return HostEnvironment(name, shape, actions, limit, open_copies, dtype, env.num_envs)
-
-
-class VectorCopies:
-    """The copies of a VectorEnv; see HostCopies.
-
-    Where it does not reset by itself in the step that ends an episode, it is told to reset those copies right behind
-    that step: what the step returned was the true final observation, and no action is wasted on a reset.
-
-    Args:
-      name: for messages.
-      env: the VectorEnv.
-      mode: when it resets.
-      seed: of the first reset.
-      dtype: uint8 or float32.
-
-    Attributes:
-      taken_over: the VectorEnv has been opened again, and these copies are no more.
-    """
-
-    def __init__(self, name: str, env: VectorEnv, mode: AutoresetMode, seed: int, dtype: Any):
-        self._name, self._env, self._mode, self._seed, self._dtype = name, env, mode, seed, dtype
-        self._to_env = _actions_as_wanted(env.single_action_space, together=True)
-        self._seeded = self.taken_over = False
-
-    def reset(self, seed: int | None = None) -> np.ndarray:
-        """See HostCopies."""
-        if seed is None and not self._seeded:
-            seed = self._seed
-        self._seeded = True
-        seeds = None if seed is None else copy_seeds(seed, self._env.num_envs)
-        return self._array(self._env.reset(seed=seeds)[0])  # type: ignore[arg-type]
-
-    def step(self, actions: np.ndarray) -> HostStep:
-        """See HostCopies."""
-        if self.taken_over:
-            raise UserError(
-                f"env is {self._name}, one VectorEnv, which an evaluation has taken over; to evaluate during training "
-                "give a function that makes a gymnasium.Env"
-            )
-        outputs = self._env.step(self._to_env(actions))
-        if not isinstance(outputs, tuple) or len(outputs) != 5:
-            raise UserError(_wrong_step(self._name, outputs))
-        observations = self._array(outputs[0])
-        rewards, terminated, truncated = (np.array(values) for values in outputs[1:4])
-        ended = terminated | truncated
-        final_observations = observations
-        if ended.any() and self._mode == AutoresetMode.SAME_STEP:
-            final_observations = observations.copy()
-            if "final_obs" not in outputs[4]:
-                raise UserError(f"info of {self._name} has no 'final_obs'; step must report what its reset replaces")
-            for index in np.flatnonzero(ended):
-                final_observations[index] = outputs[4]["final_obs"][index]
-        elif ended.any():
-            observations = self.reset_where(ended)
-        return HostStep(observations, rewards.astype(np.float32), terminated, truncated, final_observations)
-
-    def reset_where(self, mask: np.ndarray) -> np.ndarray:
-        """See HostCopies."""
-        if not isinstance(self._env.unwrapped, (SyncVectorEnv, AsyncVectorEnv)):
-            raise UserError(
-                f"env is {self._name}, a {type(self._env.unwrapped).__name__}, which cannot reset some copies "
-                "alone, as stagger_episodes and on_nonfinite = skip need"
-            )
-        return self._array(self._env.reset(options={"reset_mask": mask})[0])
-
-    def frame(self) -> np.ndarray:
-        """See HostCopies."""
-        frames: Any = self._env.render()
-        return np.asarray(frames[0], np.uint8)
-
-    def close(self) -> None:
-        """Nothing: the VectorEnv is its maker's."""
-
-    def _array(self, observations: Any) -> np.ndarray:
-        shape = (self._env.num_envs, *(self._env.single_observation_space.shape or ()))
-        if np.shape(observations) != shape:
-            raise UserError(f"observations of {self._name} have shape {np.shape(observations)}; they must be {shape}")
-        return np.array(observations, self._dtype)
-
-
-def observation_type(name: str, space: Any) -> tuple[tuple[int, ...], Any]:
-    """Shape and type of an observation: uint8 where the space says so, otherwise float32.
-
-    Raises:
-      UserError: an observation is no array.
-    """
-    if isinstance(space, (spaces.Dict, spaces.Tuple)) or getattr(space, "shape", None) is None:
-        kind = type(space).__name__
-        raise UserError(
-            f"observation_space of {name} is {kind}, which is not supported; it must be a Box "
-            "(gymnasium.wrappers.FlattenObservation makes one)"
-        )
-    return tuple(int(size) for size in space.shape), np.uint8 if space.dtype == np.uint8 else np.float32
-
-
-def action_space(name: str, space: Any) -> ActionSpace:
-    """The contract's action space.
-
-    Raises:
-      UserError: it is neither Discrete nor a Box.
-    """
-    if isinstance(space, spaces.Discrete):
-        return DiscreteActions(int(space.n))
-    if not isinstance(space, spaces.Box):
-        kind = type(space).__name__
-        raise UserError(f"action_space of {name} is {kind}, which is not supported; it must be Discrete or a Box")
-    low, high = (tuple(np.asarray(bound, np.float32).reshape(-1).tolist()) for bound in (space.low, space.high))
-    return BoxActions(tuple(int(size) for size in space.shape), low, high)
-
-
-def _actions_as_wanted(space: Any, *, together: bool = False) -> Callable[[np.ndarray], Any]:
-    """Actions `[N, ...]` as an environment takes them: of the space's type, and beginning where it begins."""
-    if isinstance(space, spaces.Discrete):
-        start = int(space.start)
-
-        def discrete(actions):
-            moved = actions.astype(np.int64) + start
-            return moved if together else moved.tolist()
-
-        return discrete
-    return lambda actions: actions.astype(space.dtype)
-
-
 def _time_limit(env: gymnasium.Env) -> int | None:
     """That of the TimeLimit around an environment, or what its spec says."""
     layer: Any = env
@@ -385,47 +245,6 @@ def _time_limit(env: gymnasium.Env) -> int | None:
             return int(layer._max_episode_steps)
         layer = layer.env
     return getattr(env.spec, "max_episode_steps", None)
-
-
-def _check(name: str, env: gymnasium.Env, shape: tuple[int, ...]) -> None:
-    """Resets and steps once; refuses what is not Gymnasium's interface."""
-    outputs: Any = env.reset(seed=0)
-    if not isinstance(outputs, tuple) or len(outputs) != 2:
-        raise UserError(f"reset of {name} must return (observation, info); it returned {_described(outputs)}")
-    _check_observation(name, "reset", outputs[0], shape)
-    env.action_space.seed(0)
-    try:
-        outputs = env.step(env.action_space.sample())
-    except ValueError as error:  # Gymnasium's own wrappers unpack five values
-        if "values to unpack" not in str(error):
-            raise
-        raise UserError(_wrong_step(name, env.unwrapped.step(env.action_space.sample()))) from None
-    if not isinstance(outputs, tuple) or len(outputs) != 5:
-        raise UserError(_wrong_step(name, outputs))
-    _check_observation(name, "step", outputs[0], shape)
-    for field, value in zip(("reward", "terminated", "truncated"), outputs[1:4], strict=True):
-        if np.shape(value) != ():
-            raise UserError(f"{field} of {name} has shape {np.shape(value)}; it must be a scalar")
-
-
-def _check_observation(name: str, source: str, observation: Any, shape: tuple[int, ...]) -> None:
-    if isinstance(observation, (dict, tuple)):
-        raise UserError(f"observation from {source} of {name} is {_described(observation)}; it must be one array")
-    if np.shape(observation) != shape:
-        raise UserError(
-            f"observation from {source} of {name} has shape {np.shape(observation)}; its observation_space says {shape}"
-        )
-
-
-def _wrong_step(name: str, outputs: Any) -> str:
-    return (
-        f"step of {name} returns {_described(outputs)}; Gymnasium's five are needed: "
-        "(observation, reward, terminated, truncated, info)"
-    )
-
-
-def _described(outputs: Any) -> str:
-    return f"{len(outputs)} values" if isinstance(outputs, tuple) else f"a {type(outputs).__name__}"
 
 
 def _one_line(error: Exception) -> str:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purejaxrl_gae import rollout, training
+from purejaxrl_gae import agents, rollout, training
 from purejaxrl_gae.environments import HostEnvironment
 from purejaxrl_gae.environments.host_environment import end_nonfinite_episodes
 from purejaxrl_gae.host.programs import Programs, Stretch, bytes_held, refuse_too_large
@@ -34,7 +34,7 @@ def compile_host_agent(algorithm: Algorithm) -> Programs:
     return Programs(
         init=agent.init,
         advance=agent.advance,
-        save=jax.device_get,
+        save=agents.fetch,
         load=agent.load,
         saved_types=agent.types,
         compile_seconds=time.perf_counter() - started,
@@ -159,7 +159,7 @@ class HostAgent:
         noise = np.asarray(self._draw(state.world.key))
         nonfinite_steps = 0
         for t in range(config.num_steps):
-            actions, clipped = jax.device_get(self._act(params, normalizers, self._observations, noise[t]))
+            actions, clipped = map(np.asarray, self._act(params, normalizers, self._observations, noise[t]))
             step = self.copies.step(clipped)
             if config.on_nonfinite == "skip":
                 step, nonfinite = end_nonfinite_episodes(self.copies, step)

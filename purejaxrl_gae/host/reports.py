@@ -20,6 +20,7 @@ SOLVED_SCORES = {
     "MountainCarContinuous-v0": 90.0,
 }
 PACKAGES = ("purejaxrl-gae", "jax", "jaxlib", "flax", "optax", "gymnax", "numpy")
+OPTIONAL_PACKAGES = ("gymnasium", "mujoco", "ale-py")
 
 
 @dataclass
@@ -147,9 +148,10 @@ def scores(counters: Counters) -> np.ndarray:
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *OPTIONAL_PACKAGES):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
+            if package in PACKAGES:
+                found[package] = "not installed"
     return found
