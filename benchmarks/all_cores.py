@@ -4,13 +4,15 @@ A program on one of these devices can still use all cores, unless it is compiled
 `xla_cpu_multi_thread_eigen`. On a GPU this changes nothing.
 """
 
+import contextlib
 import os
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+with contextlib.suppress(RuntimeError):  # too late where JAX has run already, as in tests
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 
 def on_all_cores(train):

@@ -59,17 +59,26 @@ KINDS = {
 
 
 def convolve(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """A convolution without padding, `[B, H, W, C] -> [B, H', W', filters]`; kernel `[size, size, C, filters]`."""
-    if stride > 1:
-        strides = (stride, stride)
-        return jax.lax.conv_general_dilated(
-            images, kernel, strides, "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-    size = kernel.shape[0]
-    rows, columns = (length - size + 1 for length in images.shape[1:3])
-    offsets = [(row, column) for row in range(size) for column in range(size)]
+    """A convolution without padding, `[B, H, W, C] -> [B, H', W', filters]`, as one matrix product.
+
+    Blocks of `stride` x `stride` pixels become channels, so that windows move by one; windows are laid side by side.
+    (XLA's own convolutions are 20 times slower than this on a CPU when they stand in a loop, as all training does.)
+
+    Args:
+      images: `[B, H, W, C]`.
+      kernel: `[size, size, C, filters]`; the stride divides the size.
+      stride: of the window, in both directions.
+    """
+    size, _, channels, filters = kernel.shape
+    blocks = size // stride
+    rows, columns = ((length - size) // stride + 1 for length in images.shape[1:3])
+    height, width, depth = rows + blocks - 1, columns + blocks - 1, stride * stride * channels
+    images = images[:, : height * stride, : width * stride].reshape(-1, height, stride, width, stride, channels)
+    images = images.transpose(0, 1, 3, 2, 4, 5).reshape(-1, height, width, depth)
+    kernel = kernel.reshape(blocks, stride, blocks, stride, channels, filters).transpose(0, 2, 1, 3, 4, 5)
+    offsets = [(row, column) for row in range(blocks) for column in range(blocks)]
     windows = [images[:, row : row + rows, column : column + columns] for row, column in offsets]
-    return jnp.concatenate(windows, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
+    return jnp.concatenate(windows, axis=-1) @ kernel.reshape(blocks * blocks * depth, filters)
 
 
 class Convolve(nn.Module):
