@@ -113,11 +113,13 @@ def render_episode(options: EvaluateOptions) -> dict[str, Any]:
     Raises:
       UserError: there is no such policy, or the picture cannot be written.
     """
+    from purejaxrl_gae.environments.quiet import draw_without_screen
     from purejaxrl_gae.host.animation import check_output, write_animation
     from purejaxrl_gae.host.playing import record_episode
 
     assert options.render is not None
     check_output(options.render, options.fps)
+    draw_without_screen()
     policy, environment = _policy_and_environment(options)
     episode = record_episode(environment, policy.act, options.seed, options.max_frames)
     before = np.cumsum(episode.rewards) - episode.rewards

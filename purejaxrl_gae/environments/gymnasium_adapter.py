@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep, StickyCopies, copy_seeds
-from purejaxrl_gae.environments.quiet import quietly
+from purejaxrl_gae.environments.quiet import not_drawn, quietly
 from purejaxrl_gae.errors import UserError, closest
 
 try:
@@ -208,7 +208,11 @@ class SerialCopies:
 
     def frame(self) -> np.ndarray:
         """See HostCopies."""
-        picture: Any = self._envs[0].render()
+        try:
+            with quietly():
+                picture: Any = self._envs[0].render()
+        except Exception as error:
+            raise not_drawn(self._name, error) from error
         if picture is None:
             raise UserError(f"env {self._name} shows nothing; make it with render_mode='rgb_array'")
         return np.asarray(picture, np.uint8)

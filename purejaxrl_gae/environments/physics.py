@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purejaxrl_gae.environments.contract import BoxActions, Environment, Render, Step
-from purejaxrl_gae.environments.quiet import quietly
+from purejaxrl_gae.environments.quiet import not_drawn, quietly
 from purejaxrl_gae.environments.wrappers import reset_where
 from purejaxrl_gae.errors import UserError, first_line
 from purejaxrl_gae.sharding import keys_of_copies
@@ -132,9 +132,6 @@ def renderer(name: str, draw: Callable[[list[Any]], Any]) -> Render:
             with quietly():
                 return [np.asarray(frame, np.uint8) for frame in draw(jax.device_get(states))]
         except Exception as error:
-            raise UserError(
-                f"env is {name!r}, which cannot be rendered here: {first_line(error)}; without a screen, "
-                "MuJoCo needs MUJOCO_GL=egl or MUJOCO_GL=osmesa"
-            ) from error
+            raise not_drawn(name, error) from error
 
     return render

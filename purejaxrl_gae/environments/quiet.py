@@ -1,9 +1,13 @@
-"""Keeping what other packages print about themselves off the user's screen."""
+"""Other packages and the user's screen: what they print on it, and drawing where there is none."""
 
 import contextlib
 import io
+import os
+import sys
 import warnings
 from collections.abc import Iterator
+
+from purejaxrl_gae.errors import UserError, first_line
 
 
 @contextlib.contextmanager
@@ -22,3 +26,17 @@ def quietly() -> Iterator[None]:
             yield
         finally:
             mujoco.set_mju_user_warning(before)
+
+
+def draw_without_screen() -> None:
+    """Has MuJoCo draw by EGL where there is no screen, unless MUJOCO_GL says otherwise; before MuJoCo is imported."""
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")
+
+
+def not_drawn(name: str, error: Exception) -> UserError:
+    """What a user is told where an environment's own renderer fails."""
+    return UserError(
+        f"env is {name!r}, which cannot be rendered here: {first_line(error)}; without a screen, MuJoCo needs "
+        "MUJOCO_GL=egl or MUJOCO_GL=osmesa"
+    )
