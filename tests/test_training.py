@@ -106,7 +106,7 @@ def test_python_numbers_as_hyperparameters_do_not_retrace(train):
 def test_every_float_that_could_be_swept_is_traced():
     traced = {field.name for field in dataclasses.fields(PPOHyperparameters)}
     floats = {field.name for field in dataclasses.fields(PPOConfig) if "float" in str(field.type)}
-    assert floats - traced == {"log_std_init"}
+    assert floats - traced == {"log_std_init", "sticky_actions"}  # of the first parameters, of the environment
 
 
 def test_complete_hyperparameters_are_taken_too(train):
