@@ -151,7 +151,8 @@ def budget(row: str, repeats: int) -> tuple[dict[str, float], dict[str, float]]:
     sides = {name: kernel_side(function, arguments, 1) for name, (function, arguments) in alone.items()}
     results: list[Timing] = interleave(whole_and_dispatch(algorithm) | sides, repeats, rest=0.02)
     seconds = {timing.name: timing.seconds for timing in results}
-    calls = 1.0 / RunOptions().report_every(algorithm.setup.config.steps_per_update)
+    config = algorithm.setup.config
+    calls = 1.0 / RunOptions().report_every(config.steps_per_update, config.num_updates)
     parts = pieces.additive(seconds) if row == "trpo" else additive(seconds)
     return parts | {"dispatch": seconds["one call"] * calls}, seconds
 

@@ -34,7 +34,7 @@ class Options:
 
     rows: tuple[str, ...] = tuple(ROWS)
     """environments x steps"""
-    total_timesteps: int = 2_000_000
+    total_timesteps: int = 5_000_000
     """environment steps of a run"""
     checkpoints: int = 4
     """checkpoints that are forced"""

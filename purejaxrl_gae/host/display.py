@@ -41,6 +41,7 @@ class Display:
                 TextColumn("score {task.fields[score]}"),
                 TimeRemainingColumn(),
                 console=self._console,
+                refresh_per_second=2,  # drawing takes a core from the training
             )
             self._task = self._live.add_task("training", total=self._total_steps, speed="", score="-")
             self._live.start()

@@ -9,6 +9,7 @@ from purejaxrl_gae.config import check_types, require
 from purejaxrl_gae.errors import UserError
 
 REPORT_STEPS = 16_384
+REPORTS_WANTED = 100
 HOST_REPORT_STEPS = 2_048  # of environments on the host, which are slower
 
 
@@ -38,7 +39,7 @@ class SharedOptions:
     """episodes of an agent's evaluation, with the deterministic policy"""
     updates_per_report: int = 0
     """updates between two reports; 0: as many as make about 16,384 environment steps of one agent, or 2,048 where the
-    environment runs on the host"""
+    environment runs on the host; in long runs up to four times as many"""
     progress: bool = True
     """show progress"""
     compilation_cache: bool = True
@@ -66,9 +67,13 @@ class SharedOptions:
         for name in ("num_seeds", "eval_episodes"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
 
-    def report_every(self, steps_per_update: int, report_steps: int = REPORT_STEPS) -> int:
-        """Updates of one call of the compiled program; by default about `report_steps` environment steps."""
-        return self.updates_per_report or max(1, report_steps // steps_per_update)
+    def report_every(self, steps_per_update: int, num_updates: int, report_steps: int = REPORT_STEPS) -> int:
+        """Updates of one call of the compiled program, the same however fast it is.
+
+        By default about `report_steps` environment steps, and up to four times as many in runs of many reports.
+        """
+        shortest = max(1, report_steps // steps_per_update)
+        return self.updates_per_report or max(shortest, min(num_updates // REPORTS_WANTED, 4 * shortest))
 
 
 @dataclass(frozen=True)

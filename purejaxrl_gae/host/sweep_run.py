@@ -19,7 +19,7 @@ from purejaxrl_gae.host import devices, sweep_results
 from purejaxrl_gae.host.checkpoints import CHECKPOINT_SECONDS, Checkpoints
 from purejaxrl_gae.host.display import Display
 from purejaxrl_gae.host.interrupts import StopRequests
-from purejaxrl_gae.host.memory import available_bytes, bytes_per_agent
+from purejaxrl_gae.host.memory import available_bytes, bytes_per_agent, keep_freed_memory
 from purejaxrl_gae.host.options import SweepOptions
 from purejaxrl_gae.host.programs import AgentPrograms, describe_device, make_agents_evaluator, use_compilation_cache
 from purejaxrl_gae.host.reports import scores, versions
@@ -138,7 +138,8 @@ class Sweep:
                 raise Interrupted(128 + int(stop.signal or 15))
             started = time.perf_counter()
             state, stretch = run.advance(
-                state, min(self.options.report_every(some.steps_per_update), some.num_updates - updates)
+                state,
+                min(self.options.report_every(some.steps_per_update, some.num_updates), some.num_updates - updates),
             )
             self.run_seconds += time.perf_counter() - started
             updates += stretch.updates
@@ -239,6 +240,7 @@ def run(base: TrainingConfig, options: SweepOptions, path: Path) -> dict[str, An
       RunError: nothing could be trained.
       Interrupted: Ctrl-C or SIGTERM; what was done is saved.
     """
+    keep_freed_memory()
     if options.compilation_cache:
         use_compilation_cache()
     agents = (len(options.grid_points(type(base))) + options.number_of_draws()) * options.num_seeds

@@ -19,6 +19,7 @@ from purejaxrl_gae.host.checkpoints import CHECKPOINT_SECONDS, Checkpoints
 from purejaxrl_gae.host.display import Display
 from purejaxrl_gae.host.host_programs import compile_host_agent
 from purejaxrl_gae.host.interrupts import StopRequests
+from purejaxrl_gae.host.memory import keep_freed_memory
 from purejaxrl_gae.host.options import HOST_REPORT_STEPS, REPORT_STEPS, SAVED_OPTIONS, RunOptions
 from purejaxrl_gae.host.policy_file import policy_bytes
 from purejaxrl_gae.host.programs import (
@@ -51,6 +52,7 @@ def run(training_config: TrainingConfig, options: RunOptions) -> dict[str, Any]:
       Interrupted: Ctrl-C or SIGTERM; the state has been saved.
     """
     options.validate()
+    keep_freed_memory()
     claimed = devices.claim(options, options.num_seeds)
     algorithm = algorithms.make_algorithm(training_config)
     _refuse_what_only_pure_environments_can(algorithm, options)
@@ -144,7 +146,7 @@ class Session:
     def _train(self, programs: Programs, state: Any, updates: int, stop: StopRequests) -> tuple[Any, int, bool]:
         """The loop; ends at the last update, at the goal score, or by an exception."""
         report_steps = HOST_REPORT_STEPS if self.is_on_host else REPORT_STEPS
-        report_every = self.options.report_every(self.config.steps_per_update, report_steps)
+        report_every = self.options.report_every(self.config.steps_per_update, self.config.num_updates, report_steps)
         while updates < self.config.num_updates:
             if self._asked_to_stop(stop):
                 self._stop(programs.save(state), updates, stop)
