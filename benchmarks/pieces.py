@@ -47,7 +47,7 @@ def rollout_pieces(algorithm: Algorithm) -> Pieces:
     def step_environments(states, actions, keys):
         def one_step(states, inputs):
             actions, key = inputs
-            step = environment.step(key, states, clip_to_bounds(environment, actions))
+            step = environment.step(key, states, clip_to_bounds(environment, actions, "clip"))
             return step.states, (step.observations, step.rewards, step.terminated, step.truncated)
 
         return jax.lax.scan(one_step, states, (actions, keys))
