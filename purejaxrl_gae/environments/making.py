@@ -115,7 +115,12 @@ def _of_factory(env: str, request: Request) -> Any:
         raise UserError(f"env is {env!r}, whose factory returned {made!r}; it must return an environment")
     if _is_of("gymnasium", made, "Env"):
         made.close()  # every copy is made anew
-        return _of_gymnasium(lambda: call_factory(env, factory, request.arguments), without_arguments)
+
+        def one_copy():
+            return call_factory(env, factory, request.arguments)
+
+        one_copy.__name__ = env  # for messages
+        return _of_gymnasium(one_copy, without_arguments)
     return _find(made, without_arguments)
 
 

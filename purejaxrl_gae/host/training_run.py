@@ -34,6 +34,7 @@ from purejaxrl_gae.host.programs import (
 from purejaxrl_gae.host.reports import Clock, scores, versions
 from purejaxrl_gae.host.run_folder import RunFolder, new_run_path, replace_file, seed_folder
 from purejaxrl_gae.rollout import SCORE_WINDOW, Counters
+from purejaxrl_gae.training import TrainState
 
 
 def run(training_config: TrainingConfig, options: RunOptions) -> dict[str, Any]:
@@ -156,7 +157,7 @@ class Session:
             updates += stretch.updates
             self.clock.run += time.perf_counter() - started
             if not stretch.healthy.all():
-                raise self._nonfinite(updates, stretch.healthy)
+                raise self._nonfinite(updates, stretch.healthy, programs.save(state))
 
             started = time.perf_counter()
             record = reports.record(self.config, self.clock, stretch, updates)
@@ -244,7 +245,7 @@ class Session:
             )
         raise Interrupted(128 + int(number))
 
-    def _nonfinite(self, updates: int, healthy: np.ndarray) -> RunError:
+    def _nonfinite(self, updates: int, healthy: np.ndarray, saved: TrainState) -> RunError:
         steps = self.checkpoints.steps()
         good = str(self.checkpoints.path(steps[-1])) if steps else "none was written yet (see --checkpoint-freq)"
         step = updates * self.config.steps_per_update
@@ -255,8 +256,8 @@ class Session:
                 f"the run stops. Last good checkpoint: {good}. --on-nonfinite skip leaves such updates out"
             )
         return RunError(
-            f"update {updates} (step {step:,}) made a loss or a parameter NaN or infinite; the run stops before it. "
-            f"Last good checkpoint: {good}"
+            f"update {updates} (step {step:,}) made a loss or a parameter NaN or infinite{_culprit(saved)}; "
+            f"the run stops before it. Last good checkpoint: {good}"
         )
 
     def _say_what_runs(self) -> None:
@@ -321,3 +322,12 @@ class Session:
                 for row in summary["seeds"]
             ],
         )
+
+
+def _culprit(saved: TrainState) -> str:
+    """What the environment returned that was not finite, as far as the state of one agent still shows it."""
+    world, counters = saved.world, saved.counters
+    if not np.all(np.isfinite(world.observations)):
+        return ", as observation of the environment is"
+    returns = (world.episode_returns, counters.recent_returns[: counters.episodes])
+    return "" if all(np.all(np.isfinite(some)) for some in returns) else ", as reward of the environment is"
