@@ -255,9 +255,7 @@ class Poisoned(Ring):
 
 def test_numbers_that_are_not_finite_stop_the_run_or_are_left_out(tmp_path):
     poisoned = dataclasses.replace(TINY, env=from_gymnasium(Poisoned))
-    with pytest.raises(
-        RunError, match=r"update 1 \(step 128\) made .* NaN or infinite, as (reward|observation) of the env"
-    ):
+    with pytest.raises(RunError, match=r"update 1 \(step 128\) made .* NaN or infinite, as (reward|observation) of"):
         training_run.run(poisoned, options(tmp_path / "halted", updates_per_report=1))
     skipping = dataclasses.replace(poisoned, on_nonfinite="skip", total_timesteps=256)
     summary = training_run.run(skipping, options(tmp_path / "skipped"))
