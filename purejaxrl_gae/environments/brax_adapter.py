@@ -45,7 +45,9 @@ def from_brax(
         name = type(env.unwrapped).__name__
 
     def draw(states):
-        return env.render([state.pipeline_state for state in states], height=240, width=320)
+        model = env.unwrapped.sys.mj_model  # what runs away is followed by its own camera
+        camera = model.camera(0).name if model.ncam else None
+        return env.render([state.pipeline_state for state in states], height=240, width=320, camera=camera)
 
     return from_physics(name, env, max_episode_steps=limit, render=renderer(name, draw))
 
