@@ -210,7 +210,7 @@ def _policy_of_run(run_dir: Path) -> tuple[Any, Any]:
     if num_seeds > 1:
         learner = jax.tree.map(lambda leaf: leaf[0], learner)
     policy = load_policy(io.BytesIO(policy_bytes(algorithm.setup, learner)))
-    return policy, training.configured_environment(algorithm.setup.config)
+    return policy, training.unstaggered_environment(algorithm.setup)
 
 
 def main() -> None:

@@ -175,6 +175,11 @@ def configured_environment(config: TrainingConfig) -> Environment | HostEnvironm
     return make_environment(**{name: getattr(config, name) for name in ENVIRONMENT_FIELDS})
 
 
+def unstaggered_environment(setup: Setup) -> Environment | HostEnvironment:
+    """The environment as evaluation plays it; built again only where training changed it."""
+    return configured_environment(setup.config) if setup.config.stagger_episodes else setup.environment
+
+
 def require_pure(environment: Environment | HostEnvironment, what: str) -> None:
     """Refuses an environment that runs on the host where all must be one program.
 

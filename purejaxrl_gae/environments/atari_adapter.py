@@ -14,7 +14,7 @@ import numpy as np
 from purejaxrl_gae.environments.gymnasium_adapter import checked_spec
 from purejaxrl_gae.environments.gymnasium_forms import action_space, observation_type
 from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep, copy_seeds
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.errors import UserError, first_line
 
 FRAME_SKIP = 4
 LONGEST_GAME = 108_000  # frames: half an hour of play
@@ -71,8 +71,9 @@ def from_atari(
                 **more,
             )
         except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(f"env is {name!r}, which cannot be made with env_args {env_args}: {reason}") from error
+            raise UserError(
+                f"env is {name!r}, which cannot be made with env_args {env_args}: {first_line(error)}"
+            ) from error
 
     probe = make(1)
     shape, dtype = observation_type(name, probe.single_observation_space)
@@ -98,16 +99,14 @@ class AtariCopies:
     """
 
     def __init__(self, env: Any, seed: int, *, training: bool, twin: Any = None):
-        self._env, self._seed, self._training, self._twin = env, seed, training, twin
+        self._env, self._training, self._twin = env, training, twin
+        self._first_seed: int | None = seed
         self._screen = np.zeros((210, 160, 3), np.uint8)
         self._lives = np.zeros(env.num_envs, np.int32)
-        self._seeded = False
 
     def reset(self, seed: int | None = None) -> np.ndarray:
         """See HostCopies."""
-        if seed is None and not self._seeded:
-            seed = self._seed
-        self._seeded = True
+        seed, self._first_seed = self._first_seed if seed is None else seed, None
         seeds = None if seed is None else np.asarray(copy_seeds(seed, self._env.num_envs))
         observations, info = self._env.reset(seed=seeds)
         self._lives = np.array(info["lives"])

@@ -88,7 +88,6 @@ class Environment:
     render: Render | None = None
 
 
-def render_inner(environment: Environment) -> Render | None:
-    """The renderer of an environment whose states another one's carry as `inner`."""
-    render = environment.render
+def render_inner(render: Render | None) -> Render | None:
+    """The renderer of states that carry as `inner` those which `render` draws."""
     return None if render is None else lambda states: render([state.inner for state in states])

@@ -11,7 +11,7 @@ import numpy as np
 
 from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep, StickyCopies, copy_seeds
 from purejaxrl_gae.environments.quiet import not_drawn, quietly
-from purejaxrl_gae.errors import UserError, closest
+from purejaxrl_gae.errors import UserError, closest, first_line
 
 try:
     import gymnasium
@@ -108,13 +108,13 @@ def _make_by_id(env_id: str, env_args: dict[str, Any], max_episode_steps: int | 
                 return gymnasium.make(env_id, max_episode_steps, disable_env_checker=True, **more)
         except gymnasium.error.DependencyNotInstalled as error:
             raise UserError(
-                f"env is 'gymnasium:{env_id}', which needs more packages ({_one_line(error)}): "
+                f"env is 'gymnasium:{env_id}', which needs more packages ({first_line(error)}): "
                 "pip install 'purejaxrl-gae[gymnasium]'"
             ) from None
         except Exception as error:
             with_args = f" with env_args {env_args}" if env_args else ""
             raise UserError(
-                f"env is 'gymnasium:{env_id}', which cannot be made{with_args}: {_one_line(error)}"
+                f"env is 'gymnasium:{env_id}', which cannot be made{with_args}: {first_line(error)}"
             ) from error
 
     return make
@@ -171,17 +171,15 @@ class SerialCopies:
         action_repeat: int = 1,
         render: bool = False,
     ):
-        self._name, self._seed, self._action_repeat = name, seed, action_repeat
+        self._name, self._action_repeat = name, action_repeat
+        self._first_seed: int | None = seed
         self._envs = [make(render=render and index == 0) for index in range(num_envs)]
         self._to_env = actions_as_wanted(self._envs[0].action_space)
         self._observations = np.zeros((num_envs, *shape), dtype)
-        self._seeded = False
 
     def reset(self, seed: int | None = None) -> np.ndarray:
         """See HostCopies."""
-        if seed is None and not self._seeded:
-            seed = self._seed
-        self._seeded = True
+        seed, self._first_seed = self._first_seed if seed is None else seed, None
         seeds = [None] * len(self._envs) if seed is None else copy_seeds(seed, len(self._envs))
         for index, (env, own_seed) in enumerate(zip(self._envs, seeds, strict=True)):
             self._observations[index] = self._checked(env.reset(seed=own_seed)[0])
@@ -249,7 +247,3 @@ def _time_limit(env: gymnasium.Env) -> int | None:
             return int(layer._max_episode_steps)
         layer = layer.env
     return getattr(env.spec, "max_episode_steps", None)
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

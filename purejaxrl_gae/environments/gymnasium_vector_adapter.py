@@ -58,15 +58,14 @@ class VectorCopies:
     """
 
     def __init__(self, name: str, env: VectorEnv, mode: AutoresetMode, seed: int, dtype: Any):
-        self._name, self._env, self._mode, self._seed, self._dtype = name, env, mode, seed, dtype
+        self._name, self._env, self._mode, self._dtype = name, env, mode, dtype
+        self._first_seed: int | None = seed
         self._to_env = actions_as_wanted(env.single_action_space, together=True)
-        self._seeded = self.taken_over = False
+        self.taken_over = False
 
     def reset(self, seed: int | None = None) -> np.ndarray:
         """See HostCopies."""
-        if seed is None and not self._seeded:
-            seed = self._seed
-        self._seeded = True
+        seed, self._first_seed = self._first_seed if seed is None else seed, None
         seeds = None if seed is None else copy_seeds(seed, self._env.num_envs)
         return self._array(self._env.reset(seed=seeds)[0])  # type: ignore[arg-type]
 

@@ -38,6 +38,11 @@ class HostStep(NamedTuple):
     scores: np.ndarray | None = None
     finished: np.ndarray | None = None
 
+    def reported(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and finished, with what they are where they are None."""
+        scores = self.rewards if self.scores is None else self.scores
+        return scores, (self.terminated | self.truncated) if self.finished is None else self.finished
+
 
 class HostCopies(Protocol):
     """N running copies of an environment."""
@@ -148,7 +153,7 @@ class StaggeredCopies(ChangedCopies):
         """See HostCopies; a first episode that has reached its length is truncated."""
         step = super().step(actions)
         self._steps_left -= 1
-        over = _finished(step)
+        _, over = step.reported()
         cut = (self._steps_left == 0) & ~over
         self._steps_left[over | (self._steps_left <= 0)] = -1
         if not cut.any():
@@ -196,7 +201,8 @@ class StickyCopies(ChangedCopies):
         repeats = (self._generator.random(num_envs) < self._probability) & ~self._first
         taken = np.where(repeats.reshape(-1, *[1] * (actions.ndim - 1)), self._previous, actions)
         step = super().step(taken)
-        self._previous, self._first = taken, _finished(step)
+        _, self._first = step.reported()
+        self._previous = taken
         return step
 
 
@@ -238,8 +244,3 @@ def end_nonfinite_episodes(copies: HostCopies, step: HostStep) -> tuple[HostStep
         finished=None if step.finished is None else step.finished | nonfinite,
     )
     return contained, nonfinite
-
-
-def _finished(step: HostStep) -> np.ndarray:
-    """Where an episode is over, as it is reported."""
-    return (step.terminated | step.truncated) if step.finished is None else step.finished

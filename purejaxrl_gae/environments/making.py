@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from purejaxrl_gae.config import read_arguments
@@ -71,7 +72,7 @@ def _find(env: Any, request: Request) -> Any:
     if isinstance(env, (Environment, HostEnvironment)):
         _refuse_changes(env, request)
         return env
-    if _is_of("gymnasium", env, "Env", "vector.VectorEnv"):
+    if _is_of_gymnasium(env, "Env", "vector.VectorEnv"):
         return _of_gymnasium(env, request)
     if all(hasattr(type(env), name) for name in ("reset", "step", "observation_size", "action_size")):
         if hasattr(type(env), "mjx_model"):
@@ -113,7 +114,7 @@ def _of_factory(env: str, request: Request) -> Any:
     without_arguments = request._replace(arguments={})
     if made is None or isinstance(made, str):
         raise UserError(f"env is {env!r}, whose factory returned {made!r}; it must return an environment")
-    if _is_of("gymnasium", made, "Env"):
+    if _is_of_gymnasium(made, "Env"):
         made.close()  # every copy is made anew
 
         def one_copy():
@@ -126,11 +127,9 @@ def _of_factory(env: str, request: Request) -> Any:
 
 def _of_gymnasium(env: Any, request: Request) -> Any:
     """The host's environment of an id, of a function that makes a `gymnasium.Env`, or of an object of Gymnasium's."""
-    try:
-        adapter = importlib.import_module("purejaxrl_gae.environments.gymnasium_adapter")
-    except ImportError as error:
-        raise UserError(f"env is {env!r} of Gymnasium: pip install 'purejaxrl-gae[gymnasium]'") from error
-    return adapter.from_gymnasium(
+    from purejaxrl_gae.environments.gymnasium_adapter import from_gymnasium
+
+    return from_gymnasium(
         env,
         env_args=request.arguments,
         max_episode_steps=request.max_episode_steps,
@@ -139,18 +138,10 @@ def _of_gymnasium(env: Any, request: Request) -> Any:
     )
 
 
-def _is_of(module_name: str, env: Any, *classes: str) -> bool:
-    """An object of one of a module's classes; there can be none unless the module has been imported."""
-    module = sys.modules.get(module_name)
-    if module is None:
-        return False
-    for path in classes:
-        kind: Any = module
-        for name in path.split("."):
-            kind = getattr(kind, name)
-        if isinstance(env, kind):
-            return True
-    return False
+def _is_of_gymnasium(env: Any, *classes: str) -> bool:
+    """An object of one of these of its classes; there can be none unless Gymnasium has been imported."""
+    gymnasium = sys.modules.get("gymnasium")
+    return gymnasium is not None and isinstance(env, tuple(attrgetter(name)(gymnasium) for name in classes))
 
 
 def _refuse_changes(env: Any, request: Request) -> None:

@@ -55,7 +55,7 @@ def limit_episodes(environment: Environment, limit: int) -> Environment:
         return result._replace(states=states, observations=observations, truncated=result.truncated | cut)
 
     return dataclasses.replace(
-        environment, max_episode_steps=limit, reset=reset, step=step, render=render_inner(environment)
+        environment, max_episode_steps=limit, reset=reset, step=step, render=render_inner(environment.render)
     )
 
 
@@ -101,7 +101,7 @@ def sticky_actions(environment: Environment, probability: float) -> Environment:
         has_previous = ~(result.terminated | result.truncated)
         return result._replace(states=StickyState(result.states, actions, has_previous))
 
-    return dataclasses.replace(environment, reset=reset, step=step, render=render_inner(environment))
+    return dataclasses.replace(environment, reset=reset, step=step, render=render_inner(environment.render))
 
 
 def repeat_actions(environment: Environment, repeats: int) -> Environment:

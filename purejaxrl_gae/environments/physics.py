@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purejaxrl_gae.environments.contract import BoxActions, Environment, Render, Step
+from purejaxrl_gae.environments.contract import BoxActions, Environment, Render, Step, render_inner
 from purejaxrl_gae.environments.quiet import not_drawn, quietly
 from purejaxrl_gae.environments.wrappers import reset_where
 from purejaxrl_gae.errors import UserError, first_line
@@ -82,7 +82,7 @@ def from_physics(name: str, env: Any, *, max_episode_steps: int, render: Render 
         max_episode_steps=max_episode_steps,
         reset=reset,
         step=step,
-        render=None if render is None else lambda states: render([state.inner for state in states]),
+        render=render_inner(render),
     )
 
 

@@ -91,7 +91,7 @@ def stagger_first_episodes(environment: Environment) -> Environment:
             states=StaggeredState(inner, steps_left), observations=observations, truncated=result.truncated | cut
         )
 
-    return dataclasses.replace(environment, reset=reset, step=step, render=render_inner(environment))
+    return dataclasses.replace(environment, reset=reset, step=step, render=render_inner(environment.render))
 
 
 def end_nonfinite_episodes(environment: Environment, key: jax.Array, step: Step) -> tuple[Step, jax.Array]:

@@ -73,9 +73,9 @@ def play(copies, policy: Callable[[np.ndarray], np.ndarray], wanted: np.ndarray,
     while (played < wanted).any():
         step = copies.step(policy(observations))
         observations = step.observations
-        returns += step.rewards if step.scores is None else step.scores
+        scores, finished = step.reported()
+        returns += scores
         lengths += 1
-        finished = (step.terminated | step.truncated) if step.finished is None else step.finished
         cut = ~finished & (lengths >= longest)
         for index in np.flatnonzero((finished | cut) & (played < wanted)):
             episodes.append((float(returns[index]), int(lengths[index]), bool(finished[index])))

@@ -62,9 +62,10 @@ class HostAgent:
         self.types = jax.eval_shape(init, self._key, self._hyperparameters)
         self._init = jax.jit(init).lower(self._key, self._hyperparameters).compile()
         self._compile_acting()
+        self._recording_types = self._types_of_recording()
         self._learn = (
             jax.jit(self._learned, donate_argnums=1)
-            .lower(self._hyperparameters, self.types, self._recording_types())
+            .lower(self._hyperparameters, self.types, self._recording_types)
             .compile()
         )
         refuse_too_large(self._config, bytes_held(self._learn.memory_analysis()))
@@ -131,7 +132,7 @@ class HostAgent:
         self._value = jax.jit(value).lower(params, normalizers, observations).compile()
         self._action_types = jax.eval_shape(act, params, normalizers, observations, of_step)[0]
 
-    def _recording_types(self) -> HostRecording:
+    def _types_of_recording(self) -> HostRecording:
         """Of what one rollout fills."""
         steps, copies = self._config.num_steps, self._config.num_envs
         shape, dtype = self._environment.observation_shape, self._environment.observation_dtype
@@ -155,7 +156,7 @@ class HostAgent:
     def _record(self, state: TrainState) -> HostRecording:
         """Acts for T steps in every environment, with the noise that a compiled rollout would have drawn."""
         config, params, normalizers = self._config, state.learner.params, state.learner.normalizers
-        recording = jax.tree.map(lambda like: np.zeros(like.shape, like.dtype), self._recording_types())
+        recording = jax.tree.map(lambda like: np.zeros(like.shape, like.dtype), self._recording_types)
         noise = np.asarray(self._draw(state.world.key))
         nonfinite_steps = 0
         for t in range(config.num_steps):
@@ -171,8 +172,7 @@ class HostAgent:
                 step.terminated,
                 truncated,
             )
-            recording.scores[t] = step.rewards if step.scores is None else step.scores
-            recording.finished[t] = step.terminated | truncated if step.finished is None else step.finished
+            recording.scores[t], recording.finished[t] = step.reported()
             if config.time_limit == "bootstrap" and truncated.any():
                 recording.final_values[t] = self._value(params, normalizers, step.final_observations)
             self._observations = step.observations

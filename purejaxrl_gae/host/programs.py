@@ -230,10 +230,10 @@ def refuse_too_large(config: TrainingConfig, needed: int) -> None:
 
 def make_evaluator(algorithm: Algorithm, num_episodes: int) -> Callable[[Learner, int], Evaluation]:
     """`(learner, seed) -> Evaluation` of the deterministic policy; compiled at the first call."""
-    environment = training.configured_environment(algorithm.setup.config)
+    environment = training.unstaggered_environment(algorithm.setup)
     if isinstance(environment, HostEnvironment):
         return make_host_evaluator(environment, algorithm.setup.network, num_episodes, EVALUATION_STREAM)
-    play = jax.jit(_play(algorithm, num_episodes))
+    play = jax.jit(_play(algorithm, environment, num_episodes))
 
     def evaluator(learner: Learner, seed: int) -> Evaluation:
         return jax.tree.map(np.asarray, play(learner.params, learner.normalizers, np.uint32(seed)))
@@ -244,7 +244,8 @@ def make_evaluator(algorithm: Algorithm, num_episodes: int) -> Callable[[Learner
 def make_agents_evaluator(algorithm: Algorithm, num_agents: int, num_episodes: int) -> Callable[..., Evaluation]:
     """`(learners [S], seeds [S]) -> Evaluation [S, E]`, on this process's devices; compiled at the first call."""
     layout = agents.lay_out(num_agents, jax.local_devices())
-    play = jax.jit(agents.over_agents(layout, _play(algorithm, num_episodes)))
+    environment = training.unstaggered_environment(algorithm.setup)
+    play = jax.jit(agents.over_agents(layout, _play(algorithm, environment, num_episodes)))
 
     def evaluator(learners: Learner, seeds: np.ndarray) -> Evaluation:
         inputs = agents.spread(layout, (learners.params, learners.normalizers, np.asarray(seeds, np.uint32)))
@@ -253,8 +254,9 @@ def make_agents_evaluator(algorithm: Algorithm, num_agents: int, num_episodes: i
     return evaluator
 
 
-def _play(algorithm: Algorithm, num_episodes: int) -> Callable[..., Evaluation]:
-    environment = training.configured_environment(algorithm.setup.config)
+def _play(
+    algorithm: Algorithm, environment: Environment | HostEnvironment, num_episodes: int
+) -> Callable[..., Evaluation]:
     assert isinstance(environment, Environment)
 
     def play(params, normalizers, seed):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import signal
 
 import jax
 import numpy as np
@@ -27,36 +26,18 @@ def options(path):
     return RunOptions(run_dir=path, progress=False, compilation_cache=False, updates_per_report=2, eval_episodes=5)
 
 
-class SignalAtThirdLook:
-    """Stands in for StopRequests: SIGTERM arrives while the second chunk runs."""
-
-    def __init__(self):
-        self.looks = 0
-
-    @property
-    def signal(self):
-        self.looks += 1
-        return signal.SIGTERM if self.looks > 2 else None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        return None
-
-
 def rows(path):
     lines = (path / "metrics.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if "second" not in k} for line in lines]
 
 
 @pytest.mark.parametrize("algorithm", OTHERS)
-def test_a_run_stopped_and_resumed_is_the_run_never_stopped(algorithm, tmp_path, monkeypatch):
+def test_a_run_stopped_and_resumed_is_the_run_never_stopped(algorithm, tmp_path, monkeypatch, signal_at_third_look):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     summary = training_run.run(tiny(algorithm), options(whole))
     assert summary["algo"] == algorithm and summary["env_steps"] == 1024 and summary["eval_episodes"] == 5
     with monkeypatch.context() as patched:
-        patched.setattr(training_run, "StopRequests", SignalAtThirdLook)
+        patched.setattr(training_run, "StopRequests", signal_at_third_look)
         with pytest.raises(Interrupted):
             training_run.run(tiny(algorithm), options(stopped))
     resumed, resumed_options = cli.parse(algorithm, ["--resume", str(stopped), "--no-progress"])

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 import sys
 
@@ -191,28 +190,10 @@ def test_how_a_run_is_cut_into_reports_does_not_change_what_is_learned(tmp_path)
         np.testing.assert_array_equal(one[name], other[name])
 
 
-class SignalAtThirdLook:
-    """Stands in for StopRequests: SIGTERM arrives while the second chunk runs."""
-
-    def __init__(self):
-        self.looks = 0
-
-    @property
-    def signal(self):
-        self.looks += 1
-        return signal.SIGTERM if self.looks > 2 else None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        return None
-
-
-def test_a_stopped_run_is_saved_and_goes_on_with_new_episodes(tmp_path, monkeypatch, capsys):
+def test_a_stopped_run_is_saved_and_goes_on_with_new_episodes(tmp_path, monkeypatch, capsys, signal_at_third_look):
     path = tmp_path / "stopped"
     with monkeypatch.context() as patched:
-        patched.setattr(training_run, "StopRequests", SignalAtThirdLook)
+        patched.setattr(training_run, "StopRequests", signal_at_third_look)
         with pytest.raises(Interrupted):
             training_run.run(TINY, options(path))
     assert "SIGTERM: saved at step 512" in capsys.readouterr().out
@@ -262,7 +243,7 @@ def test_numbers_that_are_not_finite_stop_the_run_or_are_left_out(tmp_path):
     assert summary["nonfinite_steps"] == summary["episodes"] > 10 and summary["skipped_updates"] == 0
 
 
-def test_what_needs_a_compiled_environment_is_refused_in_one_line(tmp_path, monkeypatch):
+def test_what_needs_a_compiled_environment_is_refused_in_one_line(tmp_path, monkeypatch, signal_at_third_look):
     monkeypatch.setattr(training_run.devices, "claim", lambda *_: jax.devices())  # as where there are enough
     with pytest.raises(UserError, match=r"gymnasium:CartPole-v1, which runs on the host; make_train, .* command line"):
         make_train(TINY)
@@ -277,7 +258,7 @@ def test_what_needs_a_compiled_environment_is_refused_in_one_line(tmp_path, monk
     sweeping = SweepOptions(grid=("gamma=0.9,0.99",), progress=False, compilation_cache=False)
     sweep = sweep_run.Sweep(TINY, sweeping, tmp_path, Display(0, enabled=False), jax.devices()[:1])
     with pytest.raises(UserError, match="several agents in one program needs a JAX environment"):
-        sweep.train([{"gamma": 0.9}, {"gamma": 0.99}], 0, SignalAtThirdLook())
+        sweep.train([{"gamma": 0.9}, {"gamma": 0.99}], 0, signal_at_third_look())
 
 
 def test_each_copy_plays_its_share_of_whole_episodes():

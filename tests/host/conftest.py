@@ -1,0 +1,29 @@
+"""What tests of runs share."""
+
+import signal
+
+import pytest
+
+
+class SignalAtThirdLook:
+    """Stands in for StopRequests: SIGTERM arrives while the second chunk runs."""
+
+    def __init__(self):
+        self.looks = 0
+
+    @property
+    def signal(self):
+        self.looks += 1
+        return signal.SIGTERM if self.looks > 2 else None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        return None
+
+
+@pytest.fixture
+def signal_at_third_look():
+    """The class that stands in for StopRequests."""
+    return SignalAtThirdLook
