@@ -72,7 +72,7 @@ def parse(algorithm: str, arguments: list[str]) -> tuple[TrainingConfig, RunOpti
         only_resumable(given, RESUMABLE_FLAGS, "a run with its own config")
         training_config, options = _of_run(config_class, Path(early.resume))
         return _parse_flags(algorithm, arguments, training_config, options)
-    file_values = {} if early.config is None else config.read_yaml(Path(early.config))
+    file_values = {} if early.config is None else config.read_yaml(config.find_file(early.config))
     file_algorithm = file_values.pop("algorithm", algorithm)
     if file_algorithm != algorithm:
         raise UserError(f"config {early.config} is for {file_algorithm}; run python -m purejaxrl_gae.{file_algorithm}")

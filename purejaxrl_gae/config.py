@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import types
 import typing
 from dataclasses import dataclass
@@ -325,4 +326,28 @@ def preset_path(algorithm: str, env: str) -> Path | None:
 def with_preset(config: Any) -> Any:
     """A config with the preset of its algorithm and environment laid over it, where there is one."""
     path = preset_path(config.algorithm, config.env) if isinstance(config.env, str) else None
-    return config if path is None else with_values(config, read_yaml(path), f"preset {path.name}")
+    if path is None:
+        return config
+    values = {name: value for name, value in read_yaml(path).items() if name not in ("algorithm", "env")}
+    return with_values(config, values, f"preset {path.name}")
+
+
+def shipped_files() -> dict[str, Path]:
+    """Returns the shipped YAML files by name, as `ppo/CartPole-v1` or `seeds/ppo_cartpole_lecture`."""
+    return {f"{path.parent.name}/{path.stem}": path for path in sorted(configs_directory().glob("*/*.yaml"))}
+
+
+def find_file(text: str) -> Path:
+    """Returns the file that --config names: a path, or a shipped file's name, which is known in every folder.
+
+    Raises:
+      UserError: it is neither, with the shipped name that is closest.
+    """
+    if os.path.exists(text):
+        return Path(text)
+    folder, _, rest = text.removeprefix("configs/").removesuffix(".yaml").partition("/")
+    name, shipped = f"{folder}/{file_name(rest)}", shipped_files()
+    if name in shipped:
+        return shipped[name]
+    hint = closest(name, shipped)
+    raise UserError(f"config is {text!r}, which cannot be read: No such file or directory{hint}")

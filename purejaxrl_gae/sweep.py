@@ -29,7 +29,7 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
     early = cli.early_flags(arguments, "algo")
     if early.resume is not None:
         return _resumed(Path(early.resume), arguments)
-    file_values = {} if early.config is None else config.read_yaml(Path(early.config))
+    file_values = {} if early.config is None else config.read_yaml(config.find_file(early.config))
     file_algorithm = str(file_values.pop("algorithm", "ppo"))
     algorithm = early.algo or file_algorithm
     config_class = algorithms.config_class(algorithm)

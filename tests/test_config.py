@@ -3,10 +3,9 @@
 import dataclasses
 from pathlib import Path
 
-import gymnax
 import pytest
 
-from purejaxrl_gae import PPOConfig, cli, config
+from purejaxrl_gae import PPOConfig, cli, config, sweep
 from purejaxrl_gae.errors import UserError
 
 PRESETS = sorted(config.configs_directory().glob("*/*.yaml"))
@@ -74,12 +73,38 @@ def test_a_plain_config_reads_back_as_itself():
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_shipped_file_is_a_valid_config(path):
     values = config.read_yaml(path)
-    algorithm = values.get("algorithm", path.parent.name)
-    env_of_file = {config.file_name(env): env for env in (*gymnax.registered_envs, *ON_THE_HOST)}
-    env = values.get("env") or env_of_file.get(path.stem) or path.stem.replace("brax_", "brax:")
-    assert "env" in values or config.preset_path(algorithm, env) == path
-    training_config, _ = cli.parse(algorithm, ["--config", str(path), "--env", env])
+    assert path.parent.name == "seeds" or config.preset_path(path.parent.name, values["env"]) == path
+    training_config, _ = cli.parse(values["algorithm"], ["--config", str(path)])
     training_config.validate()
+    assert training_config.env == values["env"]
+
+
+def test_a_shipped_file_can_be_named_without_its_path_in_any_folder(tmp_path, monkeypatch):
+    by_path, _ = cli.parse("ppo", ["--config", str(config.configs_directory() / "ppo" / "CartPole-v1.yaml")])
+    lecture = config.configs_directory() / "seeds" / "ppo_cartpole_lecture.yaml"
+    monkeypatch.chdir(tmp_path)
+    assert by_path == config.with_preset(PPOConfig(env="CartPole-v1"))
+    for name in ("ppo/CartPole-v1", "ppo/CartPole-v1.yaml", "configs/ppo/CartPole-v1.yaml"):
+        assert cli.parse("ppo", ["--config", name])[0] == by_path
+    assert cli.parse("ppo", ["--config", "seeds/ppo_cartpole_lecture"])[0].clip_coef == 100.0
+    assert config.find_file("seeds/ppo_cartpole_lecture") == lecture
+    assert cli.parse("ppo", ["--config", "ppo/gymnasium:ALE/Pong-v5"])[0].env == "gymnasium:ALE/Pong-v5"
+    swept, _ = sweep.parse(["--config", "trpo/CartPole-v1", "--grid", "gamma=0.9"])
+    assert (swept.algorithm, swept.env) == ("trpo", "CartPole-v1")
+
+
+def test_a_file_of_the_users_own_comes_before_the_shipped_one_of_its_name(tmp_path, monkeypatch):
+    (tmp_path / "ppo").mkdir()
+    write(tmp_path / "ppo" / "CartPole-v1.yaml", "env: Acrobot-v1\n")
+    monkeypatch.chdir(tmp_path)
+    assert cli.parse("ppo", ["--config", "ppo/CartPole-v1.yaml"])[0].env == "Acrobot-v1"
+
+
+def test_flags_win_over_the_environment_of_a_file():
+    training_config, _ = cli.parse("ppo", ["--config", "ppo/CartPole-v1", "--env", "Acrobot-v1"])
+    of_file = config.read_yaml(config.find_file("ppo/CartPole-v1")) | {"env": "Acrobot-v1"}
+    del of_file["algorithm"]
+    assert training_config == config.with_values(config.with_preset(PPOConfig(env="Acrobot-v1")), of_file, "file")
 
 
 @pytest.mark.parametrize("env", ON_THE_HOST)
@@ -133,6 +158,8 @@ def test_a_file_may_choose_the_environment(tmp_path):
         (["--learning-rate", "fast"], "--learning-rate"),
         (["--objective", "clipp"], "--objective"),
         (["--env"], "--env needs a value"),
+        (["--config", "ppo/CartPol-v1"], "No such file or directory; did you mean 'ppo/CartPole-v1'?"),
+        (["--config", "trpo/CartPole-v1"], "is for trpo; run python -m purejaxrl_gae.trpo"),
         (["--config", "/does/not/exist.yaml"], "cannot be read: No such file or directory"),
         (["--resume", "/does/not/exist"], "holds no run"),
         (["stray"], "stray"),

@@ -30,7 +30,8 @@ class SharedOptions:
     resume: Path | None = None
     """continue what this folder holds, with its own config, to the bits it would have reached uninterrupted"""
     config: Path | None = None
-    """YAML file of fields; it overrides the environment's preset, flags override it"""
+    """YAML file of fields, or the name of a shipped one, as ppo/CartPole-v1 or seeds/ppo_cartpole_lecture; it overrides
+    the environment's preset, flags override it"""
     preset: bool = True
     """start from the preset for the environment, where there is one"""
     num_seeds: int = 1
