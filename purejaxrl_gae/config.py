@@ -1,21 +1,26 @@
 """The fields all algorithms share, their checks, and how values reach them: defaults < preset < file < flags."""
 
 import dataclasses
-import math
 import os
-import types
-import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import yaml
-
-from purejaxrl_gae.errors import UserError, closest
+from purejaxrl_gae import safe_yaml
+from purejaxrl_gae.errors import UserError, closest, shown
+from purejaxrl_gae.fields import MOST_LOOPS, coerce, require_between
+from purejaxrl_gae.fields import check_types as check_types
+from purejaxrl_gae.fields import field_types as field_types
+from purejaxrl_gae.fields import require as require
+from purejaxrl_gae.fields import require_fraction as require_fraction
+from purejaxrl_gae.fields import require_non_negative as require_non_negative
 
 # The fields that say which environment: arguments of `environments.make_environment`.
 ENVIRONMENT_FIELDS = ("env", "env_args", "max_episode_steps", "action_repeat", "sticky_actions")
 INT_COUNTERS = 2**31 - 1
+MOST_STEPS_PER_UPDATE = 2**28 - 1
+LONGEST_TIME_LIMIT = 10**9  # with room for one more in int32
+WIDEST_LAYER, MOST_LAYERS = 65_536, 100
 
 
 @dataclass(frozen=True)
@@ -97,24 +102,25 @@ class TrainingConfig:
           UserError: names the field, the value and what would be valid.
         """
         check_types(self)
-        for name in ("total_timesteps", "num_envs", "num_steps"):
-            require(self, name, getattr(self, name) >= 1, "at least 1")
+        require_between(self, 1, 2**62, "total_timesteps")
+        require_between(self, 1, MOST_STEPS_PER_UPDATE, "num_envs", "num_steps")
         read_arguments(self.env_args)
-        require(self, "max_episode_steps", self.max_episode_steps is None or self.max_episode_steps >= 1, "at least 1")
-        require(self, "action_repeat", self.action_repeat >= 1, "at least 1")
+        require_between(self, 1, LONGEST_TIME_LIMIT, "max_episode_steps")
+        require_between(self, 1, MOST_LOOPS, "action_repeat")
         require(self, "sticky_actions", 0.0 <= self.sticky_actions < 1.0, "at least 0 and below 1")
-        require(self, "seed", 0 <= self.seed < 2**32, "between 0 and 2^32 - 1")
-        require(self, "hidden_sizes", len(self.hidden_sizes) >= 1, "at least one layer")
-        require(self, "hidden_sizes", all(size >= 1 for size in self.hidden_sizes), "widths of at least 1")
+        require_between(self, 0, 2**32 - 1, "seed")
+        require(self, "hidden_sizes", 1 <= len(self.hidden_sizes) <= MOST_LAYERS, f"1 to {MOST_LAYERS} layers")
+        in_range = all(1 <= size <= WIDEST_LAYER for size in self.hidden_sizes)
+        require(self, "hidden_sizes", in_range, f"widths between 1 and {WIDEST_LAYER}")
         if self.encoder == "nature_cnn" and self.normalize_observations:
             raise UserError(
                 "normalize_observations is true; with encoder = nature_cnn, which scales pixels, it must be false"
             )
         require(self, "log_std_init", -20.0 <= self.log_std_init <= 10.0, "between -20 and 10")
-        if self.steps_per_update >= 2**28:
+        if self.steps_per_update > MOST_STEPS_PER_UPDATE:
             raise UserError(
                 f"num_envs * num_steps is {self.num_envs} * {self.num_steps} = {self.steps_per_update}; "
-                f"one update may hold at most {2**28 - 1} steps"
+                f"one update may hold at most {MOST_STEPS_PER_UPDATE} steps"
             )
         if self.num_updates > INT_COUNTERS:
             raise UserError(
@@ -127,7 +133,7 @@ class TrainingConfig:
 
 
 def read_arguments(texts: tuple[str, ...]) -> dict[str, Any]:
-    """What `env_args` says: each `name=value` with its value as YAML reads it; lists become tuples.
+    """Returns what `env_args` says: each `name=value` with its value as YAML reads it; lists become tuples.
 
     Raises:
       UserError: one is not of that form, or a name comes twice.
@@ -136,120 +142,15 @@ def read_arguments(texts: tuple[str, ...]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not (equals and name.isidentifier()):
-            raise UserError(f"env_args has {text!r}; it must be name=value, as backend=spring")
+            raise UserError(f"env_args has {shown(text)}; it must be name=value, as backend=spring")
         if name in arguments:
-            raise UserError(f"env_args has {name} twice; once is enough")
-        arguments[name] = _read_value(text, value)
+            raise UserError(f"env_args has {shown(name)} twice; once is enough")
+        try:
+            read = safe_yaml.load(value)
+        except UserError as error:
+            raise UserError(f"env_args has {shown(text)}, whose value {error}") from None
+        arguments[name] = tuple(read) if isinstance(read, list) else read
     return arguments
-
-
-def _read_value(text: str, value: str) -> Any:
-    try:
-        read = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"env_args has {text!r}, whose value is not YAML") from None
-    if isinstance(read, str):
-        try:
-            return float(read)  # PyYAML reads 3e-4 as text
-        except ValueError:
-            return read
-    return tuple(read) if isinstance(read, list) else read
-
-
-def require(config: Any, name: str, condition: bool, valid: str) -> None:
-    """Raises the one-line error for a field whose value is out of range."""
-    if not condition:
-        raise UserError(f"{name} is {getattr(config, name)}; it must be {valid}")
-
-
-def require_fraction(config: Any, *names: str) -> None:
-    """Each named field lies in [0, 1]."""
-    for name in names:
-        require(config, name, 0.0 <= getattr(config, name) <= 1.0, "between 0 and 1")
-
-
-def require_non_negative(config: Any, *names: str) -> None:
-    """Each named field is finite and at least 0."""
-    for name in names:
-        value = getattr(config, name)
-        require(config, name, math.isfinite(value) and value >= 0.0, "a finite number, 0 or more")
-
-
-def check_types(config: Any) -> None:
-    """Every field of a config dataclass holds a value of its declared type.
-
-    Raises:
-      UserError: the first that does not.
-    """
-    for name, hint in field_types(type(config)).items():
-        try:
-            coerced = coerce(name, getattr(config, name), hint)
-        except UserError:
-            raise
-        if isinstance(coerced, float) and not math.isfinite(coerced) and hint is float:
-            raise UserError(f"{name} is {coerced}; it must be a finite number")
-
-
-def field_types(kind: type) -> dict[str, Any]:
-    """Names and type hints of a dataclass's fields."""
-    hints = typing.get_type_hints(kind)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
-
-
-def coerce(name: str, value: Any, hint: Any) -> Any:
-    """A value read from YAML as its field's type.
-
-    PyYAML reads `3e-4` as text and `1` as an integer; both are good floats. `1e6` is a good integer.
-
-    Raises:
-      UserError: it cannot be read as that type.
-    """
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return value
-    if origin is Literal:
-        if value not in arguments:
-            choices = ", ".join(repr(choice) for choice in arguments)
-            raise UserError(
-                f"{name} is {value!r}; it must be one of {choices}{closest(str(value), map(str, arguments))}"
-            )
-        return value
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        (inner,) = [argument for argument in arguments if argument is not type(None)]
-        return coerce(name, value, inner)
-    if origin is tuple:
-        if isinstance(value, (list, tuple)):
-            return tuple(coerce(name, item, arguments[0]) for item in value)
-        raise UserError(f"{name} is {value!r}; it must be a list of {_plain(arguments[0])}")
-    return _coerce_scalar(name, value, hint)
-
-
-def _coerce_scalar(name: str, value: Any, kind: type) -> Any:
-    wrong = UserError(f"{name} is {value!r}; it must be {_plain(kind)}")
-    if kind is bool or isinstance(value, bool):
-        if kind is bool and isinstance(value, bool):
-            return value
-        raise wrong
-    if kind is str or kind is Path:
-        if isinstance(value, (str, Path)):
-            return kind(value)
-        raise wrong
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise wrong from None
-    if kind is float:
-        return number
-    if not math.isfinite(number) or number != int(number):
-        raise wrong
-    return value if isinstance(value, int) else int(number)
-
-
-def _plain(kind: type) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
-    return names.get(kind, str(kind))
 
 
 def with_values(config: Any, values: dict[str, Any], source: str) -> Any:
@@ -262,7 +163,8 @@ def with_values(config: Any, values: dict[str, Any], source: str) -> Any:
     coerced = {}
     for name, value in values.items():
         if name not in hints:
-            raise UserError(f"{source} has the unknown key {name!r}{closest(str(name), hints)}")
+            hint = closest(name, hints) if isinstance(name, str) else ""
+            raise UserError(f"{source} has the unknown key {shown(name)}{hint}")
         try:
             coerced[name] = coerce(name, value, hints[name])
         except UserError as error:
@@ -271,24 +173,20 @@ def with_values(config: Any, values: dict[str, Any], source: str) -> Any:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping a YAML file holds.
+    """Returns the mapping that a YAML file holds.
 
     Raises:
       UserError: there is no such file, or it holds something else.
     """
     try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"config is {str(path)!r}, which cannot be read: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"config is {str(path)!r}, which is not YAML: {problem}") from None
+        values = safe_yaml.read(path)
+    except UserError as error:
+        raise UserError(f"config is {shown(str(path))}, which {error}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise UserError(
-            f"config is {str(path)!r}, which holds a {type(values).__name__}; it must hold name: value pairs"
-        )
+        kind = type(values).__name__
+        raise UserError(f"config is {shown(str(path))}, which holds a {kind}; it must hold name: value pairs")
     return values
 
 

@@ -1,7 +1,11 @@
 """The errors a user can cause, each one line that names the field, the value and what would be valid."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
+
+LONGEST_SHOWN = 80
 
 
 class UserError(Exception):
@@ -26,7 +30,31 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+class _Clipped(reprlib.Repr):
+    """Python's own clipped `repr`: it never looks at more than it shows, however large a value is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxother = 3, 4, LONGEST_SHOWN
+        self.maxstring = self.maxlong = LONGEST_SHOWN
+
+    def repr_int(self, number: int, level: int) -> str:
+        """Returns its digits, or how long it is where Python refuses to write them."""
+        if number.bit_length() > 4_000:
+            return f"a whole number of {number.bit_length()} bits"
+        return super().repr_int(number, level)
+
+
+_clipped = _Clipped()
+
+
+def shown(value: Any) -> str:
+    """Returns a value as messages show it: its `repr`, clipped in the middle where it is long."""
+    text = _clipped.repr(value)
+    return text if len(text) <= 2 * LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}...{text[-LONGEST_SHOWN // 4 :]}"
+
+
 def closest(name: str, candidates: Iterable[str]) -> str:
     """A hint naming the candidate most like `name`, or an empty string."""
-    matches = difflib.get_close_matches(str(name), list(candidates), n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(str(name)[:LONGEST_SHOWN], list(candidates), n=1, cutoff=0.5)
     return f"; did you mean {matches[0]!r}?" if matches else ""

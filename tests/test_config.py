@@ -54,7 +54,7 @@ def test_values_are_read_as_their_fields_types(name, value, read):
         ({"num_envs": 2.5}, "test: num_envs is 2.5; it must be a whole number"),
         ({"num_envs": True}, "test: num_envs is True; it must be a whole number"),
         ({"anneal_lr": "yes please"}, "test: anneal_lr is 'yes please'; it must be true or false"),
-        ({"hidden_sizes": 64}, "test: hidden_sizes is 64; it must be a list of a whole number"),
+        ({"hidden_sizes": 64}, "test: hidden_sizes is 64; it must be a list of whole numbers"),
         ({"activation": "tan"}, "test: activation is 'tan'; it must be one of 'tanh', 'relu', 'elu', 'silu'"),
         ({"lerning_rate": 1.0}, "test has the unknown key 'lerning_rate'; did you mean 'learning_rate'?"),
     ],

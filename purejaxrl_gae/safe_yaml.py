@@ -1,0 +1,85 @@
+"""Reading YAML as plain data: numbers as YAML 1.2 writes them, every key once, and nothing that runs or never ends.
+
+PyYAML reads by the rules of YAML 1.1, in which `1:30` is 90, `010` is 8, `3e-4` is text and `2026-11-24` a date.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from purejaxrl_gae.errors import UserError, shown
+from purejaxrl_gae.fields import MOST_DIGITS
+
+INT, FLOAT, DATE = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
+WHOLE_NUMBER = re.compile(r"[-+]?[0-9][0-9_]*$|0x[0-9a-fA-F]+$|0o[0-7]+$")
+REAL_NUMBER = re.compile(
+    r"[-+]?(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
+)
+PLACE = re.compile(r'in "[^"]*", ')
+
+
+class Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with YAML 1.2's numbers, without dates, and with keys that may stand once only."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Returns the mapping of a node.
+
+        Raises:
+          yaml.constructor.ConstructorError: a key stands twice.
+        """
+        seen = set()
+        for key, _ in node.value:
+            name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {shown(key.value)} stands twice", key.start_mark
+                )
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+    def construct_whole_number(self, node: yaml.ScalarNode) -> Any:
+        """Returns the number of a node, or its text where that is longer than any number a field can take."""
+        text = str(self.construct_scalar(node)).replace("_", "")
+        if len(text) > MOST_DIGITS:
+            return text
+        base = {"0x": 16, "0o": 8}.get(text[:2], 10)
+        return int(text, base)
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (INT, FLOAT, DATE)]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Loader.add_implicit_resolver(INT, WHOLE_NUMBER, list("-+0123456789"))
+Loader.add_implicit_resolver(FLOAT, REAL_NUMBER, list("-+0123456789."))
+Loader.add_constructor(INT, Loader.construct_whole_number)
+
+
+def load(text: str) -> Any:
+    """Returns what a YAML document holds.
+
+    Raises:
+      UserError: it is no YAML, or holds what is refused here; the message says what and where.
+    """
+    try:
+        return yaml.load(text, Loader)  # a SafeLoader
+    except RecursionError:
+        raise UserError("is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"is not YAML: {PLACE.sub('', ' '.join(str(error).split()))[:300]}") from None
+
+
+def read(path: Path) -> Any:
+    """Returns what a YAML file holds.
+
+    Raises:
+      UserError: it cannot be read, or is no YAML; the message begins where the file's name ends.
+    """
+    try:
+        return load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"is not UTF-8 text: byte {error.start} cannot be read") from None
