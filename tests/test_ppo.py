@@ -182,7 +182,7 @@ def test_normalised_observations_and_rewards_learn_too():
         (dict(gamma=1.5), "gamma is 1.5; it must be between 0 and 1"),
         (dict(learning_rate=float("nan")), "learning_rate is nan"),
         (dict(learning_rate="3e-x"), "learning_rate is '3e-x'; it must be a number"),
-        (dict(num_envs=0), "num_envs is 0; it must be at least 1"),
+        (dict(num_envs=0), "num_envs is 0; it must be between 1"),
         (dict(num_envs=2.5), "num_envs is 2.5; it must be a whole number"),
         (dict(hidden_sizes=()), "hidden_sizes is ()"),
         (dict(objective="clipp"), "objective is 'clipp'; it must be one of 'clip', 'none', 'kl_fixed', 'kl_adaptive'"),

@@ -59,8 +59,8 @@ def test_a_sweep_keeps_the_options():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        (dict(max_episode_steps=0), "max_episode_steps is 0; it must be at least 1"),
-        (dict(action_repeat=0), "action_repeat is 0; it must be at least 1"),
+        (dict(max_episode_steps=0), "max_episode_steps is 0; it must be between 1 and 1000000000"),
+        (dict(action_repeat=0), "action_repeat is 0; it must be between 1 and 10000"),
         (dict(sticky_actions=1.0), "sticky_actions is 1.0; it must be at least 0 and below 1"),
         (dict(action_bounds="squash"), "action_bounds is 'squash'; it must be one of 'clip', 'scale', 'tanh'"),
         (dict(env_args=("backend",)), "env_args has 'backend'; it must be name=value, as backend=spring"),
