@@ -15,6 +15,7 @@ from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.environments import HostEnvironment
 from purejaxrl_gae.errors import Interrupted, RunError
 from purejaxrl_gae.host import devices, reports
+from purejaxrl_gae.host.announcements import became_nonfinite, say_how_it_ended, say_what_runs
 from purejaxrl_gae.host.checkpoints import CHECKPOINT_SECONDS, Checkpoints
 from purejaxrl_gae.host.display import Display
 from purejaxrl_gae.host.host_programs import compile_host_agent
@@ -26,7 +27,6 @@ from purejaxrl_gae.host.programs import (
     AgentPrograms,
     Programs,
     compile_one_agent,
-    describe_device,
     make_agents_evaluator,
     make_evaluator,
     use_compilation_cache,
@@ -34,7 +34,6 @@ from purejaxrl_gae.host.programs import (
 from purejaxrl_gae.host.reports import Clock, scores, versions
 from purejaxrl_gae.host.run_folder import RunFolder, new_run_path, replace_file, seed_folder
 from purejaxrl_gae.rollout import SCORE_WINDOW, Counters
-from purejaxrl_gae.training import TrainState
 
 
 def run(training_config: TrainingConfig, options: RunOptions) -> dict[str, Any]:
@@ -123,7 +122,7 @@ class Session:
 
     def run(self, stop: StopRequests) -> dict[str, Any]:
         """From the first program to the summary."""
-        self._say_what_runs()
+        say_what_runs(self.display, self.config, self.seeds, self.devices, self.folder.path)
         programs = self._compile()
         self.clock.compile = programs.compile_seconds
         try:
@@ -157,7 +156,8 @@ class Session:
             updates += stretch.updates
             self.clock.run += time.perf_counter() - started
             if not stretch.healthy.all():
-                raise self._nonfinite(updates, stretch.healthy, programs.save(state))
+                sick = self.seeds[:0] if self._is_alone else self.seeds[~stretch.healthy]
+                raise became_nonfinite(self.config, updates, sick, programs.save(state), self.checkpoints)
 
             started = time.perf_counter()
             record = reports.record(self.config, self.clock, stretch, updates)
@@ -245,34 +245,6 @@ class Session:
             )
         raise Interrupted(128 + int(number))
 
-    def _nonfinite(self, updates: int, healthy: np.ndarray, saved: TrainState) -> RunError:
-        steps = self.checkpoints.steps()
-        good = str(self.checkpoints.path(steps[-1])) if steps else "none was written yet (see --checkpoint-freq)"
-        step = updates * self.config.steps_per_update
-        if not self._is_alone:
-            sick = ", ".join(str(seed) for seed in self.seeds[~healthy])
-            return RunError(
-                f"a loss or a parameter of seed {sick} became NaN or infinite by update {updates} (step {step:,}); "
-                f"the run stops. Last good checkpoint: {good}. --on-nonfinite skip leaves such updates out"
-            )
-        return RunError(
-            f"update {updates} (step {step:,}) made a loss or a parameter NaN or infinite{_culprit(saved)}; "
-            f"the run stops before it. Last good checkpoint: {good}"
-        )
-
-    def _say_what_runs(self) -> None:
-        plain, steps = config.to_plain(self.config), self.config.env_steps
-        rounded = "" if steps == self.config.total_timesteps else f", rounded up from {self.config.total_timesteps:,}"
-        seeds = f"seed {self.seeds[0]}" if self._is_alone else f"seeds {self.seeds[0]} to {self.seeds[-1]}"
-        each = "" if self._is_alone else " each"
-        number = f", {len(self.devices)} devices" if len(self.devices) > 1 else ""
-        self.display.say(
-            f"{self.config.algorithm} on {plain['env']}, {seeds}, {describe_device()}{number}: "
-            f"{steps:,} steps{each}{rounded}, {self.config.num_updates:,} updates -> {self.folder.path}"
-        )
-        for note in self.config.notes():
-            self.display.complain(f"note: {note}")
-
     def _finish(self, saved: Any, updates: int, reached_goal: bool) -> dict[str, Any]:
         """Evaluation, policy files, summary."""
         started = time.perf_counter()
@@ -286,7 +258,7 @@ class Session:
             self.config, self.clock, counters, updates, returns, self.seeds, len(self.devices)
         ) | {"goal_score": self.options.goal_score, "goal_reached": reached_goal}
         self.folder.write_summary(summary)
-        self._say_how_it_ended(summary, returns)
+        say_how_it_ended(self.display, summary, returns)
         if self.folder.is_damaged:
             raise RunError(f"training ended well, but not everything could be written to {self.folder.path}; see above")
         return summary
@@ -298,36 +270,3 @@ class Session:
             policy = policy_bytes(self.algorithm.setup, jax.tree.map(lambda leaf, i=index: leaf[i], learners))
             folder = self.folder.path if self._is_alone else seed_folder(self.folder.path, int(seed))
             self.folder.attempt("policy.npz", lambda: replace_file(folder / "policy.npz", policy))  # noqa: B023
-
-    def _say_how_it_ended(self, summary: dict[str, Any], returns: np.ndarray) -> None:
-        solved = {None: "", True: "  solved", False: "  not solved"}[summary["solved"]]
-        began = (
-            f"{summary['env_steps']:,} steps in {summary['run_seconds']:.1f} s ({summary['steps_per_second']:,.0f} "
-            f"steps/s) after {summary['compile_seconds']:.1f} s of compiling; "
-        )
-        if self._is_alone:
-            score_text = f"{returns.mean():.1f} ± {returns.std():.1f}{solved}"
-            self.display.say(f"{began}evaluation over {returns.size} episodes: {score_text}")
-            return
-        across = summary["eval_return_over_seeds"]
-        iqm, low, high = across["iqm"]
-        self.display.say(
-            f"{len(self.seeds)} x {began}evaluation over {returns.shape[1]} episodes each: IQM {iqm:.1f} "
-            f"[{low:.1f}, {high:.1f}]{solved}"
-        )
-        self.display.table(
-            ("seed", "evaluation", "deviation", "last 100 in training"),
-            [
-                (row["seed"], row["eval_return_mean"], row["eval_return_std"], row["train_return_last100"])
-                for row in summary["seeds"]
-            ],
-        )
-
-
-def _culprit(saved: TrainState) -> str:
-    """What the environment returned that was not finite, as far as the state of one agent still shows it."""
-    world, counters = saved.world, saved.counters
-    if not np.all(np.isfinite(world.observations)):
-        return ", as observation of the environment is"
-    returns = (world.episode_returns, counters.recent_returns[: counters.episodes])
-    return "" if all(np.all(np.isfinite(some)) for some in returns) else ", as reward of the environment is"

@@ -1,0 +1,106 @@
+"""What a run tells its user in sentences: what it begins, how it ended, and why it stopped."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from purejaxrl_gae import config
+from purejaxrl_gae.config import TrainingConfig
+from purejaxrl_gae.errors import RunError
+from purejaxrl_gae.host.checkpoints import Checkpoints
+from purejaxrl_gae.host.display import Display
+from purejaxrl_gae.host.programs import describe_device
+from purejaxrl_gae.training import TrainState
+
+
+def say_what_runs(
+    display: Display, training_config: TrainingConfig, seeds: np.ndarray, used: list[jax.Device], path: Path
+) -> None:
+    """One line that names the run, then the notes of its config."""
+    plain, steps = config.to_plain(training_config), training_config.env_steps
+    wanted = training_config.total_timesteps
+    rounded = "" if steps == wanted else f", rounded up from {wanted:,}"
+    alone = len(seeds) == 1
+    who = f"seed {seeds[0]}" if alone else f"seeds {seeds[0]} to {seeds[-1]}"
+    each = "" if alone else " each"
+    number = f", {len(used)} devices" if len(used) > 1 else ""
+    display.say(
+        f"{training_config.algorithm} on {plain['env']}, {who}, {describe_device()}{number}: "
+        f"{steps:,} steps{each}{rounded}, {training_config.num_updates:,} updates -> {path}"
+    )
+    for note in training_config.notes():
+        display.complain(f"note: {note}")
+
+
+def say_how_it_ended(display: Display, summary: dict[str, Any], returns: np.ndarray) -> None:
+    """Steps, speed and scores; of several seeds a table too.
+
+    Args:
+      display: where.
+      summary: as written to summary.json.
+      returns: `[S, E]` of the evaluation's episodes.
+    """
+    solved = {None: "", True: "  solved", False: "  not solved"}[summary["solved"]]
+    began = (
+        f"{summary['env_steps']:,} steps in {summary['run_seconds']:.1f} s ({summary['steps_per_second']:,.0f} "
+        f"steps/s) after {summary['compile_seconds']:.1f} s of compiling; "
+    )
+    if len(returns) == 1:
+        score_text = f"{returns.mean():.1f} ± {returns.std():.1f}{solved}"
+        display.say(f"{began}evaluation over {returns.size} episodes: {score_text}")
+        return
+    across = summary["eval_return_over_seeds"]
+    iqm, low, high = across["iqm"]
+    display.say(
+        f"{len(returns)} x {began}evaluation over {returns.shape[1]} episodes each: IQM {iqm:.1f} "
+        f"[{low:.1f}, {high:.1f}]{solved}"
+    )
+    display.table(
+        ("seed", "evaluation", "deviation", "last 100 in training"),
+        [
+            (row["seed"], row["eval_return_mean"], row["eval_return_std"], row["train_return_last100"])
+            for row in summary["seeds"]
+        ],
+    )
+
+
+def became_nonfinite(
+    training_config: TrainingConfig,
+    updates: int,
+    sick_seeds: np.ndarray,
+    saved: TrainState,
+    checkpoints: Checkpoints,
+) -> RunError:
+    """The error of a run that met something NaN or infinite.
+
+    Args:
+      training_config: of the run.
+      updates: at which it was found.
+      sick_seeds: those it happened to; none where the run has one agent.
+      saved: the state then.
+      checkpoints: of the run, the newest of which is named.
+    """
+    steps = checkpoints.steps()
+    good = str(checkpoints.path(steps[-1])) if steps else "none was written yet (see --checkpoint-freq)"
+    step = updates * training_config.steps_per_update
+    if sick_seeds.size:
+        sick = ", ".join(map(str, sick_seeds))
+        return RunError(
+            f"a loss or a parameter of seed {sick} became NaN or infinite by update {updates} (step {step:,}); "
+            f"the run stops. Last good checkpoint: {good}. --on-nonfinite skip leaves such updates out"
+        )
+    return RunError(
+        f"update {updates} (step {step:,}) made a loss or a parameter NaN or infinite{_culprit(saved)}; "
+        f"the run stops before it. Last good checkpoint: {good}"
+    )
+
+
+def _culprit(saved: TrainState) -> str:
+    """Names what the environment returned that was not finite, as far as the state of one agent still shows it."""
+    world, counters = saved.world, saved.counters
+    if not np.all(np.isfinite(world.observations)):
+        return ", as observation of the environment is"
+    returns = (world.episode_returns, counters.recent_returns[: counters.episodes])
+    return "" if all(np.all(np.isfinite(some)) for some in returns) else ", as reward of the environment is"
