@@ -79,7 +79,7 @@ def ppo_pieces(algorithm: Algorithm) -> pieces.Pieces:
     keys = jax.random.split(jax.random.key(1), config.update_epochs)
     flat, unravel = ravel_pytree(learner.params)
     loss = partial(ppo.loss, setup, hyperparameters, learner.kl_coef)
-    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm)
+    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps)
 
     def shuffle(keys):
         indices = jax.lax.map(lambda key: minibatches.shuffled_indices(key, rows.shape[0], minibatch_size), keys)

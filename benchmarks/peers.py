@@ -123,8 +123,9 @@ def sb3_contrib_trpo(**settings: Any) -> Prepared:
 
 
 def _shared_arguments(settings: dict[str, Any]) -> dict[str, Any]:
-    names = ("learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm")
-    return {name: settings["hyperparameters"][name] for name in names} | {"n_steps": settings["num_steps"]}
+    names = ("learning_rate", "gamma", "gae_lambda", "ent_coef", "max_grad_norm")
+    arguments = {name: settings["hyperparameters"][name] for name in names} | {"n_steps": settings["num_steps"]}
+    return arguments | {"vf_coef": settings["hyperparameters"]["vf_coef"] / 2}  # of their whole squared error
 
 
 def _ppo_arguments(settings: dict[str, Any]) -> dict[str, Any]:

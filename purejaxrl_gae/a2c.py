@@ -65,7 +65,7 @@ class A2CConfig(TrainingConfig):
     ent_coef: float = 0.0
     """c2, weight of the entropy bonus"""
     vf_coef: float = 0.5
-    """c1, weight of the critic's loss"""
+    """c1, weight of the critic's loss, which is half the mean squared error"""
     max_grad_norm: float = 0.5
     """gradients longer than this are shortened to it"""
     value_trust_region: float = 0.01
@@ -95,6 +95,7 @@ class A2CHyperparameters(struct.PyTreeNode):
     vf_coef: jax.Array
     max_grad_norm: jax.Array
     value_trust_region: jax.Array
+    adam_eps: jax.Array
 
 
 class Samples(NamedTuple):
@@ -131,7 +132,9 @@ def make_algorithm(config: A2CConfig) -> Algorithm:
 def init_learner(setup: Setup, key: jax.Array, hyperparameters: A2CHyperparameters) -> Learner:
     """Fresh parameters and optimizer state."""
     params = setup.network.init(key)
-    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, setup.config.optimizer)
+    optimizer = make_optimizer(
+        hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps, setup.config.optimizer
+    )
     return training.init_learner(setup, params, optimizer.init(ravel_pytree(params)[0]))
 
 
@@ -146,7 +149,7 @@ def update(setup: Setup, hyperparameters: A2CHyperparameters, state: TrainState)
     samples = Samples(trajectory.observations, trajectory.actions, advantages, targets)
     params, optimizer_state, metrics = minibatches.step(
         partial(loss, setup, hyperparameters, samples),
-        make_optimizer(learning_rate, hyperparameters.max_grad_norm, config.optimizer),
+        make_optimizer(learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps, config.optimizer),
         learner.params,
         learner.optimizer_state,
     )

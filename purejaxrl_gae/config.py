@@ -77,6 +77,8 @@ class TrainingConfig:
     """learn the Gaussian policy's standard deviation, one per action dimension, the same in every state"""
     log_std_init: float = 0.0
     """logarithm of its initial value, or its value for good where it is not learned"""
+    adam_eps: float = 1e-5
+    """epsilon of every Adam, added to the root of its second moment; PyTorch's default is 1e-8"""
     on_nonfinite: Literal["halt", "skip"] = "halt"
     """at a loss, parameter, reward or observation that is NaN or infinite: stop, or leave it out and count it"""
 
@@ -116,6 +118,7 @@ class TrainingConfig:
             raise UserError(
                 "normalize_observations is true; with encoder = nature_cnn, which scales pixels, it must be false"
             )
+        require(self, "adam_eps", self.adam_eps > 0.0, "greater than 0")
         require(self, "log_std_init", -20.0 <= self.log_std_init <= 10.0, "between -20 and 10")
         if self.steps_per_update > MOST_STEPS_PER_UPDATE:
             raise UserError(

@@ -67,7 +67,7 @@ class OffPolicyConfig(TrainingConfig):
     ent_coef: float = 0.0
     """weight of the entropy bonus"""
     vf_coef: float = 0.5
-    """weight of the critic's loss"""
+    """weight of the critic's loss, which is half the mean squared error"""
     max_grad_norm: float = 0.5
     """gradients longer than this are shortened to it"""
     value_trust_region: float = 0.01
@@ -109,6 +109,7 @@ class OffPolicyHyperparameters(struct.PyTreeNode):
     vf_coef: jax.Array
     max_grad_norm: jax.Array
     value_trust_region: jax.Array
+    adam_eps: jax.Array
 
 
 class Targets(NamedTuple):
@@ -145,7 +146,7 @@ def make_algorithm(config: OffPolicyConfig) -> Algorithm:
 def init_learner(setup: Setup, key: jax.Array, hyperparameters: OffPolicyHyperparameters) -> Learner:
     """Fresh parameters and optimizer state."""
     params = setup.network.init(key)
-    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm)
+    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps)
     return training.init_learner(setup, params, optimizer.init(ravel_pytree(params)[0]))
 
 
@@ -181,7 +182,7 @@ def learn(setup: Setup, hyperparameters: OffPolicyHyperparameters, carry, trajec
     targets = estimate_targets(setup, hyperparameters, params, trajectory)
     params, optimizer_state, metrics = minibatches.step(
         partial(loss, setup, hyperparameters, trajectory, targets),
-        make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm),
+        make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps),
         params,
         optimizer_state,
     )

@@ -14,11 +14,11 @@ OptimizerName = Literal["adam", "rmsprop"]
 
 
 def make_optimizer(
-    learning_rate: jax.Array, max_grad_norm: jax.Array, name: OptimizerName = "adam"
+    learning_rate: jax.Array, max_grad_norm: jax.Array, adam_eps: jax.Array, name: OptimizerName = "adam"
 ) -> optax.GradientTransformation:
-    """Adam, or RMSprop as in A2C's reference (decay 0.99), on gradients shortened to a largest norm."""
+    """Adam, or RMSprop as in A2C's reference (decay 0.99, epsilon 1e-5), on gradients shortened to a largest norm."""
     if name == "adam":
-        descent = optax.adam(learning_rate, eps=1e-5)
+        descent = optax.adam(learning_rate, eps=adam_eps)
     else:
         descent = optax.rmsprop(learning_rate, decay=0.99, eps=1e-5)
     return optax.chain(optax.clip_by_global_norm(max_grad_norm), descent)

@@ -65,7 +65,7 @@ class PPOConfig(TrainingConfig):
     ent_coef: float = 0.0
     """c2, weight of the entropy bonus"""
     vf_coef: float = 0.5
-    """c1, weight of the value loss"""
+    """c1, weight of the value loss, which is half the mean squared error"""
     pg_coef: float = 1.0
     """weight of the policy loss"""
     max_grad_norm: float = 0.5
@@ -142,6 +142,7 @@ class PPOHyperparameters(struct.PyTreeNode):
     kl_coef: jax.Array
     kl_target: jax.Array
     value_trust_region: jax.Array
+    adam_eps: jax.Array
 
 
 class Samples(NamedTuple):
@@ -184,7 +185,7 @@ def make_algorithm(config: PPOConfig) -> Algorithm:
 def init_learner(setup: Setup, key: jax.Array, hyperparameters: PPOHyperparameters) -> Learner:
     """Fresh parameters and optimizer state."""
     params = setup.network.init(key)
-    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm)
+    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps)
     flat_params, _ = ravel_pytree(params)
     return training.init_learner(setup, params, optimizer.init(flat_params), hyperparameters.kl_coef)
 
@@ -251,7 +252,7 @@ def _run_epochs(
     config = setup.config
     rows, unpack = minibatches.pack(samples)
     minibatch_size = rows.shape[0] // config.num_minibatches
-    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm)
+    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps)
     flat_params, unravel = ravel_pytree(learner.params)
     minibatch_loss = partial(loss, setup, hyperparameters, learner.kl_coef)
 

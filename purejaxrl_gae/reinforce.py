@@ -91,6 +91,7 @@ class ReinforceHyperparameters(struct.PyTreeNode):
     ent_coef: jax.Array
     max_grad_norm: jax.Array
     value_learning_rate: jax.Array
+    adam_eps: jax.Array
 
 
 def make_algorithm(config: ReinforceConfig) -> Algorithm:
@@ -118,8 +119,9 @@ def make_algorithm(config: ReinforceConfig) -> Algorithm:
 
 
 def _optimizers(hyperparameters: ReinforceHyperparameters):
-    policy = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm)
-    return {"policy": policy, "value": make_optimizer(hyperparameters.value_learning_rate, jnp.array(jnp.inf))}
+    eps = hyperparameters.adam_eps
+    policy = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, eps)
+    return {"policy": policy, "value": make_optimizer(hyperparameters.value_learning_rate, jnp.array(jnp.inf), eps)}
 
 
 def init_learner(setup: Setup, key: jax.Array, hyperparameters: ReinforceHyperparameters) -> Learner:
@@ -143,9 +145,11 @@ def update(setup: Setup, hyperparameters: ReinforceHyperparameters, state: Train
     if config.anneal_lr:
         learning_rate = annealed(config, hyperparameters.learning_rate, state.counters.updates)
         hyperparameters = hyperparameters.replace(learning_rate=learning_rate)
-    weights, returns, fitted = estimate_weights(setup, hyperparameters, state.learner.params, trajectory)
-    learner, metrics = ascend(setup, hyperparameters, state.learner, trajectory, weights)
-    samples = minibatches.flatten_time(ValueSamples(trajectory.observations, trajectory.actions, returns))
+    used = learned_from(config, trajectory)
+    counts = used / jnp.mean(used.astype(jnp.float32))  # a mean weighted by them is one over the steps used
+    psi, returns, fitted = estimate_weights(setup, hyperparameters, state.learner.params, trajectory)
+    learner, metrics = ascend(setup, hyperparameters, state.learner, trajectory, counts * psi, counts)
+    samples = minibatches.flatten_time(ValueSamples(trajectory.observations, trajectory.actions, returns, counts))
     params, value_state, value_metrics = value_function.descend(
         setup.network,
         learner.params,
@@ -155,17 +159,24 @@ def update(setup: Setup, hyperparameters: ReinforceHyperparameters, state: Train
         keys,
         minibatch_size=config.batch_size or config.steps_per_update,
     )
-    metrics |= value_metrics | {"explained_variance": kernels.explained_variance(fitted, returns)}
+    metrics |= value_metrics | {"explained_variance": kernels.explained_variance(fitted, returns, where=used)}
     learner = learner.replace(
         params=params, optimizer_state={**learner.optimizer_state, "value": value_state}, normalizers=normalizers
     )
     return state.replace(learner=learner), metrics, totals
 
 
+def learned_from(config: ReinforceConfig, trajectory: Trajectory) -> jax.Array:
+    """Returns `[T, N]` bool: every step, or those of each environment's first episode."""
+    if config.episodes == "continued":
+        return jnp.ones_like(trajectory.terminated)
+    return kernels.in_first_episode(trajectory.terminated, trajectory.truncated)
+
+
 def estimate_weights(
     setup: Setup, hyperparameters: ReinforceHyperparameters, params: Params, trajectory: Trajectory
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """`(Psi, returns, fitted)`, each `[T, N]`: fitted is what V or Q said of the returns before its refit."""
+    """Returns `(Psi, returns, fitted)`, each `[T, N]`; fitted is what V or Q said of the returns before its refit."""
     config = setup.config
     rewards, values, next_values, *ends = trajectory.transitions
     if config.episodes == "whole" and config.advantage in WITHOUT_VALUES:
@@ -185,10 +196,9 @@ def estimate_weights(
         psi, _ = kernels.gae(rewards, values, next_values, *ends, gamma=gamma, gae_lambda=hyperparameters.gae_lambda)
     else:
         psi = kernels.td_residuals(rewards, values, next_values, ends[0], gamma=gamma)
-    used = kernels.in_first_episode(*ends) if config.episodes == "whole" else jnp.ones_like(ends[0])
     if config.norm_adv:
-        psi = kernels.normalize_advantages(psi, where=used)
-    return jnp.where(used, psi, 0.0) / jnp.mean(used.astype(jnp.float32)), returns, fitted
+        psi = kernels.normalize_advantages(psi, where=learned_from(config, trajectory))
+    return psi, returns, fitted
 
 
 def ascend(
@@ -197,13 +207,14 @@ def ascend(
     learner: Learner,
     trajectory: Trajectory,
     weights: jax.Array,
+    counts: jax.Array,
 ) -> tuple[Learner, Metrics]:
-    """One step of the policy along g."""
+    """One step of the policy along g, by Psi as weighted, and by the entropy of the steps that count."""
 
     def loss(policy_params):
         policy = setup.network.policy({**learner.params, "policy": policy_params}, trajectory.observations)
         policy_loss = kernels.policy_gradient_loss(policy.log_prob(trajectory.actions), weights)
-        entropy = jnp.mean(policy.entropy())
+        entropy = jnp.mean(counts * policy.entropy())
         return policy_loss - hyperparameters.ent_coef * entropy, {"policy_loss": policy_loss, "entropy": entropy}
 
     params, optimizer_state, metrics = minibatches.step(

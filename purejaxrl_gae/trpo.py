@@ -135,6 +135,7 @@ class TRPOHyperparameters(struct.PyTreeNode):
     value_trust_region: jax.Array
     kl_coef: jax.Array
     policy_learning_rate: jax.Array
+    adam_eps: jax.Array
 
 
 class Samples(NamedTuple):
@@ -175,14 +176,18 @@ def init_learner(setup: Setup, key: jax.Array, hyperparameters: TRPOHyperparamet
     params = setup.network.init(key)
     optimizer_state = {}
     if setup.config.critic == "adam":
-        optimizer_state["value"] = _adam(hyperparameters.learning_rate).init(ravel_pytree(params["value"])[0])
+        optimizer_state["value"] = _adam(hyperparameters, hyperparameters.learning_rate).init(
+            ravel_pytree(params["value"])[0]
+        )
     if setup.config.constraint == "penalty":
-        optimizer_state["policy"] = _adam(hyperparameters.policy_learning_rate).init(ravel_pytree(params["policy"])[0])
+        optimizer_state["policy"] = _adam(hyperparameters, hyperparameters.policy_learning_rate).init(
+            ravel_pytree(params["policy"])[0]
+        )
     return training.init_learner(setup, params, optimizer_state, hyperparameters.kl_coef)
 
 
-def _adam(learning_rate: jax.Array) -> optax.GradientTransformation:
-    return optax.adam(learning_rate, eps=1e-5)
+def _adam(hyperparameters: TRPOHyperparameters, learning_rate: jax.Array) -> optax.GradientTransformation:
+    return optax.adam(learning_rate, eps=hyperparameters.adam_eps)
 
 
 def update(setup: Setup, hyperparameters: TRPOHyperparameters, state: TrainState):
@@ -295,7 +300,7 @@ def descend_penalised(
         penalised -= hyperparameters.ent_coef * jnp.mean(new.entropy())
         return penalised, {"policy_loss": penalised, "kl": jnp.mean(kl)}
 
-    optimizer = _adam(hyperparameters.policy_learning_rate)
+    optimizer = _adam(hyperparameters, hyperparameters.policy_learning_rate)
     params, optimizer_state, metrics = minibatches.passes(
         loss,
         optimizer,
@@ -327,7 +332,7 @@ def fit_values(
             max_steps=config.line_search_max_iter,
         )
         return learner.replace(params=params), metrics
-    optimizer, optimizer_state = _adam(hyperparameters.learning_rate), learner.optimizer_state["value"]
+    optimizer, optimizer_state = _adam(hyperparameters, hyperparameters.learning_rate), learner.optimizer_state["value"]
     size = config.batch_size or samples.targets.size
     params, optimizer_state, metrics = value_function.descend(
         network, params, optimizer, optimizer_state, samples, keys, minibatch_size=size

@@ -20,11 +20,13 @@ class ValueSamples(NamedTuple):
       observations: `[B, ...]` as the network sees them.
       actions: `[B, ...]`, or None for a function of the state alone; see `ActorCritic.prediction`.
       targets: `[B]`.
+      weights: `[B]` what each sample's error counts, 1 on average; 0 leaves it out. None: all count the same.
     """
 
     observations: jax.Array
     actions: jax.Array | None
     targets: jax.Array
+    weights: jax.Array | None = None
 
 
 def descend(
@@ -37,7 +39,7 @@ def descend(
     *,
     minibatch_size: int,
 ) -> tuple[Params, Any, Metrics]:
-    """Passes over the samples in shuffled minibatches, minimising E[(V - V_target)^2] / 2.
+    """Passes over the samples in shuffled minibatches, minimising E[w (V - V_target)^2] / 2.
 
     Args:
       network: whose value function is fitted.
@@ -54,7 +56,7 @@ def descend(
 
     def loss(value_params, minibatch):
         predicted = network.prediction({**params, "value": value_params}, minibatch.observations, minibatch.actions)
-        value_loss = kernels.value_loss(predicted, minibatch.targets)
+        value_loss = kernels.value_loss(predicted, minibatch.targets, weights=minibatch.weights)
         return value_loss, {"value_loss": value_loss}
 
     value_params, optimizer_state, metrics = minibatches.passes(
@@ -85,7 +87,7 @@ def step_in_trust_region(
     Args:
       network: whose value function is fitted.
       params: of all of it; only `params["value"]` changes.
-      samples: B of them.
+      samples: B of them, all of one weight.
       trust_region: epsilon.
       damping: added to the Gauss-Newton matrix's diagonal.
       cg_max_steps: conjugate gradient steps, static.
@@ -96,6 +98,7 @@ def step_in_trust_region(
     Returns:
       `(params, metrics)`: value_loss before the step, value_distance of the step, value_step_failed.
     """
+    assert samples.weights is None, "the trust region's step weighs all samples the same"
     flat_params, unravel = ravel_pytree(params["value"])
 
     def values(flat):

@@ -8,7 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import budget, floor, kernels, measure, objectives, overhead, pieces, reference_ppo, scaling, worker
+from benchmarks import (
+    budget,
+    floor,
+    kernels,
+    measure,
+    objectives,
+    overhead,
+    peers,
+    pieces,
+    reference_ppo,
+    scaling,
+    worker,
+)
 from benchmarks.curves import last_hundred
 from benchmarks.measure import Timing
 from benchmarks.worker import Prepared, Unavailable
@@ -106,6 +118,12 @@ def slow_echo(seconds, items):
     """A side for the worker's test."""
     print("noise on standard output")
     return Prepared(0.5, lambda turn: seconds + turn, items, notes={"version": "1"})
+
+
+def test_peers_without_the_half_in_the_value_loss_get_half_its_weight():
+    names = ("learning_rate", "gamma", "gae_lambda", "ent_coef", "max_grad_norm")
+    settings = {"hyperparameters": {"vf_coef": 0.5} | dict.fromkeys(names, 0.1), "num_steps": 8}
+    assert peers._shared_arguments(settings)["vf_coef"] == 0.25
 
 
 def test_a_worker_answers_for_the_function_it_was_given():

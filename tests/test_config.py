@@ -107,6 +107,14 @@ def test_flags_win_over_the_environment_of_a_file():
     assert training_config == config.with_values(config.with_preset(PPOConfig(env="Acrobot-v1")), of_file, "file")
 
 
+@pytest.mark.parametrize("name", ["ppo_cartpole_lecture", "ppo_atari", "trpo_pendulum", "trpo_gae_pendulum"])
+def test_seed_presets_have_the_documents_adam_and_weight_of_the_value_loss(name):
+    values = config.read_yaml(config.configs_directory() / "seeds" / f"{name}.yaml")
+    assert values["adam_eps"] == 1e-8  # PyTorch's default
+    if values["algorithm"] == "ppo":
+        assert 0.5 * values["vf_coef"] == 1.0  # c1, of the squared error without the half that ours has
+
+
 @pytest.mark.parametrize("env", ON_THE_HOST)
 def test_names_with_colons_and_slashes_have_presets(env):
     path = config.preset_path("ppo", env)

@@ -1,6 +1,7 @@
 """REINFORCE learns with each of its six weights, and each is the paper's."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -80,15 +81,38 @@ def test_weights_are_the_formulas_written_out(advantage):
     np.testing.assert_allclose(psi, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_whole_episodes_are_learned_from_to_their_first_end_only():
+def whole_episodes(**changes):
+    """A state, and the trajectory of episodes of two steps in rollouts of six."""
     two_steps = dataclasses.replace(make_environment(probes.discount()), max_episode_steps=2)
-    config = ReinforceConfig(env=two_steps, num_envs=4, num_steps=6, episodes="whole", norm_adv=False)
+    config = ReinforceConfig(
+        env=two_steps, num_envs=4, num_steps=6, episodes="whole", normalize_rewards=False, **changes
+    )
     algorithm = reinforce.make_algorithm(config)
     state = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
     _, _, trajectory, _, _ = training.rollout(algorithm.setup, state, jnp.float32(0.9), 0)
-    psi, *_ = reinforce.estimate_weights(algorithm.setup, algorithm.hyperparameters, state.learner.params, trajectory)
-    np.testing.assert_array_equal(np.asarray(psi)[2:], 0.0)
-    assert np.any(np.asarray(psi)[:2] != 0.0)
+    return algorithm, state, trajectory
+
+
+def test_whole_episodes_are_learned_from_to_their_first_end_only(monkeypatch):
+    algorithm, state, trajectory = whole_episodes(ent_coef=0.1, learning_rate=0.1, value_learning_rate=0.1)
+
+    @jax.jit
+    def learn_from(trajectory):
+        rolled_out = (state, state.learner.normalizers, trajectory, None, jax.random.split(jax.random.key(1), 5))
+        monkeypatch.setattr(training, "rollout", lambda *_: rolled_out)
+        new_state, metrics, _ = reinforce.update(algorithm.setup, algorithm.hyperparameters, state)
+        return new_state.learner.params, metrics
+
+    beyond = jnp.arange(6)[:, None] >= 2
+    other = trajectory._replace(
+        observations=jnp.where(beyond[..., None], 7.0, trajectory.observations),
+        rewards=jnp.where(beyond, -5.0, trajectory.rewards),
+        values=jnp.where(beyond, 3.0, trajectory.values),
+        next_values=jnp.where(beyond, 3.0, trajectory.next_values),
+    )
+    params, metrics = learn_from(trajectory)
+    assert not np.allclose(params["value"]["Dense_2"]["bias"], state.learner.params["value"]["Dense_2"]["bias"])
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), (params, metrics), learn_from(other))
 
 
 def test_whole_episodes_start_anew_every_update():

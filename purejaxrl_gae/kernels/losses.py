@@ -111,12 +111,13 @@ def adapt_kl_coefficient(kl_coef: float | jax.Array, kl: float | jax.Array, kl_t
     return jnp.clip(kl_coef * factor, 1e-6, 1e6)
 
 
-def value_loss(values: jax.Array, targets: jax.Array) -> jax.Array:
-    """Half the mean squared error of the value function: E[(V(s) - V_target)^2] / 2.
+def value_loss(values: jax.Array, targets: jax.Array, *, weights: jax.Array | None = None) -> jax.Array:
+    """Half the mean squared error of the value function: E[w (V(s) - V_target)^2] / 2.
 
     Args:
       values: `[B]` V(s).
       targets: `[B]`.
+      weights: `[B]` w; 1 where None.
 
     Returns:
       Scalar loss.
@@ -124,8 +125,9 @@ def value_loss(values: jax.Array, targets: jax.Array) -> jax.Array:
     Raises:
       AssertionError: shapes differ, at trace time.
     """
-    chex.assert_equal_shape([values, targets])
-    return 0.5 * jnp.mean((values - targets) ** 2)
+    chex.assert_equal_shape([values, targets] if weights is None else [values, targets, weights])
+    errors = (values - targets) ** 2
+    return 0.5 * jnp.mean(errors if weights is None else weights * errors)
 
 
 def clipped_value_loss(
@@ -172,19 +174,20 @@ def clip_fraction(log_probs: jax.Array, old_log_probs: jax.Array, *, clip_coef: 
     return jnp.mean(outside.astype(jnp.float32))
 
 
-def explained_variance(values: jax.Array, targets: jax.Array) -> jax.Array:
+def explained_variance(values: jax.Array, targets: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
     """1 - Var(targets - V) / Var(targets): 1 is a perfect value function, 0 a constant one.
 
     Args:
       values: V(s), any shape.
       targets: the same shape.
+      where: bool of the same shape, at least one True; only these count.
 
     Returns:
       Scalar; 0 where the targets do not vary.
     """
     chex.assert_equal_shape([values, targets])
-    variance = jnp.var(targets)
-    return jnp.where(variance > 0.0, 1.0 - jnp.var(targets - values) / jnp.where(variance > 0.0, variance, 1.0), 0.0)
+    variance, remaining = jnp.var(targets, where=where), jnp.var(targets - values, where=where)
+    return jnp.where(variance > 0.0, 1.0 - remaining / jnp.where(variance > 0.0, variance, 1.0), 0.0)
 
 
 def normalize_advantages(

@@ -76,6 +76,13 @@ def test_the_value_loss_is_half_the_mean_squared_error():
     np.testing.assert_allclose(kernels.value_loss(jnp.array([1.0, 2.0]), jnp.array([0.0, 4.0])), 0.5 * 2.5)
 
 
+def test_a_value_of_no_weight_has_no_part_in_the_loss():
+    values, targets, weights = jnp.array([1.0, 2.0, 9.0]), jnp.array([0.0, 4.0, 0.0]), jnp.array([1.5, 1.5, 0.0])
+    np.testing.assert_allclose(kernels.value_loss(values, targets, weights=weights), 0.5 * 2.5)
+    counted = kernels.explained_variance(values, targets, where=weights > 0.0)
+    np.testing.assert_allclose(counted, kernels.explained_variance(values[:2], targets[:2]))
+
+
 def test_the_clipped_value_loss_takes_the_larger_error():
     values, old, targets = jnp.array([1.0, 1.0]), jnp.array([0.0, 0.9]), jnp.array([1.0, 2.0])
     # first: moved by 1, allowed 0.2: error of 0.2 counts; second: within the range
