@@ -4,19 +4,16 @@ Exit codes: 0 done, 1 the run could not be completed, 2 the request was wrong, 1
 """
 
 import argparse
-import contextlib
 import dataclasses
-import io
 import os
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from purejaxrl_gae import algorithms, config
+from purejaxrl_gae import algorithms, config, flags
 from purejaxrl_gae.config import TrainingConfig
-from purejaxrl_gae.errors import Interrupted, RunError, UserError, closest
+from purejaxrl_gae.errors import Interrupted, RunError, UserError, shown
 from purejaxrl_gae.host.options import SAVED_OPTIONS, RunOptions
 
 RESUMABLE_FLAGS = (
@@ -31,6 +28,8 @@ def main(algorithm: str, arguments: list[str] | None = None) -> None:
 
     def train():
         training_config, options = parse(algorithm, arguments)
+        options.validate()
+        training_config.validate()
         from purejaxrl_gae.host import training_run
 
         training_run.run(training_config, options)
@@ -54,7 +53,7 @@ def run_and_exit(action: Callable[[], Any]) -> None:
 
 
 def _fail(error: Exception, exit_code: int) -> None:
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     sys.exit(exit_code)
 
 
@@ -65,21 +64,21 @@ def parse(algorithm: str, arguments: list[str]) -> tuple[TrainingConfig, RunOpti
       UserError: a flag, a file or a value is wrong.
     """
     config_class = algorithms.config_class(algorithm)
-    names = [*config.field_types(config_class), *config.field_types(RunOptions)]
-    given = check_flag_names(arguments, names)
-    early = early_flags(arguments)
+    hints = {**config.field_types(config_class), **config.field_types(RunOptions)}
+    given = flags.read(arguments, hints)
+    early = early_flags(given)
     if early.resume is not None:
-        only_resumable(given, RESUMABLE_FLAGS, "a run with its own config")
-        training_config, options = _of_run(config_class, Path(early.resume))
-        return _parse_flags(algorithm, arguments, training_config, options)
-    file_values = {} if early.config is None else config.read_yaml(config.find_file(early.config))
-    file_algorithm = file_values.pop("algorithm", algorithm)
-    if file_algorithm != algorithm:
+        only_resumable(set(given), RESUMABLE_FLAGS, "a run with its own config")
+        training_config, options = _of_run(config_class, early.resume)
+        return _with_flags(algorithm, arguments, training_config, options, given)
+    file_values = {} if early.config is None else config.read_yaml(config.find_file(str(early.config)))
+    file_algorithm = str(file_values.pop("algorithm", algorithm))
+    if algorithms.config_class(file_algorithm) is not config_class:
         raise UserError(f"config {early.config} is for {file_algorithm}; run python -m purejaxrl_gae.{file_algorithm}")
     training_values, option_values = split(file_values, SAVED_OPTIONS)
     training_config = base_config(config_class, early, training_values)
     options = config.with_values(RunOptions(), option_values, f"config {early.config}")
-    return _parse_flags(algorithm, arguments, training_config, options)
+    return _with_flags(algorithm, arguments, training_config, options, given)
 
 
 def base_config(
@@ -97,35 +96,10 @@ def base_config(
     return config.with_values(base, values, f"config {early.config}")
 
 
-def early_flags(arguments: list[str], *more: str) -> argparse.Namespace:
-    """The flags that decide where all other values come from; `more` names those of one command."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("env", "config", "resume", *more):
-        parser.add_argument(f"--{name}")
-    parser.add_argument("--no-preset", dest="preset", action="store_false")
-    try:
-        return parser.parse_known_args(arguments)[0]
-    except argparse.ArgumentError as error:
-        raise UserError(f"{error.argument_name} needs a value") from None
-
-
-def check_flag_names(arguments: list[str], names: list[str]) -> set[str]:
-    """The names of the flags given, with underscores.
-
-    Raises:
-      UserError: one is unknown, with the closest that is known.
-    """
-    given = set()
-    for argument in arguments:
-        if not argument.startswith("--"):
-            continue
-        flag = argument[2:].split("=", 1)[0].replace("-", "_")
-        name = flag.removeprefix("no_")
-        if flag != "help" and flag not in names and name not in names:
-            known = [f"--{known.replace('_', '-')}" for known in names]
-            raise UserError(f"unknown flag {argument.split('=', 1)[0]}{closest(argument.split('=', 1)[0], known)}")
-        given.add(flag if flag in names else name)
-    return given
+def early_flags(given: dict[str, Any]) -> argparse.Namespace:
+    """Returns the flags that decide where all other values come from, of all that were given."""
+    names = ("env", "config", "resume")
+    return argparse.Namespace(**{name: given.get(name) for name in names}, preset=given.get("preset", True))
 
 
 def only_resumable(given: set[str], resumable: tuple[str, ...], what: str) -> None:
@@ -134,7 +108,7 @@ def only_resumable(given: set[str], resumable: tuple[str, ...], what: str) -> No
     Raises:
       UserError: names it.
     """
-    changed = sorted(given - set(resumable) - {"help"})
+    changed = sorted(given - set(resumable))
     if changed:
         flag = changed[0].replace("_", "-")
         raise UserError(f"--{flag} cannot be combined with --resume, which continues {what}")
@@ -155,8 +129,8 @@ def saved_run(path: Path, field: str = "run_dir") -> tuple[TrainingConfig, RunOp
     Raises:
       UserError: it is no run folder; `field` is named.
     """
-    if not (path / "config.yaml").is_file():
-        raise UserError(f"{field} is {str(path)!r}, which holds no run: it has no config.yaml")
+    if not config.is_file(path / "config.yaml"):
+        raise UserError(f"{field} is {shown(str(path))}, which holds no run: it has no config.yaml")
     values = config.read_yaml(path / "config.yaml")
     config_class = algorithms.config_class(str(values.pop("algorithm", None)))
     training_values, option_values = split(values, SAVED_OPTIONS)
@@ -171,66 +145,64 @@ def split(values: dict[str, Any], options: tuple[str, ...]) -> tuple[dict[str, A
     return {name: value for name, value in values.items() if name not in option_values}, option_values
 
 
-def _parse_flags(
-    algorithm: str, arguments: list[str], training_config: TrainingConfig, options: RunOptions
+def _with_flags(
+    algorithm: str,
+    arguments: list[str],
+    training_config: TrainingConfig,
+    options: RunOptions,
+    given: dict[str, Any],
 ) -> tuple[TrainingConfig, RunOptions]:
-    """Lays the flags over both."""
-    kinds = [("training", type(training_config)), ("run", RunOptions)]
-    both = dataclasses.make_dataclass("Flags", kinds, frozen=True)
-    description = (
-        "Trains and writes a run folder. Values come from the defaults, the environment's preset, --config and the "
-        "flags, each overriding the one before."
-    )
-    flags = parse_by_tyro(algorithm, both, arguments, both(training_config, options), description)
-    return flags.training, flags.run
+    """Lays the flags over both; shows them instead where help is wanted."""
+    if flags.wants_help(arguments):
+        kinds = [("training", type(training_config)), ("run", RunOptions)]
+        both = dataclasses.make_dataclass("Flags", kinds, frozen=True)
+        description = (
+            "Trains and writes a run folder. Values come from the defaults, the environment's preset, --config and the "
+            "flags, each overriding the one before."
+        )
+        show_help(algorithm, both, both(training_config, options), description)
+    return replaced(training_config, given), replaced(options, given)
 
 
 Options = TypeVar("Options")
 
 
-def parse_options(module: str, kind: type[Options], arguments: list[str] | None = None) -> Options:
-    """The flags of a command whose options are one dataclass; exits with code 2 and one line where one is wrong."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        check_flag_names(arguments, list(config.field_types(kind)))
-        return parse_by_tyro(module, kind, arguments, None, None)
-    except UserError as error:
-        _fail(error, 2)
-        raise
+def replaced(config_or_options: Options, given: dict[str, Any]) -> Options:
+    """Returns a dataclass with those of the values given that are its own."""
+    own = config.field_types(type(config_or_options))
+    return dataclasses.replace(config_or_options, **{name: given[name] for name in given if name in own})  # type: ignore
 
 
-def parse_by_tyro(module: str, kind: Any, arguments: list[str], default: Any, description: str | None) -> Any:
-    """Parses by tyro, whose framed messages become one line.
+def parse_options(
+    module: str, kind: type[Options], arguments: list[str] | None = None, positional: str | None = None
+) -> Options:
+    """Returns the flags of a command whose options are one dataclass.
+
+    Args:
+      module: of the command.
+      kind: the dataclass.
+      arguments: of the command line; the process's own where None.
+      positional: the field that is given without a flag.
 
     Raises:
-      UserError: a value is missing or wrong.
+      UserError: a flag is wrong.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given = flags.read(arguments, config.field_types(kind), positional)
+    if flags.wants_help(arguments):
+        show_help(module, kind, None, None)
+    return kind(**{**({positional: ()} if positional else {}), **given})
+
+
+def show_help(module: str, kind: Any, default: Any, description: str | None) -> None:
+    """Prints the flags with their defaults and exits."""
     import tyro
 
-    errors = io.StringIO()
-    defaults = {} if default is None else {"default": default}
-    try:
-        with contextlib.redirect_stderr(errors):
-            return tyro.cli(
-                kind,
-                args=arguments,
-                prog=f"python -m purejaxrl_gae.{module}",
-                description=description,
-                config=(tyro.conf.OmitArgPrefixes,),
-                **defaults,
-            )
-    except SystemExit as exit_request:
-        if exit_request.code in (0, None):
-            raise
-        raise UserError(_first_sentence(errors.getvalue())) from None
-
-
-def _first_sentence(box: str) -> str:
-    """What tyro's framed message says, on one line and without the frame."""
-    words = []
-    for line in box.splitlines()[1:]:
-        text = re.sub(r"^[│|]|[│|]$", "", line.strip()).strip()
-        if text.startswith(("─", "╰")):
-            break
-        words.append(text)
-    return " ".join(words) or "the flags could not be read; see --help"
+    tyro.cli(
+        kind,
+        args=["--help"],
+        prog=f"python -m purejaxrl_gae.{module}",
+        description=description,
+        config=(tyro.conf.OmitArgPrefixes,),
+        **({} if default is None else {"default": default}),
+    )

@@ -221,7 +221,15 @@ def file_name(env: str) -> str:
 def preset_path(algorithm: str, env: str) -> Path | None:
     """The preset for an environment, or None where there is none."""
     path = configs_directory() / algorithm / f"{file_name(env)}.yaml"
-    return path if path.is_file() else None
+    return path if is_file(path) else None
+
+
+def is_file(path: Path) -> bool:
+    """Returns whether there is such a file; one whose name is too long, or that may not be seen, is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def with_preset(config: Any) -> Any:

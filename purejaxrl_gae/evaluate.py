@@ -213,12 +213,14 @@ def _policy_of_run(run_dir: Path) -> tuple[Any, Any]:
     return policy, training.unstaggered_environment(algorithm.setup)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     from purejaxrl_gae.cli import parse_options, run_and_exit
 
-    options = parse_options("evaluate", EvaluateOptions)
-    run_and_exit(lambda: print(json.dumps(evaluate(options), indent=2)))
+    def play():
+        print(json.dumps(evaluate(parse_options("evaluate", EvaluateOptions, arguments)), indent=2))
+
+    run_and_exit(play)
 
 
 if __name__ == "__main__":

@@ -191,13 +191,12 @@ def _number(value: Any) -> Any:
     return float("nan") if value is None else value
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     from purejaxrl_gae.cli import parse_options, run_and_exit
 
-    options = parse_options("plot", PlotOptions)
-
     def plot():
+        options = parse_options("plot", PlotOptions, arguments, positional="run_dirs")
         draw(options)
         print(f"wrote {options.output}")
 

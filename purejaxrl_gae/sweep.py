@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from purejaxrl_gae import algorithms, cli, config
+from purejaxrl_gae import algorithms, cli, config, flags
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.host.options import SAVED_SWEEP_OPTIONS, SweepOptions
@@ -26,18 +26,16 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
     Raises:
       UserError: a flag, a file or a value is wrong.
     """
-    early = cli.early_flags(arguments, "algo")
-    if early.resume is not None:
-        return _resumed(Path(early.resume), arguments)
-    file_values = {} if early.config is None else config.read_yaml(config.find_file(early.config))
+    first = flags.look_for(arguments, "algo", "config", "resume")
+    if "resume" in first:
+        return _resumed(Path(first["resume"]), arguments)
+    file_values = config.read_yaml(config.find_file(first["config"])) if "config" in first else {}
     file_algorithm = str(file_values.pop("algorithm", "ppo"))
-    algorithm = early.algo or file_algorithm
-    config_class = algorithms.config_class(algorithm)
-    names = [*config.field_types(config_class), *config.field_types(SweepOptions), "algo"]
-    cli.check_flag_names(arguments, names)
+    config_class = algorithms.config_class(first.get("algo", file_algorithm))
+    given = flags.read(arguments, {**_hints(config_class), "algo": str})
     training_values, _ = cli.split(file_values, cli.SAVED_OPTIONS)
-    base = cli.base_config(config_class, early, training_values)
-    return _flags(algorithm, arguments, base, SweepOptions())
+    base = cli.base_config(config_class, cli.early_flags(given), training_values)
+    return _with_flags(arguments, base, SweepOptions(), given)
 
 
 def _resumed(path: Path, arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
@@ -45,31 +43,37 @@ def _resumed(path: Path, arguments: list[str]) -> tuple[TrainingConfig, SweepOpt
 
     values = saved_sweep(path)
     config_class = algorithms.config_class(str(values.pop("algorithm", None)))
-    given = cli.check_flag_names(arguments, [*config.field_types(config_class), *config.field_types(SweepOptions)])
-    cli.only_resumable(given, RESUMABLE_FLAGS, "a sweep as it was begun")
+    given = flags.read(arguments, {**_hints(config_class), "algo": str})
+    cli.only_resumable(set(given), RESUMABLE_FLAGS, "a sweep as it was begun")
     values, option_values = cli.split(values, SAVED_SWEEP_OPTIONS)
     source = str(path / "sweep.yaml")
     base = config.with_values(config_class(), values, source)
     options = config.with_values(SweepOptions(), option_values, source)
-    return _flags(config_class.algorithm, arguments, base, dataclasses.replace(options, resume=path))
+    return _with_flags(arguments, base, options, given)
 
 
-def _flags(
-    algorithm: str, arguments: list[str], base: TrainingConfig, options: SweepOptions
+def _hints(config_class: type[TrainingConfig]) -> dict[str, Any]:
+    return {**config.field_types(config_class), **config.field_types(SweepOptions)}
+
+
+def _with_flags(
+    arguments: list[str], base: TrainingConfig, options: SweepOptions, given: dict[str, Any]
 ) -> tuple[TrainingConfig, SweepOptions]:
-    """Lays the flags over both."""
-    kinds: list[Any] = [
-        ("algo", str, dataclasses.field(default=algorithm, metadata={"help": "algorithm"})),
-        ("training", type(base), dataclasses.field(default=base)),
-        ("sweep", SweepOptions, dataclasses.field(default=options)),
-    ]
-    both = dataclasses.make_dataclass("Flags", kinds, frozen=True)
-    description = (
-        "Trains every configuration with every seed, side by side, and ranks them. Fields of the algorithm's config "
-        "that are not swept come from the defaults, the environment's preset, --config and the flags."
-    )
-    flags = cli.parse_by_tyro("sweep", both, arguments, both(algorithm, base, options), description)
-    return flags.training, flags.sweep
+    """Lays the flags over both; shows them instead where help is wanted."""
+    if flags.wants_help(arguments):
+        algorithm = base.algorithm
+        kinds: list[Any] = [
+            ("algo", str, dataclasses.field(default=algorithm, metadata={"help": "algorithm"})),
+            ("training", type(base), dataclasses.field(default=base)),
+            ("sweep", SweepOptions, dataclasses.field(default=options)),
+        ]
+        both = dataclasses.make_dataclass("Flags", kinds, frozen=True)
+        description = (
+            "Trains every configuration with every seed, side by side, and ranks them. Fields of the algorithm's config "
+            "that are not swept come from the defaults, the environment's preset, --config and the flags."
+        )
+        cli.show_help("sweep", both, both(algorithm, base, options), description)
+    return cli.replaced(base, given), cli.replaced(options, given)
 
 
 def new_sweep_path(base: TrainingConfig, options: SweepOptions) -> Path:
