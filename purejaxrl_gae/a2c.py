@@ -25,7 +25,14 @@ from flax import struct
 from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels, minibatches, training, value_function
-from purejaxrl_gae.config import TrainingConfig, require, require_fraction, require_non_negative
+from purejaxrl_gae.config import (
+    MOST_STEPS_PER_UPDATE,
+    TrainingConfig,
+    require,
+    require_between,
+    require_fraction,
+    require_non_negative,
+)
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.networks import Params
 from purejaxrl_gae.optimizers import OptimizerName, annealed, make_optimizer
@@ -78,7 +85,7 @@ class A2CConfig(TrainingConfig):
         require_non_negative(self, "learning_rate", "ent_coef", "vf_coef")
         for name in ("max_grad_norm", "value_trust_region"):
             require(self, name, getattr(self, name) > 0.0, "greater than 0")
-        require(self, "n_steps", self.n_steps >= 0, "at least 0")
+        require_between(self, 0, MOST_STEPS_PER_UPDATE, "n_steps")
         if self.advantage == "q" and self.critic_form != "action_value":
             raise UserError("advantage is q, which needs critic_form = action_value; critic_form is state_value")
         if self.critic == "trust_region" and self.network == "shared":

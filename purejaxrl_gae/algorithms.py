@@ -3,10 +3,11 @@
 import importlib
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 from purejaxrl_gae import training
 from purejaxrl_gae.config import TrainingConfig
-from purejaxrl_gae.errors import UserError, closest
+from purejaxrl_gae.errors import UserError, closest, shown
 from purejaxrl_gae.training import Algorithm, TrainResult
 
 CONFIG_CLASSES = {
@@ -18,20 +19,19 @@ CONFIG_CLASSES = {
 }
 
 
-def module_of(algorithm: str) -> ModuleType:
+def module_of(algorithm: Any) -> ModuleType:
     """The module that defines an algorithm.
 
     Raises:
       UserError: there is none of that name.
     """
-    if algorithm not in CONFIG_CLASSES:
-        raise UserError(
-            f"algorithm is {algorithm!r}; it must be one of {list(CONFIG_CLASSES)}{closest(algorithm, CONFIG_CLASSES)}"
-        )
+    if not isinstance(algorithm, str) or algorithm not in CONFIG_CLASSES:
+        hint = closest(algorithm, CONFIG_CLASSES) if isinstance(algorithm, str) else ""
+        raise UserError(f"algorithm is {shown(algorithm)}; it must be one of {list(CONFIG_CLASSES)}{hint}")
     return importlib.import_module(f"purejaxrl_gae.{algorithm}")
 
 
-def config_class(algorithm: str) -> type[TrainingConfig]:
+def config_class(algorithm: Any) -> type[TrainingConfig]:
     """The config dataclass of an algorithm."""
     return getattr(module_of(algorithm), CONFIG_CLASSES[algorithm])
 

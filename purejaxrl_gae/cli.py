@@ -72,7 +72,7 @@ def parse(algorithm: str, arguments: list[str]) -> tuple[TrainingConfig, RunOpti
         training_config, options = _of_run(config_class, early.resume)
         return _with_flags(algorithm, arguments, training_config, options, given)
     file_values = {} if early.config is None else config.read_yaml(config.find_file(str(early.config)))
-    file_algorithm = str(file_values.pop("algorithm", algorithm))
+    file_algorithm = file_values.pop("algorithm", algorithm)
     if algorithms.config_class(file_algorithm) is not config_class:
         raise UserError(f"config {early.config} is for {file_algorithm}; run python -m purejaxrl_gae.{file_algorithm}")
     training_values, option_values = split(file_values, SAVED_OPTIONS)
@@ -132,7 +132,7 @@ def saved_run(path: Path, field: str = "run_dir") -> tuple[TrainingConfig, RunOp
     if not config.is_file(path / "config.yaml"):
         raise UserError(f"{field} is {shown(str(path))}, which holds no run: it has no config.yaml")
     values = config.read_yaml(path / "config.yaml")
-    config_class = algorithms.config_class(str(values.pop("algorithm", None)))
+    config_class = algorithms.config_class(values.pop("algorithm", None))
     training_values, option_values = split(values, SAVED_OPTIONS)
     source = str(path / "config.yaml")
     training_config = config.with_values(config_class(), training_values, source)

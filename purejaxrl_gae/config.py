@@ -8,11 +8,14 @@ from typing import Any, ClassVar, Literal
 
 from purejaxrl_gae import safe_yaml
 from purejaxrl_gae.errors import UserError, closest, shown
-from purejaxrl_gae.fields import MOST_LOOPS, coerce, require_between
+from purejaxrl_gae.fields import MOST_LOOPS as MOST_LOOPS
 from purejaxrl_gae.fields import check_types as check_types
+from purejaxrl_gae.fields import coerce as coerce
 from purejaxrl_gae.fields import field_types as field_types
 from purejaxrl_gae.fields import require as require
+from purejaxrl_gae.fields import require_between as require_between
 from purejaxrl_gae.fields import require_fraction as require_fraction
+from purejaxrl_gae.fields import require_name as require_name
 from purejaxrl_gae.fields import require_non_negative as require_non_negative
 
 # The fields that say which environment: arguments of `environments.make_environment`.
@@ -104,6 +107,7 @@ class TrainingConfig:
           UserError: names the field, the value and what would be valid.
         """
         check_types(self)
+        require_name(self, "env")
         require_between(self, 1, 2**62, "total_timesteps")
         require_between(self, 1, MOST_STEPS_PER_UPDATE, "num_envs", "num_steps")
         read_arguments(self.env_args)
@@ -169,7 +173,7 @@ def with_values(config: Any, values: dict[str, Any], source: str) -> Any:
             hint = closest(name, hints) if isinstance(name, str) else ""
             raise UserError(f"{source} has the unknown key {shown(name)}{hint}")
         try:
-            coerced[name] = coerce(name, value, hints[name])
+            coerced[name] = coerce(name, value, str if name == "env" else hints[name])
         except UserError as error:
             raise UserError(f"{source}: {error}") from None
     return dataclasses.replace(config, **coerced)
@@ -259,4 +263,4 @@ def find_file(text: str) -> Path:
     if name in shipped:
         return shipped[name]
     hint = closest(name, shipped)
-    raise UserError(f"config is {text!r}, which cannot be read: No such file or directory{hint}")
+    raise UserError(f"config is {shown(text)}, which cannot be read: No such file or directory{hint}")

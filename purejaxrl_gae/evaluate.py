@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 
 from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.fields import check_types, require_between, require_name
+
+MOST_EPISODES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,11 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         raise UserError("name a run with --run-dir, or a policy.npz with --policy, and not both")
     if options.env is not None and options.policy is None:
         raise UserError("env goes with --policy; a run of --run-dir knows its own")
-    for name in ("episodes", "max_frames"):
-        if getattr(options, name) < 1:
-            raise UserError(f"{name} is {getattr(options, name)}; it must be at least 1")
-    if not 0 <= options.seed < 2**32:
-        raise UserError(f"seed is {options.seed}; it must be between 0 and 2^32 - 1")
+    check_types(options)
+    require_name(options, "env")
+    require_between(options, 1, MOST_EPISODES, "episodes", "max_frames")
+    require_between(options, 0, 2**32 - 1, "seed")
+    require_between(options, 1, 100, "fps")
     if options.render is not None:
         return render_episode(options)
     return evaluate_policy(options) if options.run_dir is None else evaluate_run(options)

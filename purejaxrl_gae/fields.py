@@ -46,6 +46,13 @@ def require_non_negative(config: Any, *names: str) -> None:
         require(config, name, math.isfinite(value) and value >= 0.0, "a finite number, 0 or more")
 
 
+def require_name(config: Any, name: str) -> None:
+    """Requires a field that is text to be a name: neither empty nor longer than a file's name may be."""
+    value = getattr(config, name)
+    fits = not isinstance(value, str) or (0 < len(value) <= MOST_LETTERS and value.isprintable())
+    require(config, name, fits, f"a name of 1 to {MOST_LETTERS} letters")
+
+
 def check_types(config: Any) -> None:
     """Requires every field of a config dataclass to hold a value of its declared type.
 

@@ -23,7 +23,14 @@ from flax import struct
 from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels, minibatches, training, value_function
-from purejaxrl_gae.config import TrainingConfig, require, require_fraction, require_non_negative
+from purejaxrl_gae.config import (
+    MOST_LOOPS,
+    TrainingConfig,
+    require,
+    require_between,
+    require_fraction,
+    require_non_negative,
+)
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.networks import Params
 from purejaxrl_gae.optimizers import annealed, make_optimizer
@@ -76,8 +83,8 @@ class OffPolicyConfig(TrainingConfig):
     def validate(self) -> None:
         """See TrainingConfig.validate."""
         super().validate()
-        for name in ("update_epochs", "num_minibatches"):
-            require(self, name, getattr(self, name) >= 1, "at least 1")
+        require_between(self, 1, MOST_LOOPS, "update_epochs")
+        require_between(self, 1, self.num_envs, "num_minibatches")
         require_fraction(self, "gamma", "gae_lambda")
         require_non_negative(self, "learning_rate", "ent_coef", "vf_coef")
         for name in ("rho_clip", "c_clip", "max_grad_norm", "value_trust_region"):

@@ -13,6 +13,7 @@ with L_policy one of
     kl_adaptive   the same, beta doubled or halved after every update to keep the KL near d_targ
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -23,7 +24,15 @@ from flax import struct
 from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels, minibatches, training, value_function
-from purejaxrl_gae.config import TrainingConfig, require, require_fraction, require_non_negative
+from purejaxrl_gae.config import (
+    MOST_LOOPS,
+    MOST_STEPS_PER_UPDATE,
+    TrainingConfig,
+    require,
+    require_between,
+    require_fraction,
+    require_non_negative,
+)
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.kernels import Distribution
 from purejaxrl_gae.networks import Params
@@ -90,8 +99,8 @@ class PPOConfig(TrainingConfig):
     def validate(self) -> None:
         """See TrainingConfig.validate."""
         super().validate()
-        for name in ("num_minibatches", "update_epochs"):
-            require(self, name, getattr(self, name) >= 1, "at least 1")
+        require_between(self, 1, self.steps_per_update, "num_minibatches")
+        require_between(self, 1, MOST_LOOPS, "update_epochs")
         require_fraction(self, "gamma", "gae_lambda")
         require_non_negative(self, "learning_rate", "clip_coef", "ent_coef", "vf_coef", "pg_coef")
         require_non_negative(self, "kl_coef", "kl_target")
@@ -100,7 +109,7 @@ class PPOConfig(TrainingConfig):
         if self.critic == "trust_region" and self.network == "shared":
             raise UserError("critic is trust_region, which needs network = separate; network is shared")
         require(self, "target_kl", self.target_kl is None or self.target_kl > 0.0, "greater than 0, or none")
-        require(self, "gradient_chunk", self.gradient_chunk >= 0, "at least 0")
+        require_between(self, 0, MOST_STEPS_PER_UPDATE, "gradient_chunk")
         if self.steps_per_update % self.num_minibatches:
             raise UserError(
                 f"num_minibatches is {self.num_minibatches}, which does not divide num_envs * num_steps = "
@@ -122,9 +131,8 @@ class PPOConfig(TrainingConfig):
 
 
 def _nearest_divisor(number: int, wanted: int) -> int:
-    below = next(d for d in range(min(wanted, number), 0, -1) if number % d == 0)
-    above = next((d for d in range(wanted, min(2 * wanted, number) + 1) if number % d == 0), below)
-    return below if wanted - below <= above - wanted else above
+    small = [divisor for divisor in range(1, math.isqrt(number) + 1) if number % divisor == 0]
+    return min(small + [number // divisor for divisor in small], key=lambda divisor: (abs(divisor - wanted), divisor))
 
 
 class PPOHyperparameters(struct.PyTreeNode):

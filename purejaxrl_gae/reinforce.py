@@ -26,7 +26,14 @@ from flax import struct
 from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels, minibatches, training, value_function
-from purejaxrl_gae.config import TrainingConfig, require, require_fraction, require_non_negative
+from purejaxrl_gae.config import (
+    MOST_LOOPS,
+    TrainingConfig,
+    require,
+    require_between,
+    require_fraction,
+    require_non_negative,
+)
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.networks import Params
 from purejaxrl_gae.optimizers import annealed, make_optimizer
@@ -76,8 +83,8 @@ class ReinforceConfig(TrainingConfig):
         require_fraction(self, "gamma", "gae_lambda")
         require_non_negative(self, "learning_rate", "value_learning_rate", "ent_coef")
         require(self, "max_grad_norm", self.max_grad_norm > 0.0, "greater than 0")
-        require(self, "n_critic_updates", self.n_critic_updates >= 1, "at least 1")
-        require(self, "batch_size", 0 <= self.batch_size <= self.steps_per_update, f"0 to {self.steps_per_update}")
+        require_between(self, 1, MOST_LOOPS, "n_critic_updates")
+        require_between(self, 0, self.steps_per_update, "batch_size")
         if self.network == "shared":
             raise UserError("network is shared; reinforce fits the value function apart and needs separate networks")
 

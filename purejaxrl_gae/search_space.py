@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from purejaxrl_gae.config import coerce, field_types
-from purejaxrl_gae.errors import UserError, closest
+from purejaxrl_gae.errors import UserError, closest, shown
+from purejaxrl_gae.fields import coerce, described, field_types, inner_of_optional
 
 KINDS = ("log", "uniform", "int")
+NOT_SWEPT = ("env", "seed")
+MOST_CONFIGURATIONS = 10_000  # all are checked before any is trained
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,21 @@ class Dimension:
         return float(generator.uniform(self.low, self.high))
 
 
+def read_dimensions(texts: tuple[str, ...], config_class: type, source: str) -> list[Dimension]:
+    """Returns the dimension of each text; see `read_dimension`.
+
+    Raises:
+      UserError: also where one field stands twice.
+    """
+    dimensions: dict[str, Dimension] = {}
+    for text in texts:
+        dimension = read_dimension(text, config_class, source)
+        if dimension.name in dimensions:
+            raise UserError(f"{source} has {dimension.name} twice; name all its values at once: {dimension.name}=…,…")
+        dimensions[dimension.name] = dimension
+    return list(dimensions.values())
+
+
 def read_dimension(text: str, config_class: type, source: str) -> Dimension:
     """A dimension from `name=...`.
 
@@ -63,23 +80,31 @@ def read_dimension(text: str, config_class: type, source: str) -> Dimension:
     name = name.replace("-", "_")
     hints = field_types(config_class)
     if not equals or not values:
-        raise UserError(f"{source} has {text!r}; it must be name=value,value,… or name=log:low:high")
-    if name not in hints or name in ("env", "seed"):
-        raise UserError(f"{source} has {name!r}, which is no field to sweep{closest(name, hints)}")
+        raise UserError(f"{source} has {shown(text)}; it must be name=value,value,… or name=log:low:high")
+    if name in NOT_SWEPT:
+        raise UserError(f"{source} has {name!r}, which is no field to sweep; set it by --{name}")
+    if name not in hints:
+        swept = [known for known in hints if known not in NOT_SWEPT]
+        raise UserError(f"{source} has {shown(name)}, which is no field to sweep{closest(name, swept)}")
     kind, _, bounds = values.partition(":")
     if kind in KINDS and bounds:
-        return _range(name, kind, bounds, hints[name], f"{source} {text!r}")
+        return _range(name, kind, bounds.split(":"), hints[name], f"{source} has {shown(text)}")
     return Dimension(name, tuple(_value(name, value, hints[name]) for value in values.split(",")))
 
 
-def _range(name: str, kind: str, bounds: str, hint: Any, source: str) -> Dimension:
-    try:
-        low, high = (float(bound) for bound in bounds.split(":"))
-    except ValueError:
-        raise UserError(f"{source}: a range is {kind}:low:high") from None
-    if not (math.isfinite(low) and math.isfinite(high) and low < high) or (kind == "log" and low <= 0.0):
-        raise UserError(f"{source}: low must be below high, and above 0 for log")
-    coerce(name, int(low) if kind == "int" else low, hint)
+def _range(name: str, kind: str, bounds: list[str], hint: Any, source: str) -> Dimension:
+    of_bounds = int if kind == "int" else float
+    if of_bounds not in (hint, inner_of_optional(hint)) and (kind, hint) != ("int", float):
+        inner = inner_of_optional(hint) or hint
+        right = {int: "int:low:high", float: "log:low:high"}.get(inner, "name=value,value,…")
+        raise UserError(f"{source}, but {name} is {described(hint)}; it must be {right}")
+    if len(bounds) != 2:
+        raise UserError(f"{source}; a range is {kind}:low:high")
+    low, high = (coerce(f"{source}, whose bound", bound, of_bounds) for bound in bounds)
+    if low >= high or (kind == "log" and low <= 0.0):
+        raise UserError(f"{source}; low must be below high, and above 0 for log")
+    if kind == "int" and not -(2**62) <= low < high <= 2**62:
+        raise UserError(f"{source}; bounds must be between -2^62 and 2^62")
     return Dimension(name, (), kind, low, high)
 
 
@@ -98,11 +123,14 @@ def grid(dimensions: list[Dimension]) -> list[dict[str, Any]]:
     """Every combination, the last name varying fastest.
 
     Raises:
-      UserError: a dimension is a range.
+      UserError: a dimension is a range, or there are too many combinations.
     """
     for dimension in dimensions:
         if not dimension.choices:
             raise UserError(f"grid has {dimension.name}={dimension.kind}:…, a range; name its values, or use --random")
+    number = math.prod(len(dimension.choices) for dimension in dimensions)
+    if number > MOST_CONFIGURATIONS:
+        raise UserError(f"grid has {number} combinations; it must have at most {MOST_CONFIGURATIONS}")
     names = [dimension.name for dimension in dimensions]
     return [
         dict(zip(names, values, strict=True))

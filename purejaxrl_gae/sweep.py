@@ -30,7 +30,7 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
     if "resume" in first:
         return _resumed(Path(first["resume"]), arguments)
     file_values = config.read_yaml(config.find_file(first["config"])) if "config" in first else {}
-    file_algorithm = str(file_values.pop("algorithm", "ppo"))
+    file_algorithm = file_values.pop("algorithm", "ppo")
     config_class = algorithms.config_class(first.get("algo", file_algorithm))
     given = flags.read(arguments, {**_hints(config_class), "algo": str})
     training_values, _ = cli.split(file_values, cli.SAVED_OPTIONS)
@@ -42,7 +42,7 @@ def _resumed(path: Path, arguments: list[str]) -> tuple[TrainingConfig, SweepOpt
     from purejaxrl_gae.host.sweep_run import saved_sweep
 
     values = saved_sweep(path)
-    config_class = algorithms.config_class(str(values.pop("algorithm", None)))
+    config_class = algorithms.config_class(values.pop("algorithm", None))
     given = flags.read(arguments, {**_hints(config_class), "algo": str})
     cli.only_resumable(set(given), RESUMABLE_FLAGS, "a sweep as it was begun")
     values, option_values = cli.split(values, SAVED_SWEEP_OPTIONS)
@@ -69,8 +69,8 @@ def _with_flags(
         ]
         both = dataclasses.make_dataclass("Flags", kinds, frozen=True)
         description = (
-            "Trains every configuration with every seed, side by side, and ranks them. Fields of the algorithm's config "
-            "that are not swept come from the defaults, the environment's preset, --config and the flags."
+            "Trains every configuration with every seed, side by side, and ranks them. Fields of the algorithm's "
+            "config that are not swept come from the defaults, the environment's preset, --config and the flags."
         )
         cli.show_help("sweep", both, both(algorithm, base, options), description)
     return cli.replaced(base, given), cli.replaced(options, given)

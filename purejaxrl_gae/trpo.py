@@ -22,7 +22,14 @@ from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels, minibatches, training, value_function
 from purejaxrl_gae.batching import one_agent_at_a_time
-from purejaxrl_gae.config import TrainingConfig, require, require_fraction, require_non_negative
+from purejaxrl_gae.config import (
+    MOST_LOOPS,
+    TrainingConfig,
+    require,
+    require_between,
+    require_fraction,
+    require_non_negative,
+)
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.kernels import Distribution
 from purejaxrl_gae.policy_curvature import make_policy_fisher_product
@@ -96,9 +103,9 @@ class TRPOConfig(TrainingConfig):
         """See TrainingConfig.validate."""
         super().validate()
         require_fraction(self, "gamma", "gae_lambda", "acceptance_ratio")
-        for name in ("cg_max_steps", "line_search_max_iter", "fisher_subsampling", "n_critic_updates"):
-            require(self, name, getattr(self, name) >= 1, "at least 1")
-        require(self, "n_policy_updates", self.n_policy_updates >= 1, "at least 1")
+        require_between(self, 1, MOST_LOOPS, "cg_max_steps", "line_search_max_iter")
+        require_between(self, 1, MOST_LOOPS, "n_critic_updates", "n_policy_updates")
+        require_between(self, 1, self.steps_per_update, "fisher_subsampling")
         for name in ("target_kl", "value_trust_region"):
             require(self, name, getattr(self, name) > 0.0, "greater than 0")
         require_non_negative(self, "cg_damping", "cg_tolerance", "learning_rate", "policy_learning_rate", "kl_coef")
@@ -106,8 +113,7 @@ class TRPOConfig(TrainingConfig):
         shrinks = 0.0 < self.line_search_shrinking_factor < 1.0
         require(self, "line_search_shrinking_factor", shrinks, "between 0 and 1")
         require(self, "advantage_ddof", self.advantage_ddof in (0, 1), "0 or 1")
-        require(self, "batch_size", 0 <= self.batch_size <= self.steps_per_update, f"0 to {self.steps_per_update}")
-        require(self, "fisher_subsampling", self.fisher_subsampling <= self.steps_per_update, "at most one rollout")
+        require_between(self, 0, self.steps_per_update, "batch_size")
         if self.batch_size and self.steps_per_update % self.batch_size and not self.drop_last_minibatch:
             raise UserError(
                 f"batch_size is {self.batch_size}, which does not divide num_envs * num_steps = "

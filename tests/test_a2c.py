@@ -109,7 +109,7 @@ def test_agents_and_hyperparameters_are_swept_in_one_program():
         (dict(advantage="q"), "advantage is q, which needs critic_form = action_value"),
         (dict(critic_form="action_value", env="Pendulum-v1"), "action values need discrete actions"),
         (dict(critic="trust_region", network="shared"), "critic is trust_region, which needs network = separate"),
-        (dict(n_steps=-1), "n_steps is -1; it must be at least 0"),
+        (dict(n_steps=-1), "n_steps is -1; it must be between 0 and"),
         (dict(optimizer="sgd"), "optimizer is 'sgd'; it must be one of 'adam', 'rmsprop'"),
     ],
 )

@@ -91,10 +91,10 @@ def test_small_frames_are_enlarged_until_the_caption_can_be_read(tmp_path):
     [
         (dict(render="episode.avi"), "it must end in one of .gif, .mp4, .png"),
         (dict(render="episode.gif", fps=0), "fps is 0; it must be between 1 and 100"),
-        (dict(render="episode.gif", max_frames=0), "max_frames is 0; it must be at least 1"),
+        (dict(render="episode.gif", max_frames=0), "max_frames is 0; it must be between 1 and"),
         (dict(render="file/episode.gif"), "cannot be written: "),
         (dict(render="folder.gif"), "which is a folder"),
-        (dict(episodes=0), "episodes is 0; it must be at least 1"),
+        (dict(episodes=0), "episodes is 0; it must be between 1 and"),
         (dict(seed=-1), "seed is -1; it must be between 0 and"),
         (dict(env="Pendulum-v1"), r"policy is for observations \[4\]; Pendulum-v1 has \[3\]"),
         (dict(env="Nowhere-v1"), "env is 'Nowhere-v1', which gymnax does not know"),

@@ -15,9 +15,11 @@ from gymnax.environments import spaces
 from purejaxrl_gae.environments.contract import ActionSpace, BoxActions, DiscreteActions, Environment, Step
 from purejaxrl_gae.environments.drawings import renderer_of
 from purejaxrl_gae.environments.wrappers import reset_where
-from purejaxrl_gae.errors import UserError, closest, first_line
+from purejaxrl_gae.errors import UserError, closest, first_line, shown
+from purejaxrl_gae.fields import coerce
 from purejaxrl_gae.sharding import keys_of_copies
 
+LARGEST_INT = 2**31 - 1  # of int32
 LIMIT = "max_steps_in_episode"
 NEEDS_FILES = ("MNISTBandit-bsuite",)  # loads a data set at construction
 
@@ -143,15 +145,15 @@ def _with_parameters(name: str, params: Any, env_args: dict[str, Any], max_episo
 
 
 def _like(argument: str, value: Any, current: Any) -> Any:
-    """A value of the kind a parameter has; anything but a single number cannot be checked."""
+    """Returns a value of the kind a parameter has; anything but a single number cannot be checked."""
     if isinstance(current, bool) or not isinstance(current, (int, float)):
         return value
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    is_whole = isinstance(current, int)
-    if not is_number or (is_whole and not float(value).is_integer()):
-        kind = "a whole number" if is_whole else "a number"
-        raise UserError(f"env_args has {argument}={value}; it must be {kind}, as {current} is")
-    return int(value) if is_whole else float(value)
+    number = coerce(f"{argument} of env_args", value, type(current))
+    if isinstance(number, int) and abs(number) > LARGEST_INT:
+        raise UserError(
+            f"{argument} of env_args is {shown(number)}; it must be between -{LARGEST_INT} and {LARGEST_INT}"
+        )
+    return number
 
 
 def _step_without_reset(env, params):

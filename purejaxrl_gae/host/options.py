@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from purejaxrl_gae import search_space
-from purejaxrl_gae.config import check_types, require
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.config import INT_COUNTERS, check_types, coerce, require, require_between
+from purejaxrl_gae.errors import UserError, shown
+from purejaxrl_gae.search_space import MOST_CONFIGURATIONS
 
+MOST_DEVICES, MOST_AGENTS, MOST_EPISODES = 65_536, 1_000_000, 1_000_000
 REPORT_STEPS = 16_384
 REPORTS_WANTED = 100
 HOST_REPORT_STEPS = 2_048  # of environments on the host, which are slower
@@ -53,20 +55,22 @@ class SharedOptions:
           UserError: names the field, the value and what would be valid.
         """
         check_types(self)
-        require(self, "devices", self.devices >= 0, "at least 0")
-        require(self, "num_processes", self.num_processes >= 1, "at least 1")
-        require(self, "process_id", 0 <= self.process_id < self.num_processes, "below num_processes, at least 0")
+        require_between(self, 0, MOST_DEVICES, "devices")
+        require_between(self, 1, MOST_DEVICES, "num_processes")
+        require_between(self, 0, self.num_processes - 1, "process_id")
         if self.num_processes > 1 and self.coordinator is None:
             raise UserError(
                 f"num_processes is {self.num_processes}, which needs coordinator, as host:port of process 0"
             )
-        if self.coordinator is not None and ":" not in self.coordinator:
-            raise UserError(f"coordinator is {self.coordinator!r}; it must be host:port")
+        if self.coordinator is not None:
+            host, _, port = self.coordinator.rpartition(":")
+            is_port = port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65_535
+            require(self, "coordinator", bool(host) and is_port, "host:port, with a port between 1 and 65535")
         if self.coordinator is not None and self.resume is None and self.run_dir is None:
             raise UserError("run_dir is none; several processes need one folder named to all of them")
-        require(self, "updates_per_report", self.updates_per_report >= 0, "at least 0")
-        for name in ("num_seeds", "eval_episodes"):
-            require(self, name, getattr(self, name) >= 1, "at least 1")
+        require_between(self, 0, INT_COUNTERS, "updates_per_report")
+        require_between(self, 1, MOST_AGENTS, "num_seeds")
+        require_between(self, 1, MOST_EPISODES, "eval_episodes")
 
     def report_every(self, steps_per_update: int, num_updates: int, report_steps: int = REPORT_STEPS) -> int:
         """Updates of one call of the compiled program, the same however fast it is.
@@ -99,9 +103,8 @@ class RunOptions(SharedOptions):
           UserError: names the field, the value and what would be valid.
         """
         super().validate()
-        for name in ("eval_freq", "checkpoint_freq"):
-            require(self, name, getattr(self, name) >= 0, "at least 0")
-        require(self, "keep_checkpoints", self.keep_checkpoints >= 1, "at least 1")
+        require_between(self, 0, 2**62, "eval_freq", "checkpoint_freq")
+        require_between(self, 1, 1_000_000, "keep_checkpoints")
 
 
 # What a config.yaml keeps of the options: how the run behaves, not where it lies.
@@ -139,25 +142,34 @@ class SweepOptions(SharedOptions):
           UserError: names the field, the value and what would be valid.
         """
         super().validate()
-        for name in ("optuna_rounds", "max_agents"):
-            require(self, name, getattr(self, name) >= 0, "at least 0")
+        require_between(self, 0, MOST_CONFIGURATIONS, "optuna_rounds")
+        require_between(self, 0, MOST_AGENTS, "max_agents")
         if not self.grid and not self.random:
             raise UserError(
                 "grid and random are both empty; name at least one field to sweep, as learning_rate=1e-4,1e-3"
             )
-        if self.random and not (self.random[0].isdigit() and int(self.random[0]) > 0):
+        if self.random and not 1 <= self.draws <= MOST_CONFIGURATIONS:
             raise UserError(
-                f"random begins with {self.random[0]!r}; it must begin with how many configurations to draw"
+                f"random begins with {shown(self.random[0])}; it must begin with how many configurations to draw, "
+                f"a whole number between 1 and {MOST_CONFIGURATIONS}"
             )
         if self.random and len(self.random) == 1:
             raise UserError("random has a number but nothing to draw, as learning_rate=log:1e-5:1e-2")
+        if self.number_of_draws() > MOST_CONFIGURATIONS:
+            raise UserError(
+                f"optuna_rounds is {self.optuna_rounds}, of {self.draws} configurations each; "
+                f"a sweep may draw at most {MOST_CONFIGURATIONS}"
+            )
         if self.optuna_rounds and (self.grid or not self.random):
             raise UserError("optuna_rounds needs random, which says what to draw and how many a round, and no grid")
 
     @property
     def draws(self) -> int:
-        """Configurations to draw, in one round."""
-        return int(self.random[0]) if self.random else 0
+        """Configurations to draw, in one round; 0 where it does not say how many."""
+        try:
+            return coerce("random", self.random[0], int) if self.random else 0
+        except UserError:
+            return 0
 
     def number_of_draws(self) -> int:
         """Configurations drawn in the whole sweep."""
@@ -165,12 +177,12 @@ class SweepOptions(SharedOptions):
 
     def grid_points(self, config_class: type) -> list[dict[str, Any]]:
         """The grid's configurations."""
-        dimensions = [search_space.read_dimension(text, config_class, "grid") for text in self.grid]
+        dimensions = search_space.read_dimensions(self.grid, config_class, "grid")
         return search_space.grid(dimensions) if dimensions else []
 
     def random_dimensions(self, config_class: type) -> list[search_space.Dimension]:
         """What is drawn."""
-        return [search_space.read_dimension(text, config_class, "random") for text in self.random[1:]]
+        return search_space.read_dimensions(self.random[1:], config_class, "random")
 
     def random_points(self, config_class: type, seed: int) -> list[dict[str, Any]]:
         """Independent draws."""

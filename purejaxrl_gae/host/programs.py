@@ -221,10 +221,13 @@ def refuse_too_large(config: TrainingConfig, needed: int) -> None:
         return
     available = available_bytes()
     if needed > available:
-        fitting = max(1, int(config.num_envs * available / needed))
+        fitting = int(config.num_envs * available / needed)
+        needs = f"needs about {needed / 1e9:.1f} GB and this machine has {available / 1e9:.1f} GB"
+        if fitting < 1:
+            raise UserError(f"hidden_sizes is {config.hidden_sizes}: training {needs}; layers must be narrower")
         raise UserError(
-            f"num_envs is {config.num_envs}: with num_steps = {config.num_steps} training needs about "
-            f"{needed / 1e9:.1f} GB and this machine has {available / 1e9:.1f} GB; about {fitting} environments fit"
+            f"num_envs is {config.num_envs}: with num_steps = {config.num_steps} training {needs}; "
+            f"about {fitting} environments fit"
         )
 
 

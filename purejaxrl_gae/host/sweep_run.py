@@ -14,7 +14,7 @@ import numpy as np
 from purejaxrl_gae import algorithms, config
 from purejaxrl_gae.agents import WIDEST_GROUP
 from purejaxrl_gae.config import TrainingConfig
-from purejaxrl_gae.errors import Interrupted, RunError, UserError
+from purejaxrl_gae.errors import Interrupted, RunError, UserError, shown
 from purejaxrl_gae.host import devices, sweep_results
 from purejaxrl_gae.host.checkpoints import CHECKPOINT_SECONDS, Checkpoints
 from purejaxrl_gae.host.display import Display
@@ -285,8 +285,8 @@ def saved_sweep(path: Path) -> dict[str, Any]:
     Raises:
       UserError: it is no sweep's folder.
     """
-    if not (path / "sweep.yaml").is_file():
-        raise UserError(f"resume is {str(path)!r}, which holds no sweep: it has no sweep.yaml")
+    if not config.is_file(path / "sweep.yaml"):
+        raise UserError(f"resume is {shown(str(path))}, which holds no sweep: it has no sweep.yaml")
     return config.read_yaml(path / "sweep.yaml")
 
 

@@ -82,10 +82,14 @@ def test_arguments_replace_gymnaxs_parameters():
     "env, env_args, message",
     [
         ("CartPole-v1", ("gravty=3",), "env_args has 'gravty', which is no parameter of CartPole-v1; did you mean"),
-        ("CartPole-v1", ("gravity=strong",), "env_args has gravity=strong; it must be a number, as 9.8 is"),
+        ("CartPole-v1", ("gravity=strong",), "gravity of env_args is 'strong'; it must be a number"),
         ("CartPole-v1", ("max_steps_in_episode=1.5",), "it must be a whole number"),
+        ("CartPole-v1", ("max_steps_in_episode=99999999999",), "between -2147483647 and 2147483647"),
+        ("CartPole-v1", ("gravity=1e39",), "it must be a finite number of float32"),
+        ("CartPole-v1", ("gravity=nan",), "gravity of env_args is 'nan'; it must be a number"),
+        ("CartPole-v1", ("gravity=" + "[" * 900 + "]" * 900,), "is nested too deeply"),
         ("CartPole-v1", ("gravity",), "env_args has 'gravity'; it must be name=value"),
-        ("CartPole-v1", ("gravity=1", "gravity=2"), "env_args has gravity twice"),
+        ("CartPole-v1", ("gravity=1", "gravity=2"), "env_args has 'gravity' twice"),
         (make_environment("CartPole-v1"), ("gravity=3",), "env_args has 'gravity', but env is an Environment"),
     ],
 )

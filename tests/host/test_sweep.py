@@ -182,7 +182,7 @@ def test_optuna_asks_for_many_and_is_told(tmp_path, compiled):
         ({"random": ("learning_rate=1,2",)}, "must begin with how many"),
         ({"random": ("3",)}, "nothing to draw"),
         ({"optuna_rounds": 2}, "needs random"),
-        ({"num_seeds": 0}, "num_seeds is 0; it must be at least 1"),
+        ({"num_seeds": 0}, "num_seeds is 0; it must be between 1 and"),
         ({"num_processes": 2}, "needs coordinator"),
     ],
 )
