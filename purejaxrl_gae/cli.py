@@ -21,6 +21,8 @@ RESUMABLE_FLAGS = (
     *("devices", "coordinator", "num_processes", "process_id"),
 )
 
+EARLY_FLAGS = {"env": str, "config": Path, "resume": Path, "algo": str, "preset": bool}
+
 
 def main(algorithm: str, arguments: list[str] | None = None) -> None:
     """Runs an algorithm from the command line and exits."""
@@ -66,7 +68,7 @@ def parse(algorithm: str, arguments: list[str]) -> tuple[TrainingConfig, RunOpti
     config_class = algorithms.config_class(algorithm)
     hints = {**config.field_types(config_class), **config.field_types(RunOptions)}
     given = flags.read(arguments, hints)
-    early = early_flags(given)
+    early = early_flags(arguments)
     if early.resume is not None:
         only_resumable(set(given), RESUMABLE_FLAGS, "a run with its own config")
         training_config, options = _of_run(config_class, early.resume)
@@ -96,10 +98,10 @@ def base_config(
     return config.with_values(base, values, f"config {early.config}")
 
 
-def early_flags(given: dict[str, Any]) -> argparse.Namespace:
-    """Returns the flags that decide where all other values come from, of all that were given."""
-    names = ("env", "config", "resume")
-    return argparse.Namespace(**{name: given.get(name) for name in names}, preset=given.get("preset", True))
+def early_flags(arguments: list[str]) -> argparse.Namespace:
+    """Returns the flags that decide where all other values come from."""
+    defaults = {"env": None, "config": None, "resume": None, "algo": None, "preset": True}
+    return argparse.Namespace(**{**defaults, **flags.look_for(arguments, EARLY_FLAGS)})
 
 
 def only_resumable(given: set[str], resumable: tuple[str, ...], what: str) -> None:

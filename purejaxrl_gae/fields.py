@@ -135,7 +135,7 @@ def _coerce_text(name: str, value: Any, kind: type) -> Any:
         lengths = [len(part.encode(errors="surrogateescape")) for part in Path(value).parts]
         if not str(value) or max(lengths, default=0) > MOST_LETTERS:
             raise UserError(f"{name} is {shown(value)}; it must be a path whose names have 1 to {MOST_LETTERS} bytes")
-    return kind(value)
+    return value if isinstance(value, kind) else kind(value)  # a subclass of str may say where the text is from
 
 
 def _coerce_number(name: str, value: Any, kind: type) -> Any:

@@ -43,17 +43,14 @@ def wants_help(arguments: list[str]) -> bool:
     return any(argument in HELP for argument in arguments)
 
 
-def look_for(arguments: list[str], *names: str) -> dict[str, str]:
+def look_for(arguments: list[str], hints: dict[str, Any]) -> dict[str, Any]:
     """Returns the values of a few flags that decide how all others are read.
 
     Raises:
-      UserError: one has no value.
+      UserError: one has no value or a wrong one.
     """
-    found = {}
-    for flag in _flags(arguments)[1]:
-        if flag.name in names:
-            found[flag.name] = coerce(flag.text, _only_value(flag, str), str)
-    return found
+    known = [flag for flag in _flags(arguments)[1] if is_known(flag, hints)]
+    return {name: value for name, value, _ in (_value(flag, hints) for flag in known)}
 
 
 def read(arguments: list[str], hints: dict[str, Any], positional: str | None = None) -> dict[str, Any]:
@@ -69,7 +66,7 @@ def read(arguments: list[str], hints: dict[str, Any], positional: str | None = N
     """
     stray, flags = _flags(arguments)
     for flag in flags:
-        refuse_unknown(flag, hints)
+        refuse_unknown(flag, {name: hint for name, hint in hints.items() if name != positional})
     read: dict[str, Any] = {}
     for flag in flags:
         name, value, left = _value(flag, hints)
@@ -86,13 +83,18 @@ def read(arguments: list[str], hints: dict[str, Any], positional: str | None = N
     return read
 
 
+def is_known(flag: Flag, hints: dict[str, Any]) -> bool:
+    """Returns True for a field's flag, and for `--no-` before that of a field that is true or false."""
+    return flag.name in hints or hints.get(flag.name.removeprefix("no_")) is bool
+
+
 def refuse_unknown(flag: Flag, hints: dict[str, Any]) -> None:
     """Refuses a flag of no field.
 
     Raises:
       UserError: with the closest that is known.
     """
-    if flag.name in hints or hints.get(flag.name.removeprefix("no_")) is bool:
+    if is_known(flag, hints):
         return
     known = [f"--{name.replace('_', '-')}" for name in hints]
     raise UserError(f"unknown flag {shown(flag.text)[1:-1]}{closest(flag.text, known)}")

@@ -26,15 +26,15 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
     Raises:
       UserError: a flag, a file or a value is wrong.
     """
-    first = flags.look_for(arguments, "algo", "config", "resume")
-    if "resume" in first:
-        return _resumed(Path(first["resume"]), arguments)
-    file_values = config.read_yaml(config.find_file(first["config"])) if "config" in first else {}
+    early = cli.early_flags(arguments)
+    if early.resume is not None:
+        return _resumed(early.resume, arguments)
+    file_values = {} if early.config is None else config.read_yaml(config.find_file(str(early.config)))
     file_algorithm = file_values.pop("algorithm", "ppo")
-    config_class = algorithms.config_class(first.get("algo", file_algorithm))
+    config_class = algorithms.config_class(file_algorithm if early.algo is None else early.algo)
     given = flags.read(arguments, {**_hints(config_class), "algo": str})
     training_values, _ = cli.split(file_values, cli.SAVED_OPTIONS)
-    base = cli.base_config(config_class, cli.early_flags(given), training_values)
+    base = cli.base_config(config_class, early, training_values)
     return _with_flags(arguments, base, SweepOptions(), given)
 
 
