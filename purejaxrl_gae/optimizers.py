@@ -6,11 +6,14 @@ They are built anew inside the program, from traced learning rates: a state must
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from purejaxrl_gae.config import TrainingConfig
 
 OptimizerName = Literal["adam", "rmsprop"]
+
+ANNEALED_BY = {"anneal_lr": "learning_rate", "anneal_clip": "clip_coef"}
 
 
 def make_optimizer(
@@ -25,5 +28,15 @@ def make_optimizer(
 
 
 def annealed(config: TrainingConfig, value: jax.Array, updates: jax.Array) -> jax.Array:
-    """A value that falls linearly to 0 over the run, after that many updates."""
-    return value * (1.0 - updates.astype("float32") / config.num_updates)
+    """Falls linearly from the value to 0 over the run's `num_updates`, and stays at 0 whoever goes on beyond them."""
+    return value * jnp.maximum(0.0, 1.0 - updates.astype("float32") / config.num_updates)
+
+
+def say_schedule(config: TrainingConfig, updates: int) -> str:
+    """Says what falls from where to where in the updates that are left; empty where nothing does."""
+    left = 1.0 - updates / config.num_updates
+    names = [name for flag, name in ANNEALED_BY.items() if getattr(config, flag, False)]
+    if not names or left <= 0.0:
+        return ""
+    falls = " and ".join(f"{name} from {getattr(config, name) * left:.3g}" for name in names)
+    return f"{falls} to 0 at step {config.env_steps:,}, the end that total_timesteps sets"

@@ -70,6 +70,13 @@ class Counters(struct.PyTreeNode):
     recent_returns: jax.Array
 
 
+def recent_score(counters: Counters) -> jax.Array:
+    """Mean return of the last 100 episodes, or of all where there were fewer; NaN only before the first has ended."""
+    number = jnp.minimum(counters.episodes, SCORE_WINDOW)
+    kept = jnp.where(jnp.arange(SCORE_WINDOW) < number, counters.recent_returns, 0.0)
+    return jnp.where(number > 0, jnp.sum(kept) / jnp.maximum(number, 1), jnp.nan)
+
+
 class Trajectory(NamedTuple):
     """T steps of N environments.
 

@@ -69,8 +69,9 @@ def _with_flags(
         ]
         both = dataclasses.make_dataclass("Flags", kinds, frozen=True)
         description = (
-            "Trains every configuration with every seed, side by side, and ranks them. Fields of the algorithm's "
-            "config that are not swept come from the defaults, the environment's preset, --config and the flags."
+            "Trains every configuration with every seed, side by side, and ranks them by IQM, then the lower end of "
+            "its interval, then the area under the learning curve. Fields of the algorithm's config that are not "
+            "swept come from the defaults, the environment's preset, --config and the flags."
         )
         cli.show_help("sweep", both, both(algorithm, base, options), description)
     return cli.replaced(base, given), cli.replaced(options, given)
@@ -120,6 +121,7 @@ def main(arguments: list[str] | None = None) -> None:
         base, options = parse(arguments)
         options.validate()
         base.validate()
+        options.seeds_from(base.seed)
         refuse_wrong_configurations(base, options)
         path = options.resume or options.run_dir
         if options.resume is None and options.process_id == 0:

@@ -34,6 +34,7 @@ from purejaxrl_gae.rollout import (
     init_counters,
     init_normalizers,
     init_world,
+    recent_score,
 )
 
 Hyperparameters = Any
@@ -106,7 +107,8 @@ class TrainResult(NamedTuple):
     Attributes:
       state: the final TrainState.
       metrics: per update, `[U]` each: the algorithm's means, `env_steps` (counted), `episodes` ended, and
-        `episodic_return` and `episodic_length` of those, NaN where none ended.
+        `episodic_return` and `episodic_length` of those, NaN where none ended; `score_last100`, the mean return of the
+        last 100 episodes so far, NaN only before the first has ended.
     """
 
     state: TrainState
@@ -403,7 +405,7 @@ def make_train_program(algorithm: Algorithm) -> Callable[..., TrainResult]:
 
         def one_update(state, _):
             state, metrics, totals, _ = guarded_update(algorithm, values, state)
-            return state, {**metrics, **episode_metrics(totals)}
+            return state, {**metrics, **episode_metrics(totals), "score_last100": recent_score(state.counters)}
 
         state = init_state(algorithm, key, values)
         state, metrics = jax.lax.scan(one_update, state, length=config.num_updates)

@@ -123,6 +123,14 @@ def test_scores_survive_rollouts_shorter_than_the_window():
     assert np.isnan(recent[3:]).all()
 
 
+@pytest.mark.parametrize(("ended", "score"), [(0, np.nan), (1, 3.0), (2, 4.0), (7, 4.0)])
+def test_the_score_is_the_mean_of_the_episodes_that_have_ended(ended, score):
+    recent = rollout.init_counters().recent_returns.at[:2].set(jnp.array([3.0, 5.0]))
+    recent = recent if ended <= 2 else jnp.full_like(recent, 4.0)
+    counters = rollout.init_counters().replace(episodes=jnp.int32(ended * 100 if ended > 2 else ended))
+    np.testing.assert_array_equal(rollout.recent_score(counters.replace(recent_returns=recent)), score)
+
+
 def test_totals_add_up():
     one = EpisodeTotals(jnp.int32(1), jnp.float32(2.0), jnp.float32(3.0))
     assert jax.tree.map(lambda a, b: float(a + b), one, one) == EpisodeTotals(2.0, 4.0, 6.0)

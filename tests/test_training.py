@@ -53,6 +53,14 @@ def test_episode_statistics_add_up_to_the_steps(train):
     np.testing.assert_allclose(metrics["episodic_return"], metrics["episodic_length"])  # CartPole pays 1 a step
 
 
+def test_the_score_is_a_number_in_every_update_after_the_first_episode(train):
+    result = train(jax.random.key(0))
+    episodes, scores = np.cumsum(result.metrics["episodes"]), np.asarray(result.metrics["score_last100"])
+    np.testing.assert_array_equal(np.isfinite(scores), episodes > 0)
+    kept = np.asarray(result.state.counters.recent_returns)[: min(100, episodes[-1])]
+    np.testing.assert_allclose(scores[-1], kept.mean(), rtol=1e-6)
+
+
 def test_the_same_key_gives_the_same_bits(train):
     assert_close(without_keys(train(jax.random.key(3))), without_keys(train(jax.random.key(3))), rtol=0, atol=0)
 

@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from purejaxrl_gae import search_space
 from purejaxrl_gae.config import INT_COUNTERS, check_types, coerce, require, require_between
 from purejaxrl_gae.errors import UserError, shown
 from purejaxrl_gae.search_space import MOST_CONFIGURATIONS
 
 MOST_DEVICES, MOST_AGENTS, MOST_EPISODES = 65_536, 1_000_000, 1_000_000
+LARGEST_SEED = 2**32 - 1
 REPORT_STEPS = 16_384
 REPORTS_WANTED = 100
 HOST_REPORT_STEPS = 2_048  # of environments on the host, which are slower
@@ -37,7 +40,8 @@ class SharedOptions:
     preset: bool = True
     """start from the preset for the environment, where there is one"""
     num_seeds: int = 1
-    """agents to train side by side in one program, with seeds seed, seed + 1, …"""
+    """agents to train side by side in one program, with seeds seed, seed + 1, …; each is the run of its seed alone, up
+    to rounding and not to its bits"""
     eval_episodes: int = 100
     """episodes of an agent's evaluation, with the deterministic policy"""
     updates_per_report: int = 0
@@ -71,6 +75,20 @@ class SharedOptions:
         require_between(self, 0, INT_COUNTERS, "updates_per_report")
         require_between(self, 1, MOST_AGENTS, "num_seeds")
         require_between(self, 1, MOST_EPISODES, "eval_episodes")
+
+    def seeds_from(self, first: int) -> np.ndarray:
+        """The seeds of the agents, `[S]`.
+
+        Raises:
+          UserError: the last would be beyond what a random key can be made of, and would be another seed's run.
+        """
+        last = first + self.num_seeds - 1
+        if last > LARGEST_SEED:
+            raise UserError(
+                f"seed is {first} and num_seeds {self.num_seeds}, so the last agent's seed would be {last}; it must be "
+                f"at most {LARGEST_SEED}, that is 2^32 - 1"
+            )
+        return first + np.arange(self.num_seeds)
 
     def report_every(self, steps_per_update: int, num_updates: int, report_steps: int = REPORT_STEPS) -> int:
         """Updates of one call of the compiled program, the same however fast it is.

@@ -13,9 +13,39 @@ from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.host.reports import statistics_of
 from purejaxrl_gae.host.run_folder import plain_number, replace_file
 
-TABLE_TITLES = ("IQM", "95% interval", "worst seed", "diverged")
+TABLE_TITLES = ("IQM", "95% interval", "worst seed", "area", "diverged")
+RANKING = "IQM, then the lower end of its interval, then the area under the learning curve"
 
 Result = dict[str, Any]
+
+
+class LearningCurves:
+    """Areas under the learning curves of agents that train together.
+
+    A curve is the mean return of the last 100 episodes over the updates made; its area is divided by its length, so it
+    is the mean of that score over training.
+
+    Args:
+      num_agents: S.
+      so_far: what `state` gave when a training was interrupted, to go on from there.
+    """
+
+    def __init__(self, num_agents: int, so_far: list[list[float]] | None = None):
+        self._sums, self._updates = np.zeros((2, num_agents)) if so_far is None else np.asarray(so_far, np.float64)
+
+    def add(self, agent_scores: np.ndarray, updates: int) -> None:
+        """Takes the scores `[S]` that so many more updates led to; NaN, before the first episode ended, is left out."""
+        known = np.isfinite(agent_scores)
+        self._sums += np.where(known, agent_scores, 0.0) * updates
+        self._updates += known * updates
+
+    def areas(self) -> np.ndarray:
+        """The mean heights `[S]` so far; NaN where no episode has ended."""
+        return self._sums / np.where(self._updates > 0, self._updates, np.nan)
+
+    def state(self) -> list[list[float]]:
+        """What JSON can hold and `so_far` takes."""
+        return [self._sums.tolist(), self._updates.tolist()]
 
 
 def read(path: Path) -> dict[int, Result]:
@@ -37,7 +67,13 @@ def write(path: Path, results: dict[int, Result]) -> None:
 
 
 def result(
-    index: int, values: dict[str, Any], seeds: np.ndarray, returns: np.ndarray, train_scores: np.ndarray, env_steps: int
+    index: int,
+    values: dict[str, Any],
+    seeds: np.ndarray,
+    returns: np.ndarray,
+    train_scores: np.ndarray,
+    areas: np.ndarray,
+    env_steps: int,
 ) -> Result:
     """One configuration's, as JSON can hold it.
 
@@ -47,6 +83,7 @@ def result(
       seeds: `[S]`.
       returns: `[S]` mean evaluation returns; NaN where the seed diverged, which leaves the whole without an IQM.
       train_scores: `[S]` mean returns of the last 100 training episodes.
+      areas: `[S]` under the learning curves; see LearningCurves.
       env_steps: that each seed trained for.
     """
     across = statistics_of(returns)
@@ -57,6 +94,7 @@ def result(
         "interval": [across["iqm"].low, across["iqm"].high],
         "mean": across["mean"].value,
         "median": across["median"].value,
+        "area": float(areas.mean()),
         "seeds": seeds.tolist(),
         "eval_returns": returns.tolist(),
         "train_returns_last100": train_scores.tolist(),
@@ -67,8 +105,14 @@ def result(
 
 
 def ranked(results: dict[int, Result]) -> list[Result]:
-    """Best first by IQM; those with a diverged seed last."""
-    return sorted(results.values(), key=lambda result: (result["iqm"] is None, -(result["iqm"] or 0.0)))
+    """Best first by RANKING; those with a diverged seed last."""
+    return sorted(results.values(), key=_merits, reverse=True)
+
+
+def _merits(result: Result) -> tuple[float, ...]:
+    """What RANKING names, in its order; a number that is missing, as the area is in older files, loses to any other."""
+    merits = (result["iqm"], result["interval"][0], result.get("area"))
+    return tuple(-np.inf if merit is None else merit for merit in merits)
 
 
 def write_best(path: Path, base: TrainingConfig, best: Result) -> None:
@@ -91,7 +135,8 @@ def table(base: TrainingConfig, best_first: list[Result]) -> tuple[tuple[str, ..
         scores = ("-", "-", "-")
         if result["iqm"] is not None:
             scores = (f"{result['iqm']:.1f}", f"[{low:.1f}, {high:.1f}]", f"{min(result['eval_returns']):.1f}")
-        rows.append((rank, *values, *scores, result["diverged"]))
+        area = "-" if result.get("area") is None else f"{result['area']:.1f}"
+        rows.append((rank, *values, *scores, area, result["diverged"]))
     return ("rank", *names, *TABLE_TITLES), rows
 
 

@@ -62,7 +62,7 @@ class Sweep:
     ):
         self.base, self.options, self.path, self.display = base, options, path, display
         self.devices = claimed
-        self.seeds = base.seed + np.arange(options.num_seeds)
+        self.seeds = options.seeds_from(base.seed)
         self.results = sweep_results.read(path / RESULTS)
         self.compiled: dict[tuple[str, int], tuple[AgentPrograms, Any]] = {}
         self.env_steps = 0
@@ -128,13 +128,14 @@ class Sweep:
         restored = checkpoints.restore(run.saved_types, self.display.complain)
         state = run.init() if restored is None else run.load(restored.state)
         updates = 0 if restored is None else restored.step
+        real = len(chunk.values) * len(self.seeds)
+        curves = sweep_results.LearningCurves(real, None if restored is None else restored.about.get("curves"))
         if restored is not None:
             self.display.say(f"{name}: resumed at step {updates * some.steps_per_update:,} of each agent")
-        real = len(chunk.values) * len(self.seeds)
         last_checkpoint = time.monotonic()
         while updates < some.num_updates:
             if devices.agree(stop.signal is not None):
-                self._save(checkpoints, updates, run.save(state))
+                self._save(checkpoints, updates, run.save(state), curves)
                 raise Interrupted(128 + int(stop.signal or 15))
             started = time.perf_counter()
             state, stretch = run.advance(
@@ -146,16 +147,18 @@ class Sweep:
             self.env_steps += stretch.updates * some.steps_per_update * real
             speed = self.env_steps / self.run_seconds
             done = updates == some.num_updates
-            best = _best(scores(stretch.counters)[:real])
+            scores_now = scores(stretch.counters)[:real]
+            curves.add(scores_now, stretch.updates)
+            best = _best(scores_now)
             self.display.update(self._steps_shown(chunk, updates), speed, best, last=done)
             if not done and devices.agree(time.monotonic() - last_checkpoint >= CHECKPOINT_SECONDS):
-                self._save(checkpoints, updates, run.save(state))
+                self._save(checkpoints, updates, run.save(state), curves)
                 last_checkpoint = time.monotonic()
         saved = run.save(state)
         returns = np.asarray(evaluate(saved.learner, seeds).returns, np.float64).mean(axis=1)[:real]
         if some.on_nonfinite == "halt":
             returns = np.where(saved.counters.skipped_updates[:real] > 0, np.nan, returns)  # diverged
-        self._add_results(chunk, some.env_steps, returns, scores(saved.counters)[:real])
+        self._add_results(chunk, some.env_steps, returns, scores(saved.counters)[:real], curves.areas())
         if devices.is_writer():
             shutil.rmtree(checkpoints.directory, ignore_errors=True)
 
@@ -181,14 +184,21 @@ class Sweep:
         finished = len(self.results) * len(self.seeds) * self.base.env_steps
         return finished + updates * self.base.steps_per_update * len(chunk.values) * len(self.seeds)
 
-    def _save(self, checkpoints: Checkpoints, updates: int, saved: Any) -> None:
+    def _save(self, checkpoints: Checkpoints, updates: int, saved: Any, curves: sweep_results.LearningCurves) -> None:
         if devices.is_writer():
-            checkpoints.save(updates, saved, {"versions": versions()})
+            checkpoints.save(updates, saved, {"versions": versions(), "curves": curves.state()})
 
-    def _add_results(self, chunk: Chunk, env_steps: int, returns: np.ndarray, train_scores: np.ndarray) -> None:
-        by_configuration = returns.reshape(-1, len(self.seeds)), train_scores.reshape(-1, len(self.seeds))
-        for index, values, own, train in zip(chunk.indices, chunk.values, *by_configuration, strict=True):
-            self.results[index] = sweep_results.result(index, values, self.seeds, own, train, env_steps)
+    def _add_results(self, chunk: Chunk, env_steps: int, *of_agents: np.ndarray) -> None:
+        """Keeps what came of a chunk.
+
+        Args:
+          chunk: that was trained.
+          env_steps: of each agent.
+          of_agents: `[C * S]` each: evaluation returns, scores in training, areas under the learning curves.
+        """
+        by_configuration = (values.reshape(-1, len(self.seeds)) for values in of_agents)
+        for index, values, own, train, areas in zip(chunk.indices, chunk.values, *by_configuration, strict=True):
+            self.results[index] = sweep_results.result(index, values, self.seeds, own, train, areas, env_steps)
         if devices.is_writer():
             sweep_results.write(self.path / RESULTS, self.results)
 
@@ -197,6 +207,7 @@ class Sweep:
         ranked = sweep_results.ranked(self.results)
         self.display.stop()
         self.display.table(*sweep_results.table(self.base, ranked[:TABLE_ROWS]))
+        self.display.say(f"ranked by {sweep_results.RANKING}")
         summary = {
             "env": config.to_plain(self.base)["env"],
             "algo": self.base.algorithm,

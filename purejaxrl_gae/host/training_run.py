@@ -33,6 +33,7 @@ from purejaxrl_gae.host.programs import (
 )
 from purejaxrl_gae.host.reports import Clock, scores, versions
 from purejaxrl_gae.host.run_folder import RunFolder, new_run_path, replace_file, seed_folder
+from purejaxrl_gae.optimizers import say_schedule
 from purejaxrl_gae.rollout import SCORE_WINDOW, Counters
 
 
@@ -52,6 +53,7 @@ def run(training_config: TrainingConfig, options: RunOptions) -> dict[str, Any]:
       Interrupted: Ctrl-C or SIGTERM; the state has been saved.
     """
     options.validate()
+    options.seeds_from(training_config.seed)
     keep_freed_memory()
     claimed = devices.claim(options, options.num_seeds)
     algorithm = algorithms.make_algorithm(training_config)
@@ -105,7 +107,7 @@ class Session:
         self.is_on_host = isinstance(algorithm.setup.environment, HostEnvironment)
         self.devices = claimed[:1] if self.is_on_host else claimed
         self.config: TrainingConfig = algorithm.setup.config
-        self.seeds = self.config.seed + np.arange(options.num_seeds)
+        self.seeds = options.seeds_from(self.config.seed)
         self.checkpoints = Checkpoints(folder.path / "checkpoints", options.keep_checkpoints)
         self.clock = Clock()
         self.last_checkpoint = time.monotonic()
@@ -188,8 +190,11 @@ class Session:
         self.clock.compile += restored.about["compile_seconds"]
         name = self.algorithm.setup.environment.name
         anew = f", with new episodes: {name} runs on the host, and its state is not saved"
+        updates = restored.step // self.config.steps_per_update
         self.display.say(f"resumed at step {restored.step:,}{anew if self.is_on_host else ''}")
-        return programs.load(restored.state), restored.step // self.config.steps_per_update
+        if schedule := say_schedule(self.config, updates):
+            self.display.say(f"annealed: {schedule}")
+        return programs.load(restored.state), updates
 
     def _evaluate_if_due(
         self, programs: Programs, state: Any, before: int, updates: int, record: dict[str, Any]
