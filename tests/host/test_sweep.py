@@ -23,6 +23,7 @@ GRID = ("learning_rate=1e-4,1e-3", "clip_coef=0.1,0.3")
 
 def options(**changes):
     defaults = dict(num_seeds=2, grid=GRID, eval_episodes=5, progress=False, compilation_cache=False)
+    defaults |= dict(updates_per_report=1)  # the area under the learning curve is of the reports
     return SweepOptions(**{**defaults, **changes})
 
 
