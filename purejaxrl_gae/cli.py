@@ -11,17 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from purejaxrl_gae import algorithms, config, flags
+from purejaxrl_gae import algorithms, config, flags, trust
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import Interrupted, RunError, UserError, shown
 from purejaxrl_gae.host.options import SAVED_OPTIONS, RunOptions
 
 RESUMABLE_FLAGS = (
-    *("resume", "goal_score", "progress", "tensorboard", "compilation_cache", "total_timesteps"),
+    *("resume", "trust", "goal_score", "progress", "tensorboard", "compilation_cache", "total_timesteps"),
     *("devices", "coordinator", "num_processes", "process_id"),
 )
 
-EARLY_FLAGS = {"env": str, "config": Path, "resume": Path, "algo": str, "preset": bool}
+EARLY_FLAGS = {"env": str, "config": Path, "resume": Path, "algo": str, "preset": bool, "trust": bool}
 
 
 def main(algorithm: str, arguments: list[str] | None = None) -> None:
@@ -71,9 +71,9 @@ def parse(algorithm: str, arguments: list[str]) -> tuple[TrainingConfig, RunOpti
     early = early_flags(arguments)
     if early.resume is not None:
         only_resumable(set(given), RESUMABLE_FLAGS, "a run with its own config")
-        training_config, options = _of_run(config_class, early.resume)
+        training_config, options = _of_run(config_class, early.resume, early.trust)
         return _with_flags(algorithm, arguments, training_config, options, given)
-    file_values = {} if early.config is None else config.read_yaml(config.find_file(str(early.config)))
+    file_values = values_of_file(early)
     file_algorithm = file_values.pop("algorithm", algorithm)
     if algorithms.config_class(file_algorithm) is not config_class:
         raise UserError(f"config {early.config} is for {file_algorithm}; run python -m purejaxrl_gae.{file_algorithm}")
@@ -81,6 +81,18 @@ def parse(algorithm: str, arguments: list[str]) -> tuple[TrainingConfig, RunOpti
     training_config = base_config(config_class, early, training_values)
     options = config.with_values(RunOptions(), option_values, f"config {early.config}")
     return _with_flags(algorithm, arguments, training_config, options, given)
+
+
+def values_of_file(early: argparse.Namespace) -> dict[str, Any]:
+    """Returns what the file that --config names holds; --env stands in place of its own.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    if early.config is None:
+        return {}
+    values = config.read_yaml(config.find_file(str(early.config)), trusted=early.trust, has_flag=True)
+    return values if early.env is None else {**values, "env": early.env}
 
 
 def base_config(
@@ -100,7 +112,7 @@ def base_config(
 
 def early_flags(arguments: list[str]) -> argparse.Namespace:
     """Returns the flags that decide where all other values come from."""
-    defaults = {"env": None, "config": None, "resume": None, "algo": None, "preset": True}
+    defaults = {"env": None, "config": None, "resume": None, "algo": None, "preset": True, "trust": False}
     return argparse.Namespace(**{**defaults, **flags.look_for(arguments, EARLY_FLAGS)})
 
 
@@ -116,24 +128,24 @@ def only_resumable(given: set[str], resumable: tuple[str, ...], what: str) -> No
         raise UserError(f"--{flag} cannot be combined with --resume, which continues {what}")
 
 
-def _of_run(config_class: type[TrainingConfig], path: Path) -> tuple[TrainingConfig, RunOptions]:
+def _of_run(config_class: type[TrainingConfig], path: Path, trusted: bool) -> tuple[TrainingConfig, RunOptions]:
     """What a run folder to be resumed says it ran."""
-    training_config, options = saved_run(path, field="resume")
+    training_config, options = saved_run(path, "resume", trusted=trusted)
     if training_config.algorithm != config_class.algorithm:
         right = training_config.algorithm
         raise UserError(f"resume is {str(path)!r}, a run of {right}; use python -m purejaxrl_gae.{right}")
     return training_config, dataclasses.replace(options, resume=path)
 
 
-def saved_run(path: Path, field: str = "run_dir") -> tuple[TrainingConfig, RunOptions]:
-    """The config and options that a run folder's config.yaml holds.
+def saved_run(path: Path, field: str = "run_dir", *, trusted: bool = False) -> tuple[TrainingConfig, RunOptions]:
+    """Returns the config and options that a run folder's config.yaml holds; `trusted` as for `config.read_yaml`.
 
     Raises:
       UserError: it is no run folder; `field` is named.
     """
     if not config.is_file(path / "config.yaml"):
         raise UserError(f"{field} is {shown(str(path))}, which holds no run: it has no config.yaml")
-    values = config.read_yaml(path / "config.yaml")
+    values = config.read_yaml(path / "config.yaml", trusted=trusted)
     config_class = algorithms.config_class(values.pop("algorithm", None))
     training_values, option_values = split(values, SAVED_OPTIONS)
     source = str(path / "config.yaml")
@@ -206,5 +218,13 @@ def show_help(module: str, kind: Any, default: Any, description: str | None) -> 
         prog=f"python -m purejaxrl_gae.{module}",
         description=description,
         config=(tyro.conf.OmitArgPrefixes,),
-        **({} if default is None else {"default": default}),
+        **({} if default is None else {"default": _vouched(default)}),
     )
+
+
+def _vouched(default: Any) -> Any:
+    """The same flags as plain texts, the only ones that tyro knows; they are only shown."""
+    if not dataclasses.is_dataclass(default) or isinstance(default, type):
+        return trust.vouched(default)
+    changes = {field.name: _vouched(getattr(default, field.name)) for field in dataclasses.fields(default)}
+    return dataclasses.replace(default, **changes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from purejaxrl_gae import safe_yaml
+from purejaxrl_gae import safe_yaml, trust
 from purejaxrl_gae.errors import UserError, closest, shown
 from purejaxrl_gae.fields import MOST_LOOPS as MOST_LOOPS
 from purejaxrl_gae.fields import check_types as check_types
@@ -179,8 +179,13 @@ def with_values(config: Any, values: dict[str, Any], source: str) -> Any:
     return dataclasses.replace(config, **coerced)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Returns the mapping that a YAML file holds.
+def read_yaml(path: Path, *, trusted: bool = False, has_flag: bool = False) -> dict[str, Any]:
+    """Returns the mapping that a YAML file holds; what it names to import is foreign, see `trust`.
+
+    Args:
+      path: of the file.
+      trusted: the user vouches for the file in this call.
+      has_flag: what it names could be named on the command line too.
 
     Raises:
       UserError: there is no such file, or it holds something else.
@@ -194,7 +199,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         kind = type(values).__name__
         raise UserError(f"config is {shown(str(path))}, which holds a {kind}; it must hold name: value pairs")
-    return values
+    shipped = path.resolve().is_relative_to(configs_directory())
+    return trust.of_file(values, str(path), trusted=trusted or shipped, has_flag=has_flag)
 
 
 def to_plain(config: Any) -> dict[str, Any]:

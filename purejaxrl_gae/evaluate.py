@@ -5,14 +5,15 @@ The policy is a run's (`--run-dir`) or that of a file alone (`--policy`).
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae import trust
+from purejaxrl_gae.config import TrainingConfig, with_values
+from purejaxrl_gae.errors import UserError, first_line, shown
 from purejaxrl_gae.fields import check_types, require_between, require_name
 
 MOST_EPISODES = 1_000_000
@@ -30,6 +31,8 @@ class EvaluateOptions:
     """with --policy: where to play it; where it was trained, if not given"""
     episodes: int = 100
     """whole episodes to play, each in its own environment; for each seed of a run of several"""
+    trust: bool = False
+    """in this call, import what the run's folder or the policy names to import, although it is not signed by you"""
     seed: int = 1
     """of starts and transitions"""
     render: Path | None = None
@@ -76,7 +79,7 @@ def evaluate_run(options: EvaluateOptions) -> dict[str, Any]:
     from purejaxrl_gae.host.reports import statistics_of
 
     assert options.run_dir is not None
-    algorithm, restored, num_seeds = _restored(options.run_dir)
+    algorithm, restored, num_seeds = _restored(options.run_dir, options.trust)
     if num_seeds == 1:
         evaluation = make_evaluator(algorithm, options.episodes)(restored.state.learner, options.seed)
     else:
@@ -150,7 +153,7 @@ def _scores(evaluation: Any) -> dict[str, Any]:
     }
 
 
-def _restored(run_dir: Path) -> tuple[Any, Any, int]:
+def _restored(run_dir: Path, trusted: bool) -> tuple[Any, Any, int]:
     """A run's algorithm, its newest readable checkpoint, and its number of seeds."""
     import jax
 
@@ -160,7 +163,7 @@ def _restored(run_dir: Path) -> tuple[Any, Any, int]:
     from purejaxrl_gae.host.display import Display
     from purejaxrl_gae.host.programs import use_compilation_cache
 
-    config, run_options = saved_run(run_dir)
+    config, run_options = saved_run(run_dir, trusted=trusted)
     num_seeds = run_options.num_seeds
     use_compilation_cache()
     algorithm = algorithms.make_algorithm(config)
@@ -186,14 +189,14 @@ def _policy_and_environment(options: EvaluateOptions) -> tuple[Any, Any]:
     from purejaxrl_gae.numpy_policy import load_policy
 
     if options.run_dir is not None:
-        return _policy_of_run(options.run_dir)
+        return _policy_of_run(options.run_dir, options.trust)
     assert options.policy is not None
     try:
         policy = load_policy(options.policy)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or "it is not a policy.npz of this version or an older one"
-        raise UserError(f"policy is {str(options.policy)!r}, which cannot be read: {reason}") from None
-    where = policy.environment if options.env is None else {"env": options.env}
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise UserError(f"policy is {shown(str(options.policy))}, which cannot be read: {reason}") from None
+    where = _where(options, policy.environment)
     if not where:
         raise UserError(f"policy is {str(options.policy)!r}, which does not say where it was trained; add --env")
     environment = make_environment(**where)
@@ -201,14 +204,26 @@ def _policy_and_environment(options: EvaluateOptions) -> tuple[Any, Any]:
     return policy, environment
 
 
-def _policy_of_run(run_dir: Path) -> tuple[Any, Any]:
+def _where(options: EvaluateOptions, trained_in: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `make_environment`: what the flags say, or else the policy."""
+    if options.env is not None:
+        return {"env": options.env}
+    values = trust.vouched(trained_in) if options.trust else trained_in
+    source = f"policy {shown(str(options.policy))}"
+    checked = with_values(TrainingConfig(), values, source)
+    if not isinstance(checked.env, str):
+        raise UserError(f"{source}: env is {shown(checked.env)}; it must be the name of an environment")
+    return {name: getattr(checked, name) for name in values}
+
+
+def _policy_of_run(run_dir: Path, trusted: bool) -> tuple[Any, Any]:
     import jax
 
     from purejaxrl_gae import training
     from purejaxrl_gae.host.policy_file import policy_bytes
     from purejaxrl_gae.numpy_policy import load_policy
 
-    algorithm, restored, num_seeds = _restored(run_dir)
+    algorithm, restored, num_seeds = _restored(run_dir, trusted)
     learner = restored.state.learner
     if num_seeds > 1:
         learner = jax.tree.map(lambda leaf: leaf[0], learner)

@@ -8,6 +8,8 @@ The file holds plain arrays, so any language that reads .npz can do the same; `N
 """
 
 import json
+import math
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
@@ -16,6 +18,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 FORMAT = 2  # 1 had no convolutions and clipped all real actions
+LARGEST = 2**30  # bytes of all arrays that are read
+READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0.0),
@@ -37,6 +41,23 @@ class NumpyConvolutions:
     layers: list[tuple[np.ndarray, np.ndarray, int]]
     scale: float
     stack_first: bool
+
+    def width(self, shape: tuple[int, ...]) -> int:
+        """Returns how many features there are of one observation.
+
+        Raises:
+          ValueError: observations of that shape do not fit, or need more memory than any policy.
+        """
+        channels, *sides = shape if self.stack_first else (shape[-1], *shape[:-1])
+        for kernel, bias, stride in self.layers:
+            height, width, inputs, filters = kernel.shape
+            sides = [(side - size) // stride + 1 for side, size in zip(sides, (height, width), strict=True)]
+            if inputs != channels or bias.shape != (filters,) or min(sides) < 1:
+                raise ValueError("it is not a policy.npz: its convolutions do not fit its observations")
+            if math.prod(sides) * height * width * channels > LARGEST // 8:
+                raise ValueError(f"one observation would need more than {LARGEST:,} bytes")
+            channels = filters
+        return math.prod(sides) * channels
 
     def features(self, images: np.ndarray, activation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """`[B, *observation_shape] -> [B, features]`."""
@@ -128,42 +149,134 @@ class NumpyPolicy:
 
 
 def load_policy(path: str | PathLike[str] | BinaryIO) -> NumpyPolicy:
-    """Reads a policy.npz, from a path or an open file.
+    """Reads a policy.npz, from a path or an open file; nothing in it is run, whoever wrote it.
+
+    Only the arrays of a policy are read, and none before its size has been checked.
 
     Raises:
-      ValueError: it is of a newer format, or not a policy.
+      OSError: the file cannot be read.
+      ValueError: it is of a newer format, too large, or not a policy.
     """
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in getattr(file, "files", ())}
-    if "format" not in arrays or int(arrays["format"]) > FORMAT:
-        raise ValueError(f"{path} is not a policy of format {FORMAT} or older")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            arrays = _Arrays(archive)
+            found = arrays.scalar("format")
+            if int(found) > FORMAT:
+                raise ValueError(f"it is of format {found}; this version reads {FORMAT} and older")
+            policy = _policy(arrays)
+        _check_shapes(policy)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # of an archive, a header or a value that is wrong in one of many ways
+        raise ValueError(f"it is not a policy.npz: {type(error).__name__}") from error
+    return policy
+
+
+class _Arrays:
+    """The arrays of an archive, each read when it is asked for.
+
+    Args:
+      archive: the open .npz.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile):
+        self._archive = archive
+        self._room = LARGEST
+
+    def __contains__(self, name: str) -> bool:
+        return f"{name}.npy" in self._archive.NameToInfo
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Returns an array, whose header has to say exactly what lies there."""
+        info = self._archive.getinfo(f"{name}.npy")
+        self._room -= info.file_size
+        if self._room < 0:
+            raise ValueError(f"it holds more than {LARGEST:,} bytes: {name} alone {info.file_size:,}")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others expand without asking
+            raise ValueError(f"it is not a policy.npz: {name} is compressed in another way than NumPy's")
+        with self._archive.open(info) as file:
+            read_header = READ_HEADER[np.lib.format.read_magic(file)]
+            shape, fortran_order, dtype = read_header(file)
+            contents = file.read()
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(contents):
+            raise ValueError(f"it is not a policy.npz: {name} does not hold what its header says")
+        array = np.frombuffer(contents, dtype)
+        return array.reshape(shape[::-1]).T if fortran_order else array.reshape(shape)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Returns an array, or the default where there is none."""
+        if name in self:
+            return self[name]
+        return default
+
+    def scalar(self, name: str, default: Any = None) -> Any:
+        """Returns a single value as Python's own, or the default where there is one to fall back to."""
+        return default if default is not None and name not in self else self[name].item()
+
+
+def _policy(arrays: _Arrays) -> NumpyPolicy:
     layers = [
         (arrays[f"kernel_{index}"].astype(np.float64), arrays[f"bias_{index}"].astype(np.float64), bool(activated))
         for index, activated in enumerate(arrays["activated"])
     ]
     return NumpyPolicy(
-        environment=json.loads(str(arrays["environment"])) if "environment" in arrays else {},
+        environment=_environment(arrays),
         observation_shape=tuple(int(size) for size in arrays["observation_shape"]),
         mean=arrays.get("observation_mean"),
         variance=arrays.get("observation_variance"),
         clip=10.0,
         layers=layers,
         convolutions=_convolutions(arrays),
-        activation=str(arrays["activation"]),
-        discrete=bool(arrays["discrete"]),
+        activation=str(arrays.scalar("activation")),
+        discrete=bool(arrays.scalar("discrete")),
         log_std=arrays.get("log_std"),
         action_shape=tuple(int(size) for size in arrays.get("action_shape", ())),
         low=arrays.get("action_low"),
         high=arrays.get("action_high"),
-        action_bounds=str(arrays.get("action_bounds", "clip")),
+        action_bounds=str(arrays.scalar("action_bounds", "clip")),
     )
 
 
-def _convolutions(arrays: dict[str, np.ndarray]) -> NumpyConvolutions | None:
+def _environment(arrays: _Arrays) -> dict[str, Any]:
+    """Where the policy was trained; what that names to import is foreign unless the user's own signature is on it."""
+    if "environment" not in arrays:
+        return {}
+    try:
+        from purejaxrl_gae import trust
+    except ImportError:  # this file alone, without the package that could make an environment
+        return {}
+    values = json.loads(str(arrays.scalar("environment")))
+    if not isinstance(values, dict):
+        raise ValueError("it is not a policy.npz: its environment is no mapping")
+    values[trust.SIGNATURE] = str(arrays.scalar("signature", ""))
+    return trust.of_file(values, "the policy", has_flag=True)
+
+
+def _convolutions(arrays: _Arrays) -> NumpyConvolutions | None:
     if "convolution_strides" not in arrays:
         return None
     layers = [
         (arrays[f"convolution_kernel_{i}"].astype(float), arrays[f"convolution_bias_{i}"].astype(float), int(stride))
         for i, stride in enumerate(arrays["convolution_strides"])
     ]
-    return NumpyConvolutions(layers, float(arrays["observation_scale"]), bool(arrays["stack_first"]))
+    return NumpyConvolutions(layers, arrays.scalar("observation_scale"), bool(arrays.scalar("stack_first")))
+
+
+def _check_shapes(policy: NumpyPolicy) -> None:
+    """Requires that the parts of a policy fit together, without computing anything.
+
+    Raises:
+      ValueError: they do not.
+    """
+    shape = policy.observation_shape
+    fits = policy.activation in ACTIVATIONS and policy.action_bounds in ("clip", "scale", "tanh")
+    fits &= all(part is None or part.shape == shape for part in (policy.mean, policy.variance))
+    width = math.prod(shape) if policy.convolutions is None else policy.convolutions.width(shape)
+    for kernel, bias, _ in policy.layers:
+        fits &= kernel.shape == (width, *bias.shape)
+        width = bias.size
+    if not policy.discrete:
+        fits &= math.prod(policy.action_shape) == width
+        fits &= all(part is None or part.shape == (width,) for part in (policy.low, policy.high, policy.log_std))
+    if not fits:
+        raise ValueError("it is not a policy.npz: its arrays do not fit together")

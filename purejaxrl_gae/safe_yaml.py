@@ -11,6 +11,7 @@ import yaml
 
 from purejaxrl_gae.errors import UserError, shown
 from purejaxrl_gae.fields import MOST_DIGITS
+from purejaxrl_gae.trust import Foreign
 
 INT, FLOAT, DATE = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
 WHOLE_NUMBER = re.compile(r"[-+]?[0-9][0-9_]*$|0x[0-9a-fA-F]+$|0o[0-7]+$")
@@ -55,6 +56,8 @@ Loader.yaml_implicit_resolvers = {
 Loader.add_implicit_resolver(INT, WHOLE_NUMBER, list("-+0123456789"))
 Loader.add_implicit_resolver(FLOAT, REAL_NUMBER, list("-+0123456789."))
 Loader.add_constructor(INT, Loader.construct_whole_number)
+
+yaml.SafeDumper.add_representer(Foreign, yaml.SafeDumper.represent_str)
 
 
 def load(text: str) -> Any:

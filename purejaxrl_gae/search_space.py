@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from purejaxrl_gae import trust
 from purejaxrl_gae.errors import UserError, closest, shown
 from purejaxrl_gae.fields import coerce, described, field_types, inner_of_optional
 
@@ -89,7 +90,8 @@ def read_dimension(text: str, config_class: type, source: str) -> Dimension:
     kind, _, bounds = values.partition(":")
     if kind in KINDS and bounds:
         return _range(name, kind, bounds.split(":"), hints[name], f"{source} has {shown(text)}")
-    return Dimension(name, tuple(_value(name, value, hints[name]) for value in values.split(",")))
+    choices = tuple(_value(name, value, hints[name]) for value in values.split(","))
+    return Dimension(name, trust.foreign(choices, text.source) if isinstance(text, trust.Foreign) else choices)
 
 
 def _range(name: str, kind: str, bounds: list[str], hint: Any, source: str) -> Dimension:

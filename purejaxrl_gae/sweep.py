@@ -12,12 +12,15 @@ from typing import Any
 
 import yaml
 
-from purejaxrl_gae import algorithms, cli, config, flags
+from purejaxrl_gae import algorithms, cli, config, flags, trust
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.host.options import SAVED_SWEEP_OPTIONS, SweepOptions
 
-RESUMABLE_FLAGS = ("resume", "progress", "compilation_cache", "devices", "coordinator", "num_processes", "process_id")
+RESUMABLE_FLAGS = (
+    *("resume", "trust", "progress", "compilation_cache"),
+    *("devices", "coordinator", "num_processes", "process_id"),
+)
 
 
 def parse(arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
@@ -28,8 +31,8 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
     """
     early = cli.early_flags(arguments)
     if early.resume is not None:
-        return _resumed(early.resume, arguments)
-    file_values = {} if early.config is None else config.read_yaml(config.find_file(str(early.config)))
+        return _resumed(early.resume, arguments, early.trust)
+    file_values = cli.values_of_file(early)
     file_algorithm = file_values.pop("algorithm", "ppo")
     config_class = algorithms.config_class(file_algorithm if early.algo is None else early.algo)
     given = flags.read(arguments, {**_hints(config_class), "algo": str})
@@ -38,10 +41,10 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
     return _with_flags(arguments, base, SweepOptions(), given)
 
 
-def _resumed(path: Path, arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
+def _resumed(path: Path, arguments: list[str], trusted: bool) -> tuple[TrainingConfig, SweepOptions]:
     from purejaxrl_gae.host.sweep_run import saved_sweep
 
-    values = saved_sweep(path)
+    values = saved_sweep(path, trusted)
     config_class = algorithms.config_class(values.pop("algorithm", None))
     given = flags.read(arguments, {**_hints(config_class), "algo": str})
     cli.only_resumable(set(given), RESUMABLE_FLAGS, "a sweep as it was begun")
@@ -92,7 +95,8 @@ def new_sweep_path(base: TrainingConfig, options: SweepOptions) -> Path:
         raise UserError(f"run_dir is {str(path)!r}, which holds a sweep already; continue it with --resume {path}")
     saved = {name: getattr(options, name) for name in SAVED_SWEEP_OPTIONS}
     saved = {name: list(value) if isinstance(value, tuple) else value for name, value in saved.items()}
-    text = yaml.safe_dump({"algorithm": base.algorithm, **plain, **saved}, sort_keys=False, default_flow_style=None)
+    values = trust.signed({"algorithm": base.algorithm, **plain, **saved})
+    text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None)
     try:
         path.mkdir(parents=True, exist_ok=True)
         replace_file(path / "sweep.yaml", text)

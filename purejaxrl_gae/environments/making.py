@@ -1,12 +1,11 @@
 """From what a config's `env` says to an environment, whichever adapter that takes."""
 
-import importlib
-import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from purejaxrl_gae import trust
 from purejaxrl_gae.config import read_arguments
 from purejaxrl_gae.environments.contract import Environment
 from purejaxrl_gae.environments.host_environment import HostEnvironment
@@ -103,13 +102,14 @@ def _find_named(env: str, request: Request, common: dict[str, Any]) -> Any:
 
         return from_playground(name, **common)
     if kind == "gymnasium":
+        _refuse_foreign_maker(env, name, request)
         return _of_gymnasium(name, request)
     return _of_factory(env, request)
 
 
 def _of_factory(env: str, request: Request) -> Any:
     """What the factory that `MODULE:FACTORY` names makes."""
-    factory = load_factory(env)
+    factory = load_factory(env, request.arguments)
     made = call_factory(env, factory, request.arguments)
     without_arguments = request._replace(arguments={})
     if made is None or isinstance(made, str):
@@ -138,6 +138,18 @@ def _of_gymnasium(env: Any, request: Request) -> Any:
     )
 
 
+def _refuse_foreign_maker(env: str, name: str, request: Request) -> None:
+    """Lets a file name what Gymnasium and ale-py themselves make, and no other package that has registered an id."""
+    if not isinstance(env, trust.Foreign) or name.startswith("ALE/"):
+        return
+    from purejaxrl_gae.environments.gymnasium_adapter import checked_spec
+
+    maker = checked_spec(name).entry_point
+    module = maker.partition(":")[0] if isinstance(maker, str) else str(getattr(maker, "__module__", ""))
+    if module.partition(".")[0] != "gymnasium":
+        trust.refuse_foreign("env", env, _as_text(request.arguments))
+
+
 def _is_of_gymnasium(env: Any, *classes: str) -> bool:
     """An object of one of these of its classes; there can be none unless Gymnasium has been imported."""
     gymnasium = sys.modules.get("gymnasium")
@@ -157,17 +169,21 @@ def _refuse_changes(env: Any, request: Request) -> None:
             raise UserError(f"{name} is {value}, but env is a HostEnvironment, which is made already; leave it out")
 
 
-def load_factory(env: str) -> Callable[..., Any]:
-    """The function that `MODULE:FACTORY` names; modules are also looked for in the current directory.
+def load_factory(env: str, arguments: Mapping[str, Any] | None = None) -> Callable[..., Any]:
+    """Returns the function that `MODULE:FACTORY` names; modules are also looked for in the current directory.
+
+    Args:
+      env: as the config has it.
+      arguments: that it will be called with.
 
     Raises:
-      UserError: there is no such module or no such function, or importing the module failed.
+      UserError: only a file names it; there is no such module or no such function; or importing the module failed.
     """
     module_name, _, name = env.partition(":")
-    if not {"", os.getcwd()} & set(sys.path):
-        sys.path.insert(0, os.getcwd())
     try:
-        module = importlib.import_module(module_name)
+        module = trust.import_module("env", env, _as_text(arguments))
+    except UserError:
+        raise
     except Exception as error:
         if _is_missing(module_name, error) or not all(part.isidentifier() for part in module_name.split(".")):
             known = closest(module_name, PREFIXES) or f"; known before a colon: {', '.join(PREFIXES)}, or a module"
@@ -182,6 +198,10 @@ def load_factory(env: str) -> Callable[..., Any]:
         kind = type(factory).__name__
         raise UserError(f"env is {env!r}, but {name} is a {kind}; it must be a function that returns an environment")
     return factory
+
+
+def _as_text(arguments: Mapping[str, Any] | None) -> list[str]:
+    return [f"{name}={value!r}" for name, value in (arguments or {}).items()]
 
 
 def call_factory(env: str, factory: Callable[..., Any], arguments: dict[str, Any]) -> Any:

@@ -37,6 +37,8 @@ class SharedOptions:
     config: Path | None = None
     """YAML file of fields, or the name of a shipped one, as ppo/CartPole-v1 or seeds/ppo_cartpole_lecture; it overrides
     the environment's preset, flags override it"""
+    trust: bool = False
+    """in this call, import what --config or the folder of --resume names to import, although it is not signed by you"""
     preset: bool = True
     """start from the preset for the environment, where there is one"""
     num_seeds: int = 1

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from purejaxrl_gae import trust
 from purejaxrl_gae.config import ENVIRONMENT_FIELDS, to_plain
 from purejaxrl_gae.environments import BoxActions
 from purejaxrl_gae.networks import MLP, ActorCritic, Params
@@ -18,6 +19,8 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
     """The contents of a policy.npz: weights, normaliser, action bounds, and what the environment was."""
     network, actions = setup.network, setup.environment.actions
     plain = to_plain(setup.config)
+    environment = trust.signed({name: plain[name] for name in ENVIRONMENT_FIELDS})
+    signature = environment.pop(trust.SIGNATURE, None)
     layers: list[tuple[np.ndarray, np.ndarray, bool]] = []
     if network.encoder is not None:
         layers += _dense_layers(network.encoder, learner.params["encoder"])
@@ -26,12 +29,14 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
 
     arrays: dict[str, Any] = {
         "format": np.int64(FORMAT),
-        "environment": np.str_(json.dumps({name: plain[name] for name in ENVIRONMENT_FIELDS})),
+        "environment": np.str_(json.dumps(environment)),
         "observation_shape": np.asarray(setup.environment.observation_shape, np.int64),
         "activation": np.str_(network.policy_network.mlp.activation),
         "activated": np.asarray([activated for *_, activated in layers]),
         "discrete": np.bool_(network.policy_network.discrete),
     }
+    if signature is not None:
+        arrays["signature"] = np.str_(signature)
     for index, (kernel, bias, _) in enumerate(layers):
         arrays[f"kernel_{index}"], arrays[f"bias_{index}"] = kernel, bias
     arrays |= _convolutions(network, learner.params)

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from purejaxrl_gae import trust
 from purejaxrl_gae.config import file_name
 from purejaxrl_gae.errors import UserError
 
@@ -70,7 +71,7 @@ class RunFolder:
 
     def write_config(self, values: dict[str, Any]) -> None:
         """What ran, in a form that --config takes."""
-        text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None)
+        text = yaml.safe_dump(trust.signed(values), sort_keys=False, default_flow_style=None)
         self.attempt("config.yaml", lambda: replace_file(self.path / "config.yaml", text))
 
     def report(self, record: dict[str, Any], seeds: list[int]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from purejaxrl_gae import config
+from purejaxrl_gae import config, trust
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.host.reports import statistics_of
 from purejaxrl_gae.host.run_folder import plain_number, replace_file
@@ -120,8 +120,9 @@ def write_best(path: Path, base: TrainingConfig, best: Result) -> None:
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in best["values"].items()
     }
-    plain = config.to_plain(replace(base, **values))
-    text = yaml.safe_dump({"algorithm": base.algorithm, **plain}, sort_keys=False, default_flow_style=None)
+    plain = config.to_plain(replace(base, **trust.foreign(values, str(path))))
+    signed = trust.signed({"algorithm": base.algorithm, **plain})
+    text = yaml.safe_dump(signed, sort_keys=False, default_flow_style=None)
     replace_file(path, text)
 
 

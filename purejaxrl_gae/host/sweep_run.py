@@ -290,15 +290,15 @@ def _rounds(sweep: Sweep, options: SweepOptions, base: TrainingConfig) -> Iterat
         search.tell([sweep.results[first_index + place]["iqm"] for place in range(len(asked))])
 
 
-def saved_sweep(path: Path) -> dict[str, Any]:
-    """What a sweep's folder says it runs.
+def saved_sweep(path: Path, trusted: bool = False) -> dict[str, Any]:
+    """Returns what a sweep's folder says it runs; `trusted` as for `config.read_yaml`.
 
     Raises:
       UserError: it is no sweep's folder.
     """
     if not config.is_file(path / "sweep.yaml"):
         raise UserError(f"resume is {shown(str(path))}, which holds no sweep: it has no sweep.yaml")
-    return config.read_yaml(path / "sweep.yaml")
+    return config.read_yaml(path / "sweep.yaml", trusted=trusted)
 
 
 def _batched(items: list[Any], size: int) -> Iterator[list[Any]]:
