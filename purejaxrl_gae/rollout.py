@@ -53,7 +53,7 @@ class World(struct.PyTreeNode):
 
 
 class Counters(struct.PyTreeNode):
-    """What is counted over the whole run.
+    """What is counted over the whole run; a count stops at 2^31 - 1.
 
     Attributes:
       updates: int32 updates made; environment steps are updates * num_envs * num_steps.
@@ -174,6 +174,11 @@ class EpisodeTotals(NamedTuple):
     episodes: jax.Array
     returns: jax.Array
     lengths: jax.Array
+
+    def plus(self, more: "EpisodeTotals") -> "EpisodeTotals":
+        """Adds those of a further stretch."""
+        episodes = kernels.add_counts(self.episodes, more.episodes)
+        return EpisodeTotals(episodes, self.returns + more.returns, self.lengths + more.lengths)
 
 
 def init_world(environment: Environment | HostEnvironment, key: jax.Array, num_envs: int) -> World:
@@ -303,7 +308,7 @@ def collect(
         states = world.states
         recorded, next_observations, nonfinite_steps = _of_host(network, params, normalizers, states)
     observations, actions, distribution, raw_rewards, terminated, truncated, final_values, scores, finished = recorded
-    nonfinite_steps += counters.nonfinite_steps
+    nonfinite_steps = kernels.add_counts(counters.nonfinite_steps, nonfinite_steps)
 
     ended = terminated | truncated
     (episode_returns, episode_lengths), totals, recent = _episode_statistics(
@@ -334,7 +339,9 @@ def collect(
         observation_moments = kernels.update_moments(observation_moments, observations)
     normalizers = Normalizers(observation_moments, return_moments)
     counters = counters.replace(
-        episodes=counters.episodes + totals.episodes, recent_returns=recent, nonfinite_steps=nonfinite_steps
+        episodes=kernels.add_counts(counters.episodes, totals.episodes),
+        recent_returns=recent,
+        nonfinite_steps=nonfinite_steps,
     )
     return world, normalizers, counters, trajectory, totals
 
@@ -398,7 +405,7 @@ def _episode_statistics(world: World, rewards: jax.Array, ended: jax.Array, coun
     def step(carry, inputs):
         episode_return, length = carry
         reward, ended_t = inputs
-        episode_return, length = episode_return + reward, length + 1
+        episode_return, length = episode_return + reward, kernels.add_counts(length, jnp.int32(1))
         carry = jnp.where(ended_t, 0.0, episode_return), jnp.where(ended_t, 0, length)
         return carry, (episode_return, length)
 
@@ -407,7 +414,7 @@ def _episode_statistics(world: World, rewards: jax.Array, ended: jax.Array, coun
     totals = EpisodeTotals(
         episodes=jnp.sum(ended, dtype=jnp.int32),
         returns=jnp.sum(jnp.where(ended, returns, 0.0)),
-        lengths=jnp.sum(jnp.where(ended, lengths, 0)).astype(jnp.float32),
+        lengths=jnp.sum(jnp.where(ended, lengths, 0).astype(jnp.float32)),
     )
     return carry, totals, _most_recent(counters.recent_returns, returns, ended, totals.episodes)
 

@@ -349,7 +349,7 @@ def summed_update(
     state, metrics, totals, healthy = guarded_update(algorithm, hyperparameters, state)
     values = jnp.stack([metrics[name] for name in sorted(metrics)])
     metrics_sum = sums.metrics + jnp.where(healthy, values, 0.0)
-    return state, Sums(sums.updates + healthy, metrics_sum, jax.tree.map(jnp.add, sums.totals, totals)), healthy
+    return state, Sums(sums.updates + healthy, metrics_sum, sums.totals.plus(totals)), healthy
 
 
 def mean_metrics(names: list[str], sums: Sums) -> Metrics:

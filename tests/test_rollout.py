@@ -23,13 +23,13 @@ def make_network(environment):
     )
 
 
-def collected(env, *, num_envs, num_steps, rollouts=1, **options):
+def collected(env, *, num_envs, num_steps, rollouts=1, counters=None, **options):
     environment = make_environment(env)
     network = make_network(environment)
     params = network.init(jax.random.key(0))
     normalizers = rollout.init_normalizers(environment, observations=False, returns=False)
     world = rollout.init_world(environment, jax.random.key(1), num_envs)
-    counters = rollout.init_counters()
+    counters = counters or rollout.init_counters()
 
     @jax.jit
     def collect(normalizers, world, counters, keys):
@@ -60,12 +60,25 @@ def test_next_values_are_those_of_the_true_successor():
     )
 
 
-def test_terminal_time_limits_are_terminations():
-    *_, [(*_, trajectory, _)] = collected(
-        probes.endless(time_limit=3), num_envs=2, num_steps=7, bootstrap_time_limits=False
+@pytest.fixture(scope="module")
+def terminal_limits():
+    """A rollout of four time limits taken for terminations, with all but two of the episodes that can be counted."""
+    counters = rollout.init_counters().replace(episodes=jnp.int32(2**31 - 3))
+    *_, results = collected(
+        probes.endless(time_limit=3), num_envs=2, num_steps=7, bootstrap_time_limits=False, counters=counters
     )
+    return results[0]
+
+
+def test_terminal_time_limits_are_terminations(terminal_limits):
+    *_, trajectory, _ = terminal_limits
     assert not np.any(trajectory.truncated)
     assert np.asarray(trajectory.terminated)[:, 0].tolist() == [False, False, True, False, False, True, False]
+
+
+def test_episodes_finished_do_not_turn_negative(terminal_limits):
+    _, _, counters, _, totals = terminal_limits
+    assert int(totals.episodes) == 4 and int(counters.episodes) == 2**31 - 1
 
 
 def test_log_probs_are_those_of_the_policy_that_acted():
@@ -131,9 +144,19 @@ def test_the_score_is_the_mean_of_the_episodes_that_have_ended(ended, score):
     np.testing.assert_array_equal(rollout.recent_score(counters.replace(recent_returns=recent)), score)
 
 
-def test_totals_add_up():
+def test_totals_add_up_and_their_count_does_not_turn_negative():
     one = EpisodeTotals(jnp.int32(1), jnp.float32(2.0), jnp.float32(3.0))
-    assert jax.tree.map(lambda a, b: float(a + b), one, one) == EpisodeTotals(2.0, 4.0, 6.0)
+    assert jax.tree.map(float, one.plus(one)) == EpisodeTotals(2.0, 4.0, 6.0)
+    assert one.plus(one._replace(episodes=jnp.int32(2**31 - 1))).episodes == 2**31 - 1
+
+
+def test_an_episode_longer_than_an_int32_counts_keeps_its_length():
+    world = rollout.init_world(make_environment("CartPole-v1"), jax.random.key(0), 2)
+    world = world.replace(episode_lengths=jnp.full(2, 2**31 - 2, jnp.int32))
+    ended = jnp.array([[False, False], [False, True]])
+    (_, lengths), totals, _ = rollout._episode_statistics(world, jnp.ones((2, 2)), ended, rollout.init_counters())
+    assert lengths.tolist() == [2**31 - 1, 0]
+    assert float(totals.lengths) == 2.0**31
 
 
 def test_moments_used_are_those_from_before_the_rollout():

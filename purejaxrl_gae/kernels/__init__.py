@@ -11,6 +11,7 @@ from purejaxrl_gae.kernels.advantages import shaped_rewards as shaped_rewards
 from purejaxrl_gae.kernels.advantages import td_residuals as td_residuals
 from purejaxrl_gae.kernels.conjugate_gradient import ConjugateGradientResult as ConjugateGradientResult
 from purejaxrl_gae.kernels.conjugate_gradient import conjugate_gradient as conjugate_gradient
+from purejaxrl_gae.kernels.counts import add_counts as add_counts
 from purejaxrl_gae.kernels.distributions import Categorical as Categorical
 from purejaxrl_gae.kernels.distributions import DiagonalGaussian as DiagonalGaussian
 from purejaxrl_gae.kernels.distributions import Distribution as Distribution

@@ -39,13 +39,35 @@ def test_a_large_offset_costs_no_precision():
     np.testing.assert_allclose(moments.variance, 1.0, rtol=0.05)
 
 
-def test_a_long_run_keeps_counting_and_stays_right():
-    batch = jnp.asarray(np.random.default_rng(0).normal(2.0, 3.0, size=65_536), jnp.float32)
-    start = kernels.init_moments()
-    moments = jax.jit(lambda m: jax.lax.fori_loop(0, 20_000, lambda _, m: kernels.update_moments(m, batch), m))(start)
-    np.testing.assert_allclose(moments.count, 20_000 * 65_536, rtol=1e-3)  # 1.3 billion samples, in float32
-    np.testing.assert_allclose(moments.mean, batch.mean(), rtol=1e-3)
-    np.testing.assert_allclose(moments.variance, batch.var(), rtol=1e-3)
+@jax.jit
+def updated_again_and_again(moments, batches, times):
+    return jax.lax.fori_loop(0, times, lambda i, m: kernels.update_moments(m, batches[i % len(batches)]), moments)
+
+
+def test_a_quarter_of_a_million_small_batches_leave_no_drift():
+    batches = np.random.default_rng(0).normal(100.0, 3.0, size=(64, 40)).astype(np.float32)
+    moments = updated_again_and_again(kernels.init_moments(), batches, 2**18)
+    assert float(moments.count) == 2**18 * 40
+    np.testing.assert_allclose(moments.mean, np.mean(batches, dtype=float), rtol=1e-7)
+    np.testing.assert_allclose(moments.variance, np.var(batches, dtype=float), rtol=1e-6)
+
+
+def test_ten_billion_samples_on_the_next_ones_still_count():
+    """A step of 4e-9 of the way, far below the rounding of what it is added to, is not lost."""
+    before, mean, variance, times = 10**10, 100.0, 9.0, 100_000
+    moments = kernels.init_moments().replace(
+        count=jnp.float32(before), mean=jnp.float32(mean), variance=jnp.float32(variance)
+    )
+    batches = np.random.default_rng(0).normal(110.0, 30.0, size=(50, 40)).astype(np.float32)
+    moments = updated_again_and_again(moments, batches, times)
+
+    share = times * 40 / (before + times * 40)
+    new_mean, new_variance = np.mean(batches, dtype=float), np.var(batches, dtype=float)
+    expected = (1 - share) * variance + share * new_variance + share * (1 - share) * (new_mean - mean) ** 2
+    assert float(moments.count) + float(moments.count_rest) == before + times * 40
+    np.testing.assert_allclose(moments.mean, (1 - share) * mean + share * new_mean, rtol=1e-7)
+    np.testing.assert_allclose(moments.variance, expected, rtol=1e-6)
+    assert float(moments.variance) - variance > 0.3
 
 
 def test_moments_of_nothing_change_nothing():
