@@ -5,6 +5,7 @@ The policy is a run's (`--run-dir`) or that of a file alone (`--policy`).
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from purejaxrl_gae.errors import UserError, first_line, shown
 from purejaxrl_gae.fields import check_types, require_between, require_name
 
 MOST_EPISODES = 1_000_000
+ACTION_STREAM = 0xAC7  # separates sampled actions from starts and transitions of the same seed
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class EvaluateOptions:
     """whole episodes to play, each in its own environment; for each seed of a run of several"""
     trust: bool = False
     """in this call, import what the run's folder or the policy names to import, although it is not signed by you"""
+    stochastic: bool = False
+    """play sampled actions only, as in training, instead of the most probable ones first and sampled ones beside them;
+    with --render, draw them"""
     seed: int = 1
     """of starts and transitions"""
     render: Path | None = None
@@ -65,40 +70,38 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
 
 
 def evaluate_run(options: EvaluateOptions) -> dict[str, Any]:
-    """Plays whole episodes with the deterministic policy, or with each of a run's several.
+    """Plays whole episodes with the policy of a run, or with each of its several.
 
     Returns:
-      What was played and its return: mean, standard deviation, smallest and largest; of several seeds over all of
-      them, with each seed's mean and their IQM.
+      What was played and its scores, see `_scores`.
 
     Raises:
       UserError: the folder holds no run or no checkpoint.
       RunError: no checkpoint fits.
     """
     from purejaxrl_gae.host.programs import make_agents_evaluator, make_evaluator
-    from purejaxrl_gae.host.reports import statistics_of
 
     assert options.run_dir is not None
     algorithm, restored, num_seeds = _restored(options.run_dir, options.trust)
+    seeds: Any = options.seed
     if num_seeds == 1:
-        evaluation = make_evaluator(algorithm, options.episodes)(restored.state.learner, options.seed)
+        evaluator = make_evaluator(algorithm, options.episodes)
     else:
-        evaluate_agents = make_agents_evaluator(algorithm, num_seeds, options.episodes)
-        evaluation = evaluate_agents(restored.state.learner, np.full(num_seeds, options.seed))
-    returns = np.asarray(evaluation.returns, np.float64)
-    found = {"run_dir": str(options.run_dir), "env_steps": restored.step, **_scores(evaluation)}
-    if num_seeds > 1:
-        seed_means = returns.mean(axis=1)
-        found["seeds"] = {algorithm.setup.config.seed + index: float(mean) for index, mean in enumerate(seed_means)}
-        found["iqm"], *found["iqm_interval"] = statistics_of(seed_means)["iqm"]
-    return found
+        evaluator = make_agents_evaluator(algorithm, num_seeds, options.episodes)
+        seeds = np.full(num_seeds, options.seed)
+
+    def play(deterministic: bool) -> Any:
+        return evaluator(restored.state.learner, seeds, deterministic)
+
+    names = algorithm.setup.config.seed + np.arange(num_seeds)
+    return {"run_dir": str(options.run_dir), "env_steps": restored.step, **_scores(play, options.stochastic, names)}
 
 
 def evaluate_policy(options: EvaluateOptions) -> dict[str, Any]:
     """Plays whole episodes with a policy.npz, which acts from NumPy.
 
     Returns:
-      What was played and its return: mean, standard deviation, smallest and largest.
+      What was played and its scores, see `_scores`.
 
     Raises:
       UserError: the file holds no policy, or one that does not fit the environment.
@@ -106,12 +109,15 @@ def evaluate_policy(options: EvaluateOptions) -> dict[str, Any]:
     from purejaxrl_gae.host.playing import play_episodes
 
     policy, environment = _policy_and_environment(options)
-    evaluation = play_episodes(environment, policy.act, options.episodes, options.seed)
-    return {"policy": str(options.policy), "env": environment.name, **_scores(evaluation)}
+
+    def play(deterministic: bool) -> Any:
+        return play_episodes(environment, _acting(policy, options.seed, deterministic), options.episodes, options.seed)
+
+    return {"policy": str(options.policy), "env": environment.name, **_scores(play, options.stochastic, np.zeros(1))}
 
 
 def render_episode(options: EvaluateOptions) -> dict[str, Any]:
-    """Plays one episode with the deterministic policy and writes its pictures.
+    """Plays one episode, by mode or sampled, and writes its pictures.
 
     Returns:
       What was written, and the episode's steps and return.
@@ -127,7 +133,8 @@ def render_episode(options: EvaluateOptions) -> dict[str, Any]:
     check_output(options.render, options.fps)
     draw_without_screen()
     policy, environment = _policy_and_environment(options)
-    episode = record_episode(environment, policy.act, options.seed, options.max_frames)
+    act = _acting(policy, options.seed, not options.stochastic)
+    episode = record_episode(environment, act, options.seed, options.max_frames)
     before = np.cumsum(episode.rewards) - episode.rewards
     captions = [f"step {step}   return {value:.1f}" for step, value in enumerate(before)]
     write_animation(options.render, episode.frames, captions, options.fps)
@@ -141,16 +148,58 @@ def render_episode(options: EvaluateOptions) -> dict[str, Any]:
     }
 
 
-def _scores(evaluation: Any) -> dict[str, Any]:
-    returns = np.asarray(evaluation.returns, np.float64)
+def _acting(policy: Any, seed: int, deterministic: bool) -> Callable[[np.ndarray], np.ndarray]:
+    """Observations to actions, the most probable or sampled."""
+    rng = None if deterministic else np.random.default_rng([seed, ACTION_STREAM])
+    return lambda observations: policy.act(observations, rng)
+
+
+def _scores(play: Callable[[bool], Any], stochastic: bool, seeds: np.ndarray) -> dict[str, Any]:
+    """Plays, and says what came of it.
+
+    Args:
+      play: `deterministic -> Evaluation`, `[E]` or of several seeds `[S, E]`.
+      stochastic: play sampled only.
+      seeds: `[S]`.
+
+    Returns:
+      Mean, standard deviation, smallest and largest return, and how many episodes were cut; of several seeds over all
+      of them, with each seed's mean and their IQM. Unless all is sampled, the same of sampled actions under `sampled`.
+      `notes`, where the numbers need words.
+    """
+    from purejaxrl_gae.host import scoring
+
+    sampled = scoring.of_agents(play(False))
+    if stochastic:
+        return {"actions": "sampled", **_score(sampled, seeds), "notes": scoring.cut_notes(sampled=sampled)}
+    both = scoring.Scores(scoring.of_agents(play(True)), sampled)
     return {
+        "actions": "mode",
+        **_score(both.mode, seeds),
+        "sampled": _score(both.sampled, seeds),
+        "notes": scoring.notes(both),
+    }
+
+
+def _score(evaluation: Any, seeds: np.ndarray) -> dict[str, Any]:
+    from purejaxrl_gae.host import scoring
+    from purejaxrl_gae.host.reports import statistics_of
+
+    returns = evaluation.returns
+    found = {
         "episodes": returns.size,
         "return_mean": float(returns.mean()),
         "return_std": float(returns.std()),
         "return_min": float(np.min(returns)),
         "return_max": float(np.max(returns)),
         "episodic_length": float(np.mean(evaluation.lengths)),
+        "cut_episodes": scoring.cut(evaluation),
     }
+    if len(seeds) > 1:
+        seed_means = returns.mean(axis=1)
+        found["seeds"] = {int(seed): float(mean) for seed, mean in zip(seeds, seed_means, strict=True)}
+        found["iqm"], *found["iqm_interval"] = statistics_of(seed_means)["iqm"]
+    return found
 
 
 def _restored(run_dir: Path, trusted: bool) -> tuple[Any, Any, int]:

@@ -1,4 +1,4 @@
-"""Scoring a policy: its mode, on whole episodes of the environment as it is."""
+"""Scoring a policy, by its mode or sampled, on whole episodes of the environment as it is."""
 
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ def evaluate(
     key: jax.Array,
     *,
     num_episodes: int,
-    deterministic: bool = True,
+    deterministic: bool | jax.Array = True,
 ) -> Evaluation:
     """Plays the first episode of `num_episodes` environments to its end.
 
@@ -47,7 +47,7 @@ def evaluate(
       normalizers: running moments; only those of the observations are read.
       key: random key of starts and transitions.
       num_episodes: E, static.
-      deterministic: take the distribution's mode instead of a sample.
+      deterministic: take the distribution's mode instead of a sample; may be traced.
     """
     limit = environment.max_episode_steps or LONGEST_EPISODE
     reset_key, step_key = jax.random.split(key)
@@ -61,7 +61,7 @@ def evaluate(
         step, states, observations, evaluation = carry
         action_key, environment_key = jax.random.split(jax.random.fold_in(step_key, step))
         distribution = network.policy(params, normalize_observations(normalizers, observations))
-        actions = distribution.mode() if deterministic else distribution.sample(action_key)
+        actions = jnp.where(deterministic, distribution.mode(), distribution.sample(action_key))
         result = environment.step(environment_key, states, clip_to_bounds(environment, actions, network.action_bounds))
         running = ~evaluation.finished
         evaluation = Evaluation(

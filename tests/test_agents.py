@@ -156,6 +156,8 @@ def test_a_run_of_several_seeds_is_evaluated_again(seeds_on_one_device):
     assert list(found["seeds"]) == [0, 1, 2, 3, 4]
     assert found["return_mean"] == pytest.approx(np.mean(list(found["seeds"].values())))
     assert found["iqm_interval"][0] <= found["iqm"] <= found["iqm_interval"][1]
+    assert found["sampled"]["episodes"] == 5 * 7 and list(found["sampled"]["seeds"]) == [0, 1, 2, 3, 4]
+    assert found["sampled"]["return_mean"] != found["return_mean"]
     assert load_policy(folder / "seed_3" / "policy.npz").act(np.zeros(4)) in (0, 1)
 
 

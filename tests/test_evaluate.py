@@ -37,6 +37,16 @@ def test_a_run_and_its_policy_file_play_the_same(run_dir):
     assert 8.0 < by_file["return_mean"] < 200.0
     assert by_file["return_mean"] == by_file["episodic_length"]  # a reward of 1 for each step
     assert by_file["return_mean"] == pytest.approx(by_run["return_mean"], rel=0.5)  # other starts
+    assert by_file["sampled"]["return_mean"] == pytest.approx(by_run["sampled"]["return_mean"], rel=0.5)
+
+
+def test_sampled_alone_is_what_stands_beside_the_mode(run_dir):
+    both = evaluate(EvaluateOptions(policy=run_dir / "policy.npz", episodes=20, seed=3))
+    alone = evaluate(EvaluateOptions(policy=run_dir / "policy.npz", episodes=20, seed=3, stochastic=True))
+    assert (both["actions"], alone["actions"]) == ("mode", "sampled")
+    assert both["sampled"] == {name: alone[name] for name in both["sampled"]}
+    assert both["sampled"]["return_mean"] != both["return_mean"]
+    assert both["cut_episodes"] == alone["cut_episodes"] == 0
 
 
 def test_a_gif_has_a_frame_for_each_step_at_its_speed(run_dir, tmp_path):

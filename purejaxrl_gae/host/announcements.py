@@ -9,9 +9,12 @@ import numpy as np
 from purejaxrl_gae import config
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import RunError
+from purejaxrl_gae.host import scoring
 from purejaxrl_gae.host.checkpoints import Checkpoints
 from purejaxrl_gae.host.display import Display
 from purejaxrl_gae.host.programs import describe_device
+from purejaxrl_gae.host.reports import WAYS
+from purejaxrl_gae.host.scoring import Scores
 from purejaxrl_gae.training import TrainState
 
 
@@ -34,35 +37,39 @@ def say_what_runs(
         display.complain(f"note: {note}")
 
 
-def say_how_it_ended(display: Display, summary: dict[str, Any], returns: np.ndarray) -> None:
-    """Steps, speed and scores; of several seeds a table too.
+def say_how_it_ended(display: Display, summary: dict[str, Any], scores: Scores) -> None:
+    """Steps, speed and scores, and what the scores hide; of several seeds a table too.
 
     Args:
       display: where.
       summary: as written to summary.json.
-      returns: `[S, E]` of the evaluation's episodes.
+      scores: of the evaluation.
     """
+    _say_scores(display, summary, *np.shape(scores.mode.returns))
+    for note in scoring.notes(scores):
+        display.complain(f"note: {note}")
+
+
+def _say_scores(display: Display, summary: dict[str, Any], num_agents: int, num_episodes: int) -> None:
     solved = {None: "", True: "  solved", False: "  not solved"}[summary["solved"]]
     began = (
         f"{summary['env_steps']:,} steps in {summary['run_seconds']:.1f} s ({summary['steps_per_second']:,.0f} "
         f"steps/s) after {summary['compile_seconds']:.1f} s of compiling; "
     )
-    if len(returns) == 1:
-        score_text = f"{returns.mean():.1f} ± {returns.std():.1f}{solved}"
-        display.say(f"{began}evaluation over {returns.size} episodes: {score_text}")
+    if num_agents == 1:
+        mode, sampled = (f"{summary[f'{name}_mean']:.1f} ± {summary[f'{name}_std']:.1f}" for name in WAYS)
+        display.say(f"{began}evaluation over {num_episodes} episodes: {mode} by mode, {sampled} sampled{solved}")
         return
-    across = summary["eval_return_over_seeds"]
-    iqm, low, high = across["iqm"]
+    iqms = (summary[f"{name}_over_seeds"]["iqm"] for name in WAYS)
+    mode, sampled = (f"{iqm:.1f} [{low:.1f}, {high:.1f}]" for iqm, low, high in iqms)
     display.say(
-        f"{len(returns)} x {began}evaluation over {returns.shape[1]} episodes each: IQM {iqm:.1f} "
-        f"[{low:.1f}, {high:.1f}]{solved}"
+        f"{num_agents} x {began}evaluation over {num_episodes} episodes each: IQM {mode} by mode, "
+        f"{sampled} sampled{solved}"
     )
+    columns = ("eval_return_mean", "eval_return_std", "eval_sampled_return_mean", "train_return_last100")
     display.table(
-        ("seed", "evaluation", "deviation", "last 100 in training"),
-        [
-            (row["seed"], row["eval_return_mean"], row["eval_return_std"], row["train_return_last100"])
-            for row in summary["seeds"]
-        ],
+        ("seed", "by mode", "deviation", "sampled", "last 100 in training"),
+        [(row["seed"], *(row[name] for name in columns)) for row in summary["seeds"]],
     )
 
 

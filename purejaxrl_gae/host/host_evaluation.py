@@ -1,6 +1,8 @@
 """Scoring a policy on an environment that runs on the host."""
 
+import itertools
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +19,8 @@ MOST_COPIES = 20
 
 def make_host_evaluator(
     environment: HostEnvironment, network: ActorCritic, num_episodes: int, stream: int
-) -> Callable[[Learner, int], Evaluation]:
-    """`(learner, seed) -> Evaluation` of the deterministic policy on whole episodes.
+) -> Callable[..., Evaluation]:
+    """`(learner, seed, deterministic=True) -> Evaluation`, by mode or sampled, on whole episodes.
 
     Each copy plays a number of episodes that is fixed beforehand, so short ones are not over-represented.
 
@@ -30,19 +32,24 @@ def make_host_evaluator(
     """
 
     @jax.jit
-    def mode(params, normalizers, observations):
+    def act(params, normalizers, key, deterministic, step, observations):
         seen = normalize_observations(normalizers, observations.astype(jnp.float32))
-        return clip_to_bounds(environment, network.policy(params, seen).mode(), network.action_bounds)
+        distribution = network.policy(params, seen)
+        sample = distribution.sample(jax.random.fold_in(key, step))
+        actions = jnp.where(deterministic, distribution.mode(), sample)
+        return clip_to_bounds(environment, actions, network.action_bounds)
 
     num_copies = environment.num_envs or min(num_episodes, MOST_COPIES)
 
-    def evaluator(learner: Learner, seed: int) -> Evaluation:
+    def evaluator(learner: Learner, seed: int, deterministic: bool = True) -> Evaluation:
         copies = environment.open(num_copies, int(np.random.SeedSequence([seed, stream]).generate_state(1)[0]))
         try:
             params, normalizers = jax.device_put((learner.params, learner.normalizers))
+            key = jax.random.fold_in(jax.random.key(np.uint32(seed)), stream)
+            policy, steps = partial(act, params, normalizers, key, np.bool_(deterministic)), itertools.count()
             return play(
                 copies,
-                lambda observations: np.asarray(mode(params, normalizers, observations)),
+                lambda observations: np.asarray(policy(np.uint32(next(steps)), observations)),
                 episodes_of_copies(num_episodes, num_copies),
                 longest=environment.max_episode_steps or LONGEST_EPISODE,
             )

@@ -45,7 +45,7 @@ class SharedOptions:
     """agents to train side by side in one program, with seeds seed, seed + 1, …; each is the run of its seed alone, up
     to rounding and not to its bits"""
     eval_episodes: int = 100
-    """episodes of an agent's evaluation, with the deterministic policy"""
+    """episodes of an agent's evaluation by the policy's mode, and as many with actions sampled; of a sweep by mode"""
     updates_per_report: int = 0
     """updates between two reports; 0: as many as make about 16,384 environment steps of one agent, or 2,048 where the
     environment runs on the host; in long runs up to four times as many"""

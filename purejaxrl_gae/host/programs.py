@@ -231,27 +231,29 @@ def refuse_too_large(config: TrainingConfig, needed: int) -> None:
         )
 
 
-def make_evaluator(algorithm: Algorithm, num_episodes: int) -> Callable[[Learner, int], Evaluation]:
-    """`(learner, seed) -> Evaluation` of the deterministic policy; compiled at the first call."""
+def make_evaluator(algorithm: Algorithm, num_episodes: int) -> Callable[..., Evaluation]:
+    """`(learner, seed, deterministic=True) -> Evaluation`, by mode or sampled; compiled once, at the first call."""
     environment = training.unstaggered_environment(algorithm.setup)
     if isinstance(environment, HostEnvironment):
         return make_host_evaluator(environment, algorithm.setup.network, num_episodes, EVALUATION_STREAM)
     play = jax.jit(_play(algorithm, environment, num_episodes))
 
-    def evaluator(learner: Learner, seed: int) -> Evaluation:
-        return jax.tree.map(np.asarray, play(learner.params, learner.normalizers, np.uint32(seed)))
+    def evaluator(learner: Learner, seed: int, deterministic: bool = True) -> Evaluation:
+        evaluation = play(learner.params, learner.normalizers, np.uint32(seed), np.bool_(deterministic))
+        return jax.tree.map(np.asarray, evaluation)
 
     return evaluator
 
 
 def make_agents_evaluator(algorithm: Algorithm, num_agents: int, num_episodes: int) -> Callable[..., Evaluation]:
-    """`(learners [S], seeds [S]) -> Evaluation [S, E]`, on this process's devices; compiled at the first call."""
+    """`(learners [S], seeds [S], deterministic=True) -> Evaluation [S, E]`, on this process's devices."""
     layout = agents.lay_out(num_agents, jax.local_devices())
     environment = training.unstaggered_environment(algorithm.setup)
     play = jax.jit(agents.over_agents(layout, _play(algorithm, environment, num_episodes)))
 
-    def evaluator(learners: Learner, seeds: np.ndarray) -> Evaluation:
-        inputs = agents.spread(layout, (learners.params, learners.normalizers, np.asarray(seeds, np.uint32)))
+    def evaluator(learners: Learner, seeds: np.ndarray, deterministic: bool = True) -> Evaluation:
+        of_each = np.asarray(seeds, np.uint32), np.full(num_agents, deterministic)
+        inputs = agents.spread(layout, (learners.params, learners.normalizers, *of_each))
         return jax.tree.map(lambda leaf: np.asarray(leaf)[:num_agents], play(*inputs))
 
     return evaluator
@@ -262,9 +264,10 @@ def _play(
 ) -> Callable[..., Evaluation]:
     assert isinstance(environment, Environment)
 
-    def play(params, normalizers, seed):
-        key = jax.random.fold_in(jax.random.key(seed), EVALUATION_STREAM)
-        return evaluate(environment, algorithm.setup.network, params, normalizers, key, num_episodes=num_episodes)
+    def play(params, normalizers, seed, deterministic):
+        key, options = jax.random.fold_in(jax.random.key(seed), EVALUATION_STREAM), {"num_episodes": num_episodes}
+        network = algorithm.setup.network
+        return evaluate(environment, network, params, normalizers, key, deterministic=deterministic, **options)
 
     return play
 

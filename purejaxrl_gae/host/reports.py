@@ -9,7 +9,9 @@ import numpy as np
 
 from purejaxrl_gae import config, statistics
 from purejaxrl_gae.config import TrainingConfig
+from purejaxrl_gae.host import scoring
 from purejaxrl_gae.host.programs import Stretch, describe_device
+from purejaxrl_gae.host.scoring import Scores
 from purejaxrl_gae.rollout import SCORE_WINDOW, Counters
 
 SOLVED_SCORES = {
@@ -20,6 +22,7 @@ SOLVED_SCORES = {
     "MountainCarContinuous-v0": 90.0,
 }
 PACKAGES = ("purejaxrl-gae", "jax", "jaxlib", "flax", "optax", "gymnax", "numpy")
+WAYS = ("eval_return", "eval_sampled_return")  # names of the scores by mode and sampled
 OPTIONAL_PACKAGES = ("gymnasium", "mujoco", "ale-py")
 
 
@@ -67,12 +70,22 @@ def record(training_config: TrainingConfig, clock: Clock, stretch: Stretch, upda
     }
 
 
+def of_evaluation(scores: Scores) -> dict[str, Any]:
+    """Means and deviations of the evaluation, by mode and sampled; of one agent numbers, of several lists."""
+    found = {}
+    for name, evaluation in zip(WAYS, scores, strict=True):
+        returns = np.asarray(evaluation.returns)
+        found[f"{name}_mean"] = of_run(returns.mean(axis=1))
+        found[f"{name}_std"] = of_run(returns.std(axis=1))
+    return found
+
+
 def summary(
     training_config: TrainingConfig,
     clock: Clock,
     counters: Counters,
     updates: int,
-    returns: np.ndarray,
+    evaluated: Scores,
     seeds: np.ndarray,
     num_devices: int,
 ) -> dict[str, Any]:
@@ -83,12 +96,13 @@ def summary(
       clock: its seconds.
       counters: `[S, ...]`.
       updates: made by each agent.
-      returns: `[S, E]` of the evaluation's episodes.
+      evaluated: `[S, E]` episodes by mode, and as many sampled.
       seeds: `[S]`.
       num_devices: that it ran on.
     """
     env = config.to_plain(training_config)["env"]
     env_steps = updates * training_config.steps_per_update
+    returns, sampled = (np.asarray(each.returns) for each in evaluated)
     solved_score, across = SOLVED_SCORES.get(env), statistics_of(returns.mean(axis=1))
     found = {
         "env": env,
@@ -105,7 +119,12 @@ def summary(
         "train_return_last100": float(np.mean(scores(counters))),
         "eval_return_mean": float(returns.mean()),
         "eval_return_std": float(returns.std()),
+        "eval_sampled_return_mean": float(sampled.mean()),
+        "eval_sampled_return_std": float(sampled.std()),
+        "eval_mode_and_sampled_differ": bool(scoring.differ(evaluated).any()),
         "eval_episodes": returns.size,
+        "eval_cut_episodes": scoring.cut(evaluated.mode),
+        "eval_sampled_cut_episodes": scoring.cut(evaluated.sampled),
         "solved_score": solved_score,
         "solved": None if solved_score is None else bool(across["iqm"].value >= solved_score),
         "skipped_updates": int(counters.skipped_updates.sum()),
@@ -114,17 +133,23 @@ def summary(
         "device": describe_device(),
         "devices": num_devices,
     }
-    if len(seeds) > 1:
-        found["eval_return_over_seeds"] = {name: list(aggregate) for name, aggregate in across.items()}
-        found["seeds"] = [
-            {
-                "seed": int(seed),
-                "eval_return_mean": float(of_agent.mean()),
-                "eval_return_std": float(of_agent.std()),
-                "train_return_last100": float(last),
-            }
-            for seed, of_agent, last in zip(seeds, returns, scores(counters), strict=True)
-        ]
+    return found if len(seeds) == 1 else found | _over_seeds(evaluated, seeds, scores(counters))
+
+
+def _over_seeds(evaluated: Scores, seeds: np.ndarray, train_scores: np.ndarray) -> dict[str, Any]:
+    """What the summary of several seeds says besides: aggregates with their intervals, and each seed's own scores."""
+    found: dict[str, Any] = {}
+    for name, evaluation in zip(WAYS, evaluated, strict=True):
+        across = statistics_of(np.asarray(evaluation.returns).mean(axis=1))
+        found[f"{name}_over_seeds"] = {statistic: list(aggregate) for statistic, aggregate in across.items()}
+    columns = of_evaluation(evaluated) | {
+        "eval_mode_and_sampled_differ": scoring.differ(evaluated).tolist(),
+        "train_return_last100": train_scores.tolist(),
+    }
+    found["seeds"] = [
+        {"seed": int(seed), **{name: values[index] for name, values in columns.items()}}
+        for index, seed in enumerate(seeds)
+    ]
     return found
 
 

@@ -26,9 +26,10 @@ TAGS = {
     "steps_per_second": "charts/SPS",
     "learning_rate": "charts/learning_rate",
     "eval_return_mean": "charts/eval_return_mean",
+    "eval_sampled_return_mean": "charts/eval_sampled_return_mean",
     "clip_fraction": "losses/clipfrac",
 }
-NOT_PLOTTED = ("env_steps", "wall_seconds", "update", "episodes", "eval_return_std")
+NOT_PLOTTED = ("env_steps", "wall_seconds", "update", "episodes", "eval_return_std", "eval_sampled_return_std")
 
 
 class RunFolder:

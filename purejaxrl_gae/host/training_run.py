@@ -33,6 +33,7 @@ from purejaxrl_gae.host.programs import (
 )
 from purejaxrl_gae.host.reports import Clock, scores, versions
 from purejaxrl_gae.host.run_folder import RunFolder, new_run_path, replace_file, seed_folder
+from purejaxrl_gae.host.scoring import play_both_ways
 from purejaxrl_gae.optimizers import say_schedule
 from purejaxrl_gae.rollout import SCORE_WINDOW, Counters
 
@@ -113,10 +114,10 @@ class Session:
         self.last_checkpoint = time.monotonic()
         if self._is_alone:
             evaluate = make_evaluator(algorithm, options.eval_episodes)
-            self._returns = lambda learner: evaluate(learner, self.config.seed).returns[None]
+            self._scores = lambda learner: play_both_ways(evaluate, learner, self.config.seed)
         else:
             evaluate_agents = make_agents_evaluator(algorithm, options.num_seeds, options.eval_episodes)
-            self._returns = lambda learners: evaluate_agents(learners, self.seeds).returns
+            self._scores = lambda learners: play_both_ways(evaluate_agents, learners, self.seeds)
 
     @property
     def _is_alone(self) -> bool:
@@ -203,9 +204,7 @@ class Session:
         if not self._crossed(self.options.eval_freq, before, updates) or updates == self.config.num_updates:
             return 0.0
         started = time.perf_counter()
-        returns = np.asarray(self._returns(programs.save(state).learner))
-        record["eval_return_mean"] = reports.of_run(returns.mean(axis=1))
-        record["eval_return_std"] = reports.of_run(returns.std(axis=1))
+        record |= reports.of_evaluation(self._scores(programs.save(state).learner))
         seconds = time.perf_counter() - started
         self.clock.evaluation += seconds
         return seconds
@@ -253,17 +252,17 @@ class Session:
     def _finish(self, saved: Any, updates: int, reached_goal: bool) -> dict[str, Any]:
         """Evaluation, policy files, summary."""
         started = time.perf_counter()
-        returns = np.asarray(self._returns(saved.learner), np.float64)
+        evaluated = self._scores(saved.learner)
         self.clock.evaluation += time.perf_counter() - started
         self.display.stop()
         self._write_policies(saved.learner)
         counters = jax.tree.map(lambda leaf: np.asarray(leaf)[None], saved.counters)
         counters = counters if self._is_alone else saved.counters
         summary = reports.summary(
-            self.config, self.clock, counters, updates, returns, self.seeds, len(self.devices)
+            self.config, self.clock, counters, updates, evaluated, self.seeds, len(self.devices)
         ) | {"goal_score": self.options.goal_score, "goal_reached": reached_goal}
         self.folder.write_summary(summary)
-        say_how_it_ended(self.display, summary, returns)
+        say_how_it_ended(self.display, summary, evaluated)
         if self.folder.is_damaged:
             raise RunError(f"training ended well, but not everything could be written to {self.folder.path}; see above")
         return summary

@@ -180,6 +180,7 @@ def test_two_runs_agree_and_another_seed_does_not(tmp_path):
     assert rows(tmp_path / "one") != rows(tmp_path / "other")
     one, same = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("one", "same"))
     assert one["eval_return_mean"] == same["eval_return_mean"]
+    assert one["eval_sampled_return_mean"] == same["eval_sampled_return_mean"] != one["eval_return_mean"]
 
 
 def test_how_a_run_is_cut_into_reports_does_not_change_what_is_learned(tmp_path):
