@@ -75,8 +75,8 @@ def cut_notes(**evaluations: Evaluation) -> list[str]:
     numbers = (f"{cut(each)} of {np.size(each.finished)} {IN_WORDS[name]}" for name, each in found.items())
     longest = max(int(np.max(each.lengths)) for each in found.values())
     return [
-        f"evaluation cut {' and '.join(numbers)} episodes after {longest:,} steps, and their returns are of those "
-        "steps only; train with --max-episode-steps to give every episode an end"
+        f"evaluation cut episodes after {longest:,} steps, {' and '.join(numbers)}: their returns are of those steps "
+        "only; train with --max-episode-steps to give every episode an end"
     ]
 
 

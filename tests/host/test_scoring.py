@@ -40,10 +40,10 @@ def test_of_several_seeds_it_is_told_of_how_many():
 
 def test_episodes_that_were_cut_are_counted_with_what_would_end_them():
     (note,) = scoring.notes(Scores(played([-10_000.0], cut=100), played([-10_000.0], cut=7)))
-    assert note.startswith("evaluation cut 100 of 100 by mode and 7 of 100 sampled episodes after 10,000 steps")
+    assert note.startswith("evaluation cut episodes after 10,000 steps, 100 of 100 by mode and 7 of 100 sampled: ")
     assert "--max-episode-steps" in note
     (note,) = scoring.cut_notes(sampled=played([0.0, 0.0], cut=3))
-    assert note.startswith("evaluation cut 6 of 200 sampled episodes")
+    assert note.startswith("evaluation cut episodes after 10,000 steps, 6 of 200 sampled: ")
 
 
 def test_one_agents_evaluation_is_that_of_several_with_one():
