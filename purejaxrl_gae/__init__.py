@@ -4,8 +4,12 @@ Everything is imported on first use, so `import purejaxrl_gae` is instant and `p
 one copy of each module.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from purejaxrl_gae.search_path import leave_current_folder
+
+leave_current_folder()
+
+import importlib  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 __version__ = "0.1.0"
 

@@ -3,6 +3,7 @@
 PyYAML reads by the rules of YAML 1.1, in which `1:30` is 90, `010` is 8, `3e-4` is text and `2026-11-24` a date.
 """
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,24 @@ WHOLE_NUMBER = re.compile(r"[-+]?[0-9][0-9_]*$|0x[0-9a-fA-F]+$|0o[0-7]+$")
 REAL_NUMBER = re.compile(
     r"[-+]?(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
 )
+LARGEST = 200_000  # bytes of a file, and characters of what its aliases expand to
+DEEPEST = 50  # levels of lists and mappings
 PLACE = re.compile(r'in "[^"]*", ')
 
 
 class Loader(yaml.SafeLoader):
     """PyYAML's safe loader with YAML 1.2's numbers, without dates, and with keys that may stand once only."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        """Returns what a document consists of, with nothing built of it yet.
+
+        Raises:
+          UserError: it would become larger or deeper than anything that is read here.
+        """
+        root = super().get_single_node()
+        if root is not None and _expanded(root, {}, 1) > LARGEST:
+            raise UserError(f"has aliases that expand to more than {LARGEST:,} characters")
+        return root
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Returns the mapping of a node.
@@ -60,16 +74,30 @@ Loader.add_constructor(INT, Loader.construct_whole_number)
 yaml.SafeDumper.add_representer(Foreign, yaml.SafeDumper.represent_str)
 
 
+def _expanded(node: yaml.Node, known: dict[int, int], level: int) -> int:
+    """Counts the characters that a node becomes, those that an alias repeats each time, without building any."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1 + len(node.value)
+    if level > DEEPEST:  # an alias within what it repeats has no end
+        raise UserError(f"is nested too deeply: at most {DEEPEST} levels")
+    if id(node) not in known:
+        children = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] = 1 + sum(_expanded(child, known, level + 1) for child in children)
+    return known[id(node)]
+
+
 def load(text: str) -> Any:
     """Returns what a YAML document holds.
 
     Raises:
       UserError: it is no YAML, or holds what is refused here; the message says what and where.
     """
+    if len(text) > LARGEST:
+        raise UserError(f"has more than {LARGEST:,} characters")
     try:
         return yaml.load(text, Loader)  # a SafeLoader
     except RecursionError:
-        raise UserError("is nested too deeply") from None
+        raise UserError(f"is nested too deeply: at most {DEEPEST} levels") from None
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"is not YAML: {PLACE.sub('', ' '.join(str(error).split()))[:300]}") from None
 
@@ -81,7 +109,11 @@ def read(path: Path) -> Any:
       UserError: it cannot be read, or is no YAML; the message begins where the file's name ends.
     """
     try:
-        return load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            contents = file.read(LARGEST + 1)
+        if len(contents) > LARGEST:
+            raise UserError(f"has more than {LARGEST:,} bytes")
+        return load(contents.decode())
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -140,8 +140,8 @@ def import_module(field: str, reference: str, arguments: Any = ()) -> ModuleType
         refuse_foreign(field, reference, arguments)
     elif isinstance(reference, Foreign):
         raise ModuleNotFoundError(name=module)
-    if not {"", os.getcwd()} & set(sys.path):
-        sys.path.insert(0, os.getcwd())
+    if PathFinder.find_spec(module.partition(".")[0], sys.path) is None:
+        sys.path[:] = _search_path()
     return importlib.import_module(module)
 
 
@@ -183,7 +183,7 @@ def _place(module: str) -> str:
     So a signature for a module of the user's own folder does not speak for one of that name in a stranger's folder.
     """
     importlib.invalidate_caches()
-    spec = PathFinder.find_spec(module, ["", *sys.path])
+    spec = PathFinder.find_spec(module, _search_path())
     if spec is None:
         return "installed" if module in sys.builtin_module_names or _has_another_finder(module) else ""
     paths = [spec.origin] if spec.has_location else list(spec.submodule_search_locations or ())
@@ -192,6 +192,11 @@ def _place(module: str) -> str:
     if all(any(path.is_relative_to(folder) for folder in library) for path in resolved):
         return "installed"
     return os.pathsep.join(map(str, resolved))
+
+
+def _search_path() -> list[str]:
+    """Where modules are looked for, with the current folder, which comes last unless Python itself has it."""
+    return sys.path if {"", os.getcwd()} & set(sys.path) else [*sys.path, os.getcwd()]
 
 
 def _has_another_finder(module: str) -> bool:

@@ -124,7 +124,7 @@ class Sweep:
         )
         seeds = np.tile(self.seeds, chunk.slots)
         run = programs.run_of(seeds, hyperparameters)
-        checkpoints = Checkpoints(self.path / "checkpoints" / f"chunk_{chunk.indices[0]}", 1)
+        checkpoints = Checkpoints(self._checkpoint_folder(chunk), 1)
         restored = checkpoints.restore(run.saved_types, self.display.complain)
         state = run.init() if restored is None else run.load(restored.state)
         updates = 0 if restored is None else restored.step
@@ -160,7 +160,10 @@ class Sweep:
             returns = np.where(saved.counters.skipped_updates[:real] > 0, np.nan, returns)  # diverged
         self._add_results(chunk, some.env_steps, returns, scores(saved.counters)[:real], curves.areas())
         if devices.is_writer():
-            shutil.rmtree(checkpoints.directory, ignore_errors=True)
+            shutil.rmtree(self._checkpoint_folder(chunk), ignore_errors=True)  # not what a link may lead to
+
+    def _checkpoint_folder(self, chunk: Chunk) -> Path:
+        return self.path / "checkpoints" / f"chunk_{chunk.indices[0]}"
 
     def _programs(self, some: TrainingConfig, chunk: Chunk) -> tuple[AgentPrograms, Any]:
         """Compiled once for each set of static values and number of slots."""
