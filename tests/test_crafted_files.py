@@ -14,6 +14,7 @@ from purejaxrl_gae import cli, config, plot, sweep
 from purejaxrl_gae.environments import make_environment
 from purejaxrl_gae.errors import RunError, UserError
 from purejaxrl_gae.evaluate import EvaluateOptions, evaluate
+from purejaxrl_gae.host import sweep_run
 from purejaxrl_gae.numpy_policy import load_policy
 
 WATCHED = (
@@ -25,7 +26,7 @@ WATCHED = (
     "subprocess.Popen",
     "pickle.find_class",
 )
-WATCHED += ("socket.connect", "ctypes.dlopen", "webbrowser.open", "shutil.rmtree", "os.remove", "pty.spawn")
+WATCHED += ("socket.connect", "ctypes.dlopen", "webbrowser.open", "pty.spawn")
 seen: list[str] | None = None
 
 
@@ -57,7 +58,7 @@ def strangers_folder(tmp_path, monkeypatch):
     yield tmp_path
     found, seen = seen, None
     assert not found
-    assert not (tmp_path / "pwned").exists()
+    assert (tmp_path / "planted.py").exists() and not (tmp_path / "pwned").exists()
     sys.modules.pop("planted", None)
 
 
@@ -79,7 +80,7 @@ ENVIRONMENTS = [
     ("runpy:run_path", ["path_name=planted.py"]),
     ("pickle:loads", ["data=x"]),
     ("ctypes:CDLL", ["name=planted.so"]),
-    ("shutil:rmtree", ["path=planted.py"]),
+    (["path=planted.py"]),
     ("pty:spawn", ["argv=sh"]),
     ("webbrowser:open", ["url=file:///"]),
     ("planted:make", []),
@@ -338,3 +339,11 @@ def test_checkpoints_that_hold_pickles_are_not_unpickled(strangers_folder):
     handlers = {"item_handlers": {"state": "planted.Handler", "about": "os.system"}}
     (strangers_folder / "checkpoints" / "16" / "_CHECKPOINT_METADATA").write_text(json.dumps(handlers))
     assert "damaged" in refuse(evaluate, EvaluateOptions(run_dir=strangers_folder))
+
+
+def test_a_link_in_place_of_a_sweeps_checkpoints_costs_nothing_it_leads_to(strangers_folder):
+    (strangers_folder / "precious").mkdir()
+    link = strangers_folder / "chunk_0"
+    link.symlink_to(strangers_folder / "precious")
+    sweep_run.remove_checkpoints(link)
+    assert (strangers_folder / "precious").is_dir()

@@ -160,7 +160,7 @@ class Sweep:
             returns = np.where(saved.counters.skipped_updates[:real] > 0, np.nan, returns)  # diverged
         self._add_results(chunk, some.env_steps, returns, scores(saved.counters)[:real], curves.areas())
         if devices.is_writer():
-            shutil.rmtree(self._checkpoint_folder(chunk), ignore_errors=True)  # not what a link may lead to
+            remove_checkpoints(self._checkpoint_folder(chunk))
 
     def _checkpoint_folder(self, chunk: Chunk) -> Path:
         return self.path / "checkpoints" / f"chunk_{chunk.indices[0]}"
@@ -291,6 +291,11 @@ def _rounds(sweep: Sweep, options: SweepOptions, base: TrainingConfig) -> Iterat
         first_index = round_number * options.draws
         yield first_index, asked
         search.tell([sweep.results[first_index + place]["iqm"] for place in range(len(asked))])
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Removes a finished chunk's checkpoints; of a link in their place nothing, wherever it leads."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def saved_sweep(path: Path, trusted: bool = False) -> dict[str, Any]:
