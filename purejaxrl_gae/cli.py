@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from purejaxrl_gae import algorithms, config, flags, trust
+from purejaxrl_gae import algorithms, config, flags, help_page, trust
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import Interrupted, RunError, UserError, shown
 from purejaxrl_gae.host.options import SAVED_OPTIONS, RunOptions
@@ -168,13 +168,17 @@ def _with_flags(
 ) -> tuple[TrainingConfig, RunOptions]:
     """Lays the flags over both; shows them instead where help is wanted."""
     if flags.wants_help(arguments):
-        kinds = [("training", type(training_config)), ("run", RunOptions)]
-        both = dataclasses.make_dataclass("Flags", kinds, frozen=True)
+        own = help_page.algorithm_subject(training_config)
+        sources = [
+            help_page.Source(training_config, "training", own, TrainingConfig),
+            help_page.Source(options, "run", "run", RunOptions),
+        ]
+        page = help_page.laid_out(sources, ("environment", "training", own, "network", "run", "reports", "devices"))
         description = (
             "Trains and writes a run folder. Values come from the defaults, the environment's preset, --config and the "
             "flags, each overriding the one before."
         )
-        show_help(algorithm, both, both(training_config, options), description)
+        show_help(algorithm, type(page), page, description)
     return replaced(training_config, given), replaced(options, given)
 
 

@@ -12,15 +12,23 @@ from typing import Any
 
 import yaml
 
-from purejaxrl_gae import algorithms, cli, config, flags, trust
+from purejaxrl_gae import algorithms, cli, config, flags, help_page, trust
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.host.options import SAVED_SWEEP_OPTIONS, SweepOptions
+from purejaxrl_gae.host.options import SAVED_SWEEP_OPTIONS, SharedOptions, SweepOptions
 
 RESUMABLE_FLAGS = (
     *("resume", "trust", "progress", "compilation_cache"),
     *("devices", "coordinator", "num_processes", "process_id"),
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What is tried, of which algorithm."""
+
+    algo: str
+    """whose config is swept: ppo, trpo, a2c, reinforce or off_policy"""
 
 
 def parse(arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
@@ -64,19 +72,20 @@ def _with_flags(
 ) -> tuple[TrainingConfig, SweepOptions]:
     """Lays the flags over both; shows them instead where help is wanted."""
     if flags.wants_help(arguments):
-        algorithm = base.algorithm
-        kinds: list[Any] = [
-            ("algo", str, dataclasses.field(default=algorithm, metadata={"help": "algorithm"})),
-            ("training", type(base), dataclasses.field(default=base)),
-            ("sweep", SweepOptions, dataclasses.field(default=options)),
+        own = help_page.algorithm_subject(base)
+        sources = [
+            help_page.Source(Choice(base.algorithm), "sweep", "sweep", Choice),
+            help_page.Source(options, "run", "sweep", SharedOptions),
+            help_page.Source(base, "training", own, TrainingConfig),
         ]
-        both = dataclasses.make_dataclass("Flags", kinds, frozen=True)
+        order = ("sweep", "run", "environment", "training", own, "network", "reports", "devices")
+        page = help_page.laid_out(sources, order)
         description = (
             "Trains every configuration with every seed, side by side, and ranks them by IQM, then the lower end of "
             "its interval, then the area under the learning curve. Fields of the algorithm's config that are not "
             "swept come from the defaults, the environment's preset, --config and the flags."
         )
-        cli.show_help("sweep", both, both(algorithm, base, options), description)
+        cli.show_help("sweep", type(page), page, description)
     return cli.replaced(base, given), cli.replaced(options, given)
 
 
