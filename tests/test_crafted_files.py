@@ -80,7 +80,7 @@ ENVIRONMENTS = [
     ("runpy:run_path", ["path_name=planted.py"]),
     ("pickle:loads", ["data=x"]),
     ("ctypes:CDLL", ["name=planted.so"]),
-    (["path=planted.py"]),
+    ("shutil:rmtree", ["path=planted.py"]),
     ("pty:spawn", ["argv=sh"]),
     ("webbrowser:open", ["url=file:///"]),
     ("planted:make", []),
