@@ -28,6 +28,7 @@ _EXPORTS = {
     "TrainState": "purejaxrl_gae.training",
     "UserError": "purejaxrl_gae.errors",
     "make_train": "purejaxrl_gae.algorithms",
+    "make_value_function": "purejaxrl_gae.values",
     "with_preset": "purejaxrl_gae.config",
 }
 _MODULES = ("kernels", "environments")
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from purejaxrl_gae.training import TrainState as TrainState
     from purejaxrl_gae.trpo import TRPOConfig as TRPOConfig
     from purejaxrl_gae.trpo import TRPOHyperparameters as TRPOHyperparameters
+    from purejaxrl_gae.values import make_value_function as make_value_function
 
 
 def __getattr__(name: str) -> Any:

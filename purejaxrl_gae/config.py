@@ -64,7 +64,8 @@ class TrainingConfig:
     normalize_observations: bool = False
     """shift and scale observations by their running mean and deviation"""
     normalize_rewards: bool = True
-    """divide rewards by the running deviation of the discounted return"""
+    """divide rewards by the running deviation of the discounted return; values and their losses are in those units, and
+    purejaxrl_gae.make_value_function gives them in rewards too"""
     network: Literal["separate", "shared"] = "separate"
     """one network each for policy and value, or a shared encoder with two heads"""
     encoder: Literal["mlp", "minatar_cnn", "nature_cnn"] = "mlp"

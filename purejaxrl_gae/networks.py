@@ -213,7 +213,11 @@ class ActorCritic:
         return _apply(self.policy_network, params["policy"], self._features(params, observations))
 
     def value(self, params: Params, observations: jax.Array) -> jax.Array:
-        """V, `[...]`, of `[..., *observation_shape]` observations; sum_b pi(b|s) Q(s, b) where Q is what is learned."""
+        """V, `[...]`, of `[..., *observation_shape]` observations; sum_b pi(b|s) Q(s, b) where Q is what is learned.
+
+        It is in the units of the rewards learned from, which `normalize_rewards` scales; `values.make_value_function`
+        gives it in the environment's own.
+        """
         outputs = _apply(self.value_network, params["value"], self._features(params, observations))
         if self.has_action_values:
             policy = self.policy(params, observations)

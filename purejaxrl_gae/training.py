@@ -105,7 +105,7 @@ class TrainResult(NamedTuple):
     """What a whole training returns.
 
     Attributes:
-      state: the final TrainState.
+      state: the final TrainState; `values.make_value_function` says what its learner's values are in rewards.
       metrics: per update, `[U]` each: the algorithm's means, `env_steps` (counted), `episodes` ended, and
         `episodic_return` and `episodic_length` of those, NaN where none ended; `score_last100`, the mean return of the
         last 100 episodes so far, NaN only before the first has ended.

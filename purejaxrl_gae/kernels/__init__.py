@@ -35,6 +35,7 @@ from purejaxrl_gae.kernels.normalization import init_moments as init_moments
 from purejaxrl_gae.kernels.normalization import normalize as normalize
 from purejaxrl_gae.kernels.normalization import running_discounted_returns as running_discounted_returns
 from purejaxrl_gae.kernels.normalization import scale_rewards as scale_rewards
+from purejaxrl_gae.kernels.normalization import unscale_values as unscale_values
 from purejaxrl_gae.kernels.normalization import update_moments as update_moments
 from purejaxrl_gae.kernels.shuffle import permutation as permutation
 from purejaxrl_gae.kernels.trajectories import in_first_episode as in_first_episode

@@ -117,3 +117,8 @@ def scale_rewards(
 ) -> jax.Array:
     """Rewards divided by the running standard deviation of the discounted returns, clipped to +-`clip`."""
     return jnp.clip(rewards * jax.lax.rsqrt(moments.variance + epsilon), -clip, clip)
+
+
+def unscale_values(values: jax.Array, moments: RunningMoments, *, epsilon: float = 1e-8) -> jax.Array:
+    """Values learned from scaled rewards as sums of rewards before scaling: times what `scale_rewards` divides by."""
+    return values * jnp.sqrt(moments.variance + epsilon)
