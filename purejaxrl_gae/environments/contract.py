@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from purejaxrl_gae.errors import UserError
+
 
 @dataclass(frozen=True)
 class DiscreteActions:
@@ -28,11 +30,27 @@ class BoxActions:
       shape: of one action.
       low: flat tuple of lower bounds, possibly -inf.
       high: flat tuple of upper bounds, possibly inf.
+
+    Raises:
+      UserError: a lower bound is above the upper one, or one is NaN; or there are not as many as components.
     """
 
     shape: tuple[int, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.size == len(self.low) == len(self.high):
+            raise UserError(
+                f"action_space has {self.size} components, {len(self.low)} lower and {len(self.high)} upper bounds; "
+                "it must have as many of each"
+            )
+        for index, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
+            if not low <= high:
+                raise UserError(
+                    f"action_space has bounds {low} to {high} in component {index}; "
+                    "low must not be above high, and neither may be NaN"
+                )
 
     @property
     def size(self) -> int:

@@ -82,7 +82,7 @@ def from_gymnax(
     observation_shape = _observation_shape(name, env.observation_space(params))
     actions = _action_space(name, env.action_space(params))
     state_types = _check_reset(name, env, params, observation_shape)
-    own_reset = type(env).step is not getattr(gymnax_environment.Environment, "step", None)
+    own_reset = _has_own_step(env)
     one_step = _step_with_own_reset(env, params) if own_reset else _step_without_reset(env, params)
     _check_step(name, env, params, state_types, actions, observation_shape)
 
@@ -178,6 +178,10 @@ def _step_with_own_reset(env, params):
     return one_step
 
 
+def _has_own_step(env: Any) -> bool:
+    return type(env).step is not getattr(gymnax_environment.Environment, "step", None)
+
+
 def _as_float32(observations: jax.Array) -> jax.Array:
     return observations.astype(jnp.float32)
 
@@ -218,12 +222,15 @@ def _check_reset(name: str, env: Any, params: Any, observation_shape: tuple[int,
 def _check_step(
     name: str, env: Any, params: Any, state: Any, actions: ActionSpace, observation_shape: tuple[int, ...]
 ) -> None:
-    """Refuses a step that is not gymnax 1.0's six values of the right shapes."""
+    """Refuses a step that is not gymnax 1.0's six values of the right shapes, and a transition that is not its five."""
     if isinstance(actions, DiscreteActions):
         action = jax.ShapeDtypeStruct((), jnp.int32)
     else:
         action = jax.ShapeDtypeStruct(actions.shape, jnp.float32)
     try:
+        if not _has_own_step(env):
+            transition = jax.eval_shape(lambda *args: env.step_env(*args, params), jax.random.key(0), state, action)
+            _check_transition(name, transition)
         outputs = jax.eval_shape(lambda *args: env.step(*args, params), jax.random.key(0), state, action)
     except TypeError as error:
         raise UserError(
@@ -242,6 +249,14 @@ def _check_step(
     if "final_observation" not in info:
         raise UserError(f"info of {name} has no 'final_observation'; step must report the successor before its reset")
     _check_observation(name, "info['final_observation']", info["final_observation"], observation_shape)
+
+
+def _check_transition(name: str, outputs: Any) -> None:
+    if not isinstance(outputs, tuple) or len(outputs) != 5:
+        raise UserError(
+            f"step_env of {name} returns {_described(outputs)}; gymnax 1.0's five are needed: "
+            "(observation, state, reward, terminated, info)"
+        )
 
 
 def _check_observation(name: str, source: str, observation: Any, shape: tuple[int, ...]) -> None:

@@ -196,9 +196,28 @@ class WantsTwoActions(Minimal):
         return super().step(key, state, action.reshape(2)[0], params)
 
 
+class CrossedBounds(Minimal):
+    def action_space(self, params=None):
+        return spaces.Box(np.array([-1.0, 1.0]), np.array([1.0, -1.0]), (2,))
+
+
+class NoBound(Minimal):
+    def action_space(self, params=None):
+        return spaces.Box(-1.0, float("nan"), (1,))
+
+
+class SixFromStepEnv(type(gymnax.make("CartPole-v1")[0])):
+    def step_env(self, key, state, action, params):
+        observation, state, reward, terminated, info = super().step_env(key, state, action, params)
+        return observation, state, reward, terminated, jnp.array(False), info
+
+
 @pytest.mark.parametrize(
     "env, message",
     [
+        (CrossedBounds(), "action_space has bounds 1.0 to -1.0 in component 1; low must not be above high"),
+        (NoBound(), "action_space has bounds -1.0 to nan in component 0"),
+        (SixFromStepEnv(), "returns 6 values; gymnax 1.0's five are needed: (observation, state, reward, terminated"),
         (FiveValues(), "step of FiveValues returns 5 values; gymnax 1.0's six are needed"),
         (NoFinalObservation(), "info of NoFinalObservation has no 'final_observation'"),
         (
