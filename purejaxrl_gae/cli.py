@@ -21,7 +21,10 @@ RESUMABLE_FLAGS = (
     *("devices", "coordinator", "num_processes", "process_id"),
 )
 
-EARLY_FLAGS = {"env": str, "config": Path, "resume": Path, "algo": str, "preset": bool, "trust": bool}
+EARLY_FLAGS: dict[str, Any] = {
+    **{"env": str, "config": Path | None, "resume": Path | None},
+    **{"algo": str, "preset": bool, "trust": bool},
+}
 
 
 def main(algorithm: str, arguments: list[str] | None = None) -> None:

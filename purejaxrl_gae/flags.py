@@ -107,7 +107,7 @@ def _flags(arguments: list[str]) -> tuple[list[str], list[Flag]]:
     for argument in arguments:
         if argument in HELP:
             continue
-        if argument.startswith("--"):
+        if argument.startswith("--") and argument[2:3].isalpha():
             text, equals, value = argument.partition("=")
             flags.append(Flag(text, value if equals else None, []))
         else:

@@ -38,6 +38,16 @@ class Loader(yaml.SafeLoader):
             raise UserError(f"has aliases that expand to more than {LARGEST:,} characters")
         return root
 
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        """Reads a bracket or brace.
+
+        Raises:
+          UserError: too many are open; PyYAML takes time with the square of how many.
+        """
+        if self.flow_level >= DEEPEST:
+            raise UserError(f"is nested too deeply: at most {DEEPEST} levels")
+        super().fetch_flow_collection_start(token)
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Returns the mapping of a node.
 

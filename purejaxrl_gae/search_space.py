@@ -90,7 +90,7 @@ def read_dimension(text: str, config_class: type, source: str) -> Dimension:
     kind, _, bounds = values.partition(":")
     if kind in KINDS and bounds:
         return _range(name, kind, bounds.split(":"), hints[name], f"{source} has {shown(text)}")
-    choices = tuple(_value(name, value, hints[name]) for value in values.split(","))
+    choices = tuple(_value(name, value, hints[name], source) for value in values.split(","))
     return Dimension(name, trust.foreign(choices, text.source) if isinstance(text, trust.Foreign) else choices)
 
 
@@ -110,15 +110,11 @@ def _range(name: str, kind: str, bounds: list[str], hint: Any, source: str) -> D
     return Dimension(name, (), kind, low, high)
 
 
-def _value(name: str, text: str, hint: Any) -> Any:
-    """A value from text as its field's type; layers are written 64x64."""
-    if text in ("true", "false"):
-        return coerce(name, text == "true", hint)
-    if text == "none":
-        return coerce(name, None, hint)
-    if name == "hidden_sizes":
-        return coerce(name, text.split("x"), hint)
-    return coerce(name, text, hint)
+def _value(name: str, text: str, hint: Any, source: str) -> Any:
+    """Returns a value from text as its field's type; layers are written 64x64."""
+    words: dict[str, Any] = {"true": True, "false": False, "none": None}
+    value = text.split("x") if name == "hidden_sizes" else words.get(text, text)
+    return coerce(f"{name} of {source}", value, hint)
 
 
 def grid(dimensions: list[Dimension]) -> list[dict[str, Any]]:

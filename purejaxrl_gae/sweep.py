@@ -122,8 +122,12 @@ def refuse_wrong_configurations(base: TrainingConfig, options: SweepOptions) -> 
     """
     options.random_dimensions(type(base))
     drawn_beforehand = [] if options.optuna_rounds else options.random_points(type(base), base.seed)
-    for values in options.grid_points(type(base)) + drawn_beforehand:
-        dataclasses.replace(base, **values).validate()
+    for source, points in (("grid", options.grid_points(type(base))), ("random", drawn_beforehand)):
+        for values in points:
+            try:
+                dataclasses.replace(base, **values).validate()
+            except UserError as error:
+                raise UserError(f"{source} has a configuration in which {error}") from None
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -42,7 +42,7 @@ def test_draws_lie_in_their_ranges_and_follow_the_seed():
     [
         ("lerning_rate=1", "no field to sweep; did you mean 'learning_rate'"),
         ("learning_rate", "it must be name=value"),
-        ("learning_rate=fast", "learning_rate is 'fast'; it must be a number"),
+        ("learning_rate=fast", "learning_rate of random is 'fast'; it must be a number"),
         ("learning_rate=log:0:1", "above 0 for log"),
         ("learning_rate=log:1e-3", "a range is log:low:high"),
         ("gamma=uniform:1:0", "low must be below high"),
