@@ -15,6 +15,7 @@ from purejaxrl_gae.errors import Interrupted, RunError, UserError
 from purejaxrl_gae.host import training_run
 from purejaxrl_gae.host.options import RunOptions
 from purejaxrl_gae.numpy_policy import load_policy
+from purejaxrl_gae.optimizers import say_schedule
 
 TINY = PPOConfig(env="CartPole-v1", total_timesteps=1000, num_envs=4, num_steps=32, hidden_sizes=(8, 8))
 
@@ -60,7 +61,8 @@ def test_reports_have_true_steps_and_null_for_no_episode(finished):
     assert [row["env_steps"] for row in rows] == [256, 512, 768, 1024]
     assert rows[0]["episodes"] > 0
     assert all(row["episodic_return"] is None or math.isfinite(row["episodic_return"]) for row in rows)
-    assert [("eval_return_mean" in row) for row in rows] == [True, True, True, False]
+    for name in ("eval_return_mean", "eval_sampled_return_mean"):
+        assert [(name in row) for row in rows] == [True, True, True, False]
 
 
 def test_no_episode_ended_is_null(tmp_path):
@@ -129,6 +131,8 @@ def test_an_interrupted_run_resumes_to_the_same_bits(finished, tmp_path, monkeyp
 
     resumed, resumed_options = cli.parse("ppo", ["--resume", str(path), "--no-progress"])
     training_run.run(resumed, dataclasses.replace(resumed_options, compilation_cache=False))
+    resumed_at = records(path)[1]["env_steps"] // TINY.steps_per_update
+    assert say_schedule(TINY, resumed_at) in capsys.readouterr().out.replace("\n", " ")
     assert without_times(records(path)) == without_times(records(finished[0]))
     expected, actual = np.load(finished[0] / "policy.npz"), np.load(path / "policy.npz")
     for name in expected.files:
