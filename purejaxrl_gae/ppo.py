@@ -14,6 +14,7 @@ with L_policy one of
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -37,6 +38,7 @@ from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.kernels import Distribution
 from purejaxrl_gae.networks import Params
 from purejaxrl_gae.optimizers import annealed, make_optimizer
+from purejaxrl_gae.rollout import Trajectory, normalize_observations
 from purejaxrl_gae.training import Algorithm, Learner, Metrics, Setup, TrainState
 from purejaxrl_gae.value_function import ValueSamples
 
@@ -91,6 +93,9 @@ class PPOConfig(TrainingConfig):
     """epsilon of the value function's trust region"""
     value_target: Literal["lambda_return", "td"] = "lambda_return"
     """what the value function is fitted to: advantages + values, or r + gamma V(s')"""
+    recompute_advantages: bool = False
+    """estimate advantages and value targets anew before each epoch, with the value function as it is by then; values
+    behind time limits stay those of the rollout (Andrychowicz et al. 2021, section 3.5)"""
     minibatch_sampling: Literal["epochs", "trajectories"] = "epochs"
     """each sample once per epoch; or, per epoch, one minibatch of whole trajectories drawn at random"""
     gradient_chunk: int = 0
@@ -203,11 +208,7 @@ def update(setup: Setup, hyperparameters: PPOHyperparameters, state: TrainState)
     state, normalizers, trajectory, totals, keys = training.rollout(
         setup, state, hyperparameters.gamma, setup.config.update_epochs
     )
-    advantages, targets = kernels.gae(
-        *trajectory.transitions, gamma=hyperparameters.gamma, gae_lambda=hyperparameters.gae_lambda
-    )
-    if setup.config.value_target == "td":
-        targets = trajectory.values + kernels.td_residuals(*trajectory.transitions[:4], gamma=hyperparameters.gamma)
+    advantages, targets = estimate_advantages(setup.config, hyperparameters, trajectory)
     samples = minibatches.flatten_time(
         Samples(
             observations=trajectory.observations,
@@ -220,7 +221,11 @@ def update(setup: Setup, hyperparameters: PPOHyperparameters, state: TrainState)
         )
     )
     current = _anneal(setup.config, hyperparameters, state.counters.updates)
-    learner, metrics = _run_epochs(setup, current, state.learner, samples, keys)
+    reestimate = None
+    if setup.config.recompute_advantages:
+        last_observations = normalize_observations(state.learner.normalizers, state.world.observations)
+        reestimate = partial(_reestimate, setup, hyperparameters, trajectory, last_observations)
+    learner, metrics = _run_epochs(setup, current, state.learner, samples, keys, reestimate)
     if setup.config.critic == "trust_region":
         params, value_metrics = value_function.step_in_trust_region(
             setup.network,
@@ -243,6 +248,35 @@ def update(setup: Setup, hyperparameters: PPOHyperparameters, state: TrainState)
     return state.replace(learner=learner.replace(normalizers=normalizers)), metrics, totals
 
 
+def estimate_advantages(
+    config: PPOConfig, hyperparameters: PPOHyperparameters, trajectory: Trajectory
+) -> tuple[jax.Array, jax.Array]:
+    """Returns `(advantages, targets)`, both `[T, N]`."""
+    gamma = hyperparameters.gamma
+    advantages, targets = kernels.gae(*trajectory.transitions, gamma=gamma, gae_lambda=hyperparameters.gae_lambda)
+    if config.value_target == "td":
+        targets = trajectory.values + kernels.td_residuals(*trajectory.transitions[:4], gamma=gamma)
+    return advantages, targets
+
+
+def _reestimate(
+    setup: Setup,
+    hyperparameters: PPOHyperparameters,
+    trajectory: Trajectory,
+    last_observations: jax.Array,
+    params: Params,
+    samples: Samples,
+) -> Samples:
+    """Returns the samples with advantages and targets by the value function of these parameters."""
+    values = setup.network.value(params, trajectory.observations)
+    last_values = setup.network.value(params, last_observations)
+    following = jnp.concatenate([values[1:], last_values[None]])
+    next_values = jnp.where(trajectory.truncated, trajectory.next_values, following)
+    revalued = trajectory._replace(values=values, next_values=next_values)
+    advantages, targets = minibatches.flatten_time(estimate_advantages(setup.config, hyperparameters, revalued))
+    return samples._replace(advantages=advantages, targets=targets)
+
+
 def _anneal(config: PPOConfig, hyperparameters: PPOHyperparameters, updates: jax.Array) -> PPOHyperparameters:
     """The learning rate and clipping range of this update, times the paper's alpha, which falls from 1 to 0."""
     changes = {}
@@ -254,12 +288,17 @@ def _anneal(config: PPOConfig, hyperparameters: PPOHyperparameters, updates: jax
 
 
 def _run_epochs(
-    setup: Setup, hyperparameters: PPOHyperparameters, learner: Learner, samples: Samples, keys: jax.Array
+    setup: Setup,
+    hyperparameters: PPOHyperparameters,
+    learner: Learner,
+    samples: Samples,
+    keys: jax.Array,
+    reestimate: Callable[[Params, Samples], Samples] | None,
 ) -> tuple[Learner, Metrics]:
     """K epochs over the samples, one key each, or fewer where the policy has moved further than `target_kl`."""
     config = setup.config
     rows, unpack = minibatches.pack(samples)
-    minibatch_size = rows.shape[0] // config.num_minibatches
+    batch_size = rows.shape[0]
     optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps)
     flat_params, unravel = ravel_pytree(learner.params)
     minibatch_loss = partial(loss, setup, hyperparameters, learner.kl_coef)
@@ -271,8 +310,9 @@ def _run_epochs(
         return minibatch._replace(advantages=kernels.normalize_advantages(minibatch.advantages))
 
     def one_epoch(carry, key):
+        current_rows = rows if reestimate is None else minibatches.pack(reestimate(unravel(carry[0]), samples))[0]
         if config.minibatch_sampling == "epochs":
-            indices = minibatches.shuffled_indices(key, rows.shape[0], minibatch_size)
+            indices = minibatches.shuffled_indices(key, batch_size, batch_size // config.num_minibatches)
         else:
             num_trajectories = config.num_envs // config.num_minibatches
             indices = minibatches.trajectory_indices(key, config.num_steps, config.num_envs, num_trajectories)
@@ -281,7 +321,7 @@ def _run_epochs(
             optimizer,
             unravel,
             carry,
-            (rows, unpack_normalized),
+            (current_rows, unpack_normalized),
             indices,
             chunk_size=config.gradient_chunk,
         )

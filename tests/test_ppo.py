@@ -145,6 +145,13 @@ def test_gradient_chunks_change_only_rounding():
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), chunked, whole)
 
 
+def test_recomputed_advantages_are_the_rollouts_while_the_value_function_stands_still():
+    still = dict(learning_rate=0.0, num_steps=12, total_timesteps=192 * 2, update_epochs=2, normalize_observations=True)
+    *_, once = train_probe(probes.endless(), **still)  # its time limit is 8 steps
+    *_, anew = train_probe(probes.endless(), recompute_advantages=True, **still)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), anew.metrics, once.metrics)
+
+
 def test_shared_network_td_targets_and_trajectory_minibatches_learn_too():
     network, params, _ = train_probe(
         probes.both(),
