@@ -13,6 +13,7 @@ from flax import struct
 
 from purejaxrl_gae import kernels, sharding
 from purejaxrl_gae.batching import compute_if_any
+from purejaxrl_gae.debugging import no_value
 from purejaxrl_gae.environments import BoxActions, Environment, HostEnvironment, end_nonfinite_episodes
 from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution, RunningMoments
 from purejaxrl_gae.networks import ActionBounds, ActorCritic, Params
@@ -60,7 +61,7 @@ class Counters(struct.PyTreeNode):
       skipped_updates: int32 updates undone because something was not finite.
       nonfinite_steps: int32 environment steps whose reward or observation was not finite.
       episodes: int32 episodes finished.
-      recent_returns: `[100]` returns of the last episodes, newest first, NaN where there were fewer.
+      recent_returns: `[100]` returns of the last episodes, newest first, 0 where there were fewer.
     """
 
     updates: jax.Array
@@ -74,7 +75,7 @@ def recent_score(counters: Counters) -> jax.Array:
     """Mean return of the last 100 episodes, or of all where there were fewer; NaN only before the first has ended."""
     number = jnp.minimum(counters.episodes, SCORE_WINDOW)
     kept = jnp.where(jnp.arange(SCORE_WINDOW) < number, counters.recent_returns, 0.0)
-    return jnp.where(number > 0, jnp.sum(kept) / jnp.maximum(number, 1), jnp.nan)
+    return jnp.where(number > 0, jnp.sum(kept) / jnp.maximum(number, 1), no_value())
 
 
 class Trajectory(NamedTuple):
@@ -202,7 +203,7 @@ def init_world(environment: Environment | HostEnvironment, key: jax.Array, num_e
 def init_counters() -> Counters:
     """Nothing counted yet."""
     zero = jnp.zeros((), jnp.int32)
-    return Counters(zero, zero, zero, zero, jnp.full(SCORE_WINDOW, jnp.nan, jnp.float32))
+    return Counters(zero, zero, zero, zero, jnp.zeros(SCORE_WINDOW, jnp.float32))
 
 
 def init_normalizers(environment: Environment | HostEnvironment, *, observations: bool, returns: bool) -> Normalizers:
@@ -308,6 +309,8 @@ def collect(
         states = world.states
         recorded, next_observations, nonfinite_steps = _of_host(network, params, normalizers, states)
     observations, actions, distribution, raw_rewards, terminated, truncated, final_values, scores, finished = recorded
+    if not end_nonfinite:  # otherwise they were ended, and counted then
+        nonfinite_steps = _count_nonfinite(observations, raw_rewards)
     nonfinite_steps = kernels.add_counts(counters.nonfinite_steps, nonfinite_steps)
 
     ended = terminated | truncated
@@ -369,6 +372,12 @@ def _interact(environment, network, whole, by_environment, noise, *, bootstrap_t
     carry = (*by_environment, jnp.zeros((), jnp.int32))
     (states, observations, nonfinite_steps), recorded = jax.lax.scan(one_step, carry, (noise, keys))
     return (states, observations), recorded, nonfinite_steps
+
+
+def _count_nonfinite(observations: jax.Array, rewards: jax.Array) -> jax.Array:
+    """Counts the steps `[T, N]` with a reward or an observation that is not finite."""
+    finite = jnp.isfinite(observations).reshape(*rewards.shape, -1).all(axis=-1) & jnp.isfinite(rewards)
+    return jnp.sum(~finite, dtype=jnp.int32)
 
 
 def _of_host(network, params, normalizers, recording: HostRecording):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from purejaxrl_gae.config import ENVIRONMENT_FIELDS, TrainingConfig
+from purejaxrl_gae.debugging import no_value
 from purejaxrl_gae.environments import (
     Environment,
     HostEnvironment,
@@ -385,11 +386,11 @@ def advance(
 
 def episode_metrics(totals: EpisodeTotals) -> Metrics:
     """Means over the episodes that ended, NaN where none did."""
-    count = jnp.where(totals.episodes > 0, totals.episodes, jnp.nan)
+    ended, count = totals.episodes > 0, jnp.maximum(totals.episodes, 1)
     return {
         "episodes": totals.episodes,
-        "episodic_return": totals.returns / count,
-        "episodic_length": totals.lengths / count,
+        "episodic_return": jnp.where(ended, totals.returns / count, no_value()),
+        "episodic_length": jnp.where(ended, totals.lengths / count, no_value()),
     }
 
 

@@ -114,7 +114,7 @@ def test_episode_returns_and_counts_match_a_loop_over_rollouts():
         np.testing.assert_allclose(totals.returns, sum(in_this_rollout))
         assert int(counters.episodes) == len(finished)
         recent = np.asarray(counters.recent_returns)
-        assert np.isnan(recent[len(finished) :]).all()
+        assert not recent[len(finished) :].any()
         np.testing.assert_allclose(np.sort(recent[: len(finished)]), np.sort(finished[-100:]))
 
 
@@ -133,7 +133,7 @@ def test_scores_survive_rollouts_shorter_than_the_window():
     recent = rollout._most_recent(recent, jnp.array([[3.0, 4.0]]), jnp.array([[True, False]]), jnp.int32(1))
     recent = rollout._most_recent(recent, jnp.array([[5.0, 6.0]]), jnp.array([[True, True]]), jnp.int32(2))
     assert np.asarray(recent[:3]).tolist() == [6.0, 5.0, 3.0]
-    assert np.isnan(recent[3:]).all()
+    assert not recent[3:].any()
 
 
 @pytest.mark.parametrize(("ended", "score"), [(0, np.nan), (1, 3.0), (2, 4.0), (7, 4.0)])

@@ -199,6 +199,7 @@ def test_a_nonfinite_update_halts_with_its_number_and_finite_parameters(poisoned
     state, progress = advance_poisoned(poisoned)
     assert not progress.healthy
     assert int(progress.updates) == 3
+    assert int(state.counters.nonfinite_steps) == 4  # once in each copy
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state.learner.params))
 
 

@@ -17,6 +17,8 @@ from purejaxrl_gae.host.reports import WAYS
 from purejaxrl_gae.host.scoring import Scores
 from purejaxrl_gae.training import TrainState
 
+HARMLESS = 1e12  # what is larger than this can make a loss of float32 overflow
+
 
 def say_what_runs(
     display: Display, training_config: TrainingConfig, seeds: np.ndarray, used: list[jax.Device], path: Path
@@ -94,8 +96,10 @@ def became_nonfinite(
     step = updates * training_config.steps_per_update
     if sick_seeds.size:
         sick = ", ".join(map(str, sick_seeds))
+        first = jax.tree.map(lambda leaf: leaf[int(sick_seeds[0]) - training_config.seed], saved)
         return RunError(
-            f"a loss or a parameter of seed {sick} became NaN or infinite by update {updates} (step {step:,}); "
+            f"a loss or a parameter of seed {sick} became NaN or infinite by update {updates} (step {step:,})"
+            f"{_culprit(first)}; "
             f"the run stops. Last good checkpoint: {good}. --on-nonfinite skip leaves such updates out"
         )
     return RunError(
@@ -105,9 +109,17 @@ def became_nonfinite(
 
 
 def _culprit(saved: TrainState) -> str:
-    """Names what the environment returned that was not finite, as far as the state of one agent still shows it."""
+    """Names what the environment returned that the update could not bear, as far as the state of one agent shows it."""
     world, counters = saved.world, saved.counters
-    if not np.all(np.isfinite(world.observations)):
-        return ", as observation of the environment is"
-    returns = (world.episode_returns, counters.recent_returns[: counters.episodes])
-    return "" if all(np.all(np.isfinite(some)) for some in returns) else ", as reward of the environment is"
+    returns = np.concatenate([world.episode_returns, counters.recent_returns[: counters.episodes]])
+    for values, what in ((world.observations, "observation"), (returns, "reward")):
+        if not np.all(np.isfinite(values)):
+            return f", as {what} of the environment is"
+    if counters.nonfinite_steps:
+        return f", as a reward or an observation of the environment was in {counters.nonfinite_steps:,} steps"
+    for values, what in ((returns, "returns"), (world.observations, "observations")):
+        largest = np.max(np.abs(values))
+        if largest > HARMLESS:
+            option = "observations" if what == "observations" else "rewards"
+            return f", as {what} of the environment are as large as {largest:.0e} (--normalize-{option} scales them)"
+    return ""

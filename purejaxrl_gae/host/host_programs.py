@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purejaxrl_gae import agents, rollout, training
+from purejaxrl_gae.debugging import lower
 from purejaxrl_gae.environments import HostEnvironment
 from purejaxrl_gae.environments.host_environment import end_nonfinite_episodes
 from purejaxrl_gae.host.programs import Programs, Stretch, bytes_held, refuse_too_large
@@ -60,14 +61,11 @@ class HostAgent:
         init = partial(training.init_state, algorithm)
         self._key, self._hyperparameters = jax.random.key(self._config.seed), algorithm.hyperparameters
         self.types = jax.eval_shape(init, self._key, self._hyperparameters)
-        self._init = jax.jit(init).lower(self._key, self._hyperparameters).compile()
+        self._init = lower(jax.jit(init), self._key, self._hyperparameters).compile()
         self._compile_acting()
         self._recording_types = self._types_of_recording()
-        self._learn = (
-            jax.jit(self._learned, donate_argnums=1)
-            .lower(self._hyperparameters, self.types, self._recording_types)
-            .compile()
-        )
+        learn = jax.jit(self._learned, donate_argnums=1)
+        self._learn = lower(learn, self._hyperparameters, self.types, self._recording_types).compile()
         refuse_too_large(self._config, bytes_held(self._learn.memory_analysis()))
         self.copies = environment.open(self._config.num_envs, self._seed_from(0), training=True)
         self._observations = np.zeros(0)
@@ -127,9 +125,9 @@ class HostAgent:
 
         noise = jax.eval_shape(draw, self.types.world.key)
         of_step = jax.ShapeDtypeStruct(noise.shape[1:], noise.dtype)
-        self._draw = jax.jit(draw).lower(self.types.world.key).compile()
-        self._act = jax.jit(act).lower(params, normalizers, observations, of_step).compile()
-        self._value = jax.jit(value).lower(params, normalizers, observations).compile()
+        self._draw = lower(jax.jit(draw), self.types.world.key).compile()
+        self._act = lower(jax.jit(act), params, normalizers, observations, of_step).compile()
+        self._value = lower(jax.jit(value), params, normalizers, observations).compile()
         self._action_types = jax.eval_shape(act, params, normalizers, observations, of_step)[0]
 
     def _types_of_recording(self) -> HostRecording:

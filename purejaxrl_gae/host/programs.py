@@ -15,6 +15,7 @@ import numpy as np
 
 from purejaxrl_gae import agents, sharding, training
 from purejaxrl_gae.config import TrainingConfig
+from purejaxrl_gae.debugging import lower
 from purejaxrl_gae.environments import Environment, HostEnvironment
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.evaluation import Evaluation, evaluate
@@ -80,8 +81,8 @@ def compile_one_agent(algorithm: Algorithm, devices: list[jax.Device]) -> Progra
     key = jax.random.key(config.seed)
     types = jax.eval_shape(init, key, hyperparameters)
     if len(devices) == 1:
-        lowered_advance = jax.jit(advance, donate_argnums=1).lower(hyperparameters, types, jnp.int32(1))
-        init_program, advance_program = _compile_both(jax.jit(init).lower(key, hyperparameters), lowered_advance)
+        lowered_advance = lower(jax.jit(advance, donate_argnums=1), hyperparameters, types, jnp.int32(1))
+        init_program, advance_program = _compile_both(lower(jax.jit(init), key, hyperparameters), lowered_advance)
 
         def load(saved):
             return jax.tree.map(jnp.asarray, saved)
@@ -97,8 +98,8 @@ def compile_one_agent(algorithm: Algorithm, devices: list[jax.Device]) -> Progra
             jitted_advance = jax.jit(
                 advance, in_shardings=(whole, where, whole), out_shardings=(where, whole), donate_argnums=1
             )
-            lowered_advance = jitted_advance.lower(hyperparameters, types, jnp.int32(1))
-            init_program, advance_program = _compile_both(jitted_init.lower(key, hyperparameters), lowered_advance)
+            lowered_advance = lower(jitted_advance, hyperparameters, types, jnp.int32(1))
+            init_program, advance_program = _compile_both(lower(jitted_init, key, hyperparameters), lowered_advance)
         key, hyperparameters = agents.place(whole, (key, hyperparameters))
 
         def load(saved):
@@ -150,8 +151,8 @@ class AgentPrograms:
         def advance(hyperparameters, states, num_updates):
             return agents.advance(layout, algorithm, hyperparameters, states, num_updates)
 
-        lowered_init = jax.jit(init).lower(seeds, hyperparameters)
-        lowered = jax.jit(advance, donate_argnums=1).lower(hyperparameters, self._types(one_state), jnp.int32(1))
+        lowered_init = lower(jax.jit(init), seeds, hyperparameters)
+        lowered = lower(jax.jit(advance, donate_argnums=1), hyperparameters, self._types(one_state), jnp.int32(1))
         self._init, self._advance = _compile_both(lowered_init, lowered, options)
         self.program_bytes = bytes_held(self._advance.memory_analysis())
         refuse_too_large(algorithm.setup.config, self.program_bytes)

@@ -34,7 +34,8 @@ def rows(path):
 @pytest.mark.parametrize("algorithm", OTHERS)
 def test_a_run_stopped_and_resumed_is_the_run_never_stopped(algorithm, tmp_path, monkeypatch, signal_at_third_look):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    summary = training_run.run(tiny(algorithm), options(whole))
+    with jax.debug_nans(True):  # one of JAX's debugging aids, which must see no NaN and change nothing
+        summary = training_run.run(tiny(algorithm), options(whole))
     assert summary["algo"] == algorithm and summary["env_steps"] == 1024 and summary["eval_episodes"] == 5
     with monkeypatch.context() as patched:
         patched.setattr(training_run, "StopRequests", signal_at_third_look)
@@ -52,7 +53,8 @@ def test_a_run_stopped_and_resumed_is_the_run_never_stopped(algorithm, tmp_path,
 def test_vmapped_agents_equal_their_solo_runs(algorithm):
     train = make_train(tiny(algorithm))
     keys = jax.random.split(jax.random.key(0), 3)
-    together, alone = jax.jit(jax.vmap(train))(keys), jax.jit(train)(keys[1])
+    with jax.debug_nans(True):
+        together, alone = jax.jit(jax.vmap(train))(keys), jax.jit(train)(keys[1])
     for name, values in alone.metrics.items():  # later ones drift apart: rounding decides which episode ends when
         np.testing.assert_allclose(together.metrics[name][1, :4], values[:4], rtol=1e-3, atol=1e-3, err_msg=name)
 

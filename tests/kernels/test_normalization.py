@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -103,3 +104,18 @@ def test_rewards_are_scaled_but_never_shifted():
     moments = update(kernels.init_moments(), jnp.asarray([0.0, 4.0, 8.0]))
     scaled = kernels.scale_rewards(jnp.array([0.0, 1.0, -1.0, 1e9]), moments)
     np.testing.assert_allclose(scaled, [0.0, 1 / np.sqrt(32 / 3), -1 / np.sqrt(32 / 3), 10.0], rtol=1e-5)
+
+
+def test_samples_of_1e30_leave_finite_moments_and_are_bounded():
+    rewards = jnp.array([1e30, -1e30, 1e30, 3.0])
+    moments = update(kernels.init_moments(), rewards)
+    assert np.isfinite(moments.mean) and np.isfinite(moments.variance)
+    np.testing.assert_allclose(kernels.scale_rewards(rewards, moments)[:2], [10.0, -10.0])
+    assert np.all(np.abs(kernels.normalize(rewards, moments)) <= 10.0)
+    assert np.isfinite(update(moments, rewards).variance)
+
+
+@pytest.mark.parametrize("sample", [np.nan, np.inf, -np.inf])
+def test_a_sample_that_is_not_finite_shows_in_the_moments(sample):
+    moments = update(update(kernels.init_moments(), jnp.array([1.0, 2.0])), jnp.array([1.0, sample]))
+    assert not np.isfinite(moments.mean)

@@ -1,0 +1,52 @@
+"""What a run that stopped says of the cause."""
+
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from purejaxrl_gae import A2CConfig
+from purejaxrl_gae.host.announcements import became_nonfinite
+from purejaxrl_gae.rollout import Counters, World
+from purejaxrl_gae.training import TrainState
+
+NO_CHECKPOINTS = SimpleNamespace(steps=lambda: [])
+
+
+def state(observation=0.0, running=0.0, finished=0.0, beyond=0.0, nonfinite_steps=0):
+    """Two environments and one episode that has finished; `beyond` is no return of any."""
+    observations, returns = np.full((2, 3), observation), np.array([0.0, running])
+    world = World((), observations, returns, np.zeros(2, int), np.zeros(2), np.zeros(2, int))
+    counters = Counters(np.int32(3), np.int32(1), np.int32(nonfinite_steps), np.int32(1), np.array([finished, beyond]))
+    return TrainState(learner=(), world=world, counters=counters)
+
+
+def line(saved, sick_seeds=()):
+    error = str(became_nonfinite(A2CConfig(seed=5), 3, np.array(sick_seeds, int), saved, NO_CHECKPOINTS))
+    assert "\n" not in error
+    return error
+
+
+@pytest.mark.parametrize(
+    ("saved", "cause"),
+    [
+        (state(), "NaN or infinite; the run stops"),
+        (state(beyond=np.nan), "NaN or infinite; the run stops"),
+        (state(observation=np.nan), ", as observation of the environment is; "),
+        (state(running=np.inf), ", as reward of the environment is; "),
+        (state(finished=np.nan, nonfinite_steps=1), ", as reward of the environment is; "),
+        (state(nonfinite_steps=4), ", as a reward or an observation of the environment was in 4 steps; "),
+        (state(running=-1e30), ", as returns of the environment are as large as 1e+30 (--normalize-rewards scales"),
+        (state(observation=1e30), ", as observations of the environment are as large as 1e+30 (--normalize-observ"),
+    ],
+)
+def test_the_line_names_what_the_update_could_not_bear(saved, cause):
+    assert cause in line(saved)
+
+
+def test_of_several_agents_the_cause_is_that_of_the_first_that_stopped():
+    saved = jax.tree.map(lambda *each: np.stack(each), state(), state(running=np.inf))
+    said = line(saved, sick_seeds=[6])
+    assert "seed 6 became NaN or infinite by update 3" in said
+    assert ", as reward of the environment is; the run stops" in said
