@@ -8,7 +8,7 @@ user's own word if
 - the file carries a signature made with the user's own key, over everything it names and where those modules lie;
 - the user gives --trust, for one call.
 
-A new kind of value that can be MODULE:NAME needs nothing but `import_module` where it is resolved.
+A new kind of value that can be MODULE:NAME needs nothing but `load` where it is resolved.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.errors import UserError, closest, first_line, shown
 
 SIGNATURE = "signature"  # its name in YAML files and in policies
 OWN_NAMES = ("brax:", "mjx:")  # looked up in lists, which imports nothing that a file could choose
@@ -128,19 +128,46 @@ def refuse_foreign(field: str, reference: str, arguments: Any = ()) -> None:
     )
 
 
-def import_module(field: str, reference: str, arguments: Any = ()) -> ModuleType:
-    """Imports the module of MODULE:NAME, also from the current directory, once `refuse_foreign` lets it pass.
+def load(field: str, reference: str, arguments: Any = (), known: tuple[str, ...] = ()) -> Any:
+    """Returns what MODULE:NAME names; modules are looked for in the current directory too, after all others.
+
+    Args:
+      field: where it stands.
+      reference: MODULE:NAME, as the field holds it.
+      arguments: that it will be called with, for messages.
+      known: what else may stand before the colon, for messages.
 
     Raises:
-      UserError: nobody but a file names it.
-      ModuleNotFoundError: there is none.
+      UserError: nobody but a file names it; there is no such module or nothing of that name in it; or importing failed.
     """
-    module = str.__str__(reference).partition(":")[0]
+    module_name, _, name = str.__str__(reference).partition(":")
+    is_name = all(part.isidentifier() for part in module_name.split("."))
+    try:
+        module = _import(field, reference, module_name, arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if not is_name or (missing is not None and f"{module_name}.".startswith(f"{missing}.")):
+            others = f"; known before a colon: {', '.join(known)}, or a module" if known else ""
+            hint = closest(module_name, known) or others
+            raise UserError(
+                f"{field} is {shown(reference)}, but there is no module {shown(module_name)}{hint}"
+            ) from None
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(f"{field} is {shown(reference)}, and importing {module_name} raised {what}") from error
+    if not hasattr(module, name):
+        hint = closest(name, [other for other in vars(module) if not other.startswith("_")])
+        raise UserError(f"{field} is {shown(reference)}, but {module_name} has no {shown(name)}{hint}")
+    return getattr(module, name)
+
+
+def _import(field: str, reference: str, module: str, arguments: Any) -> ModuleType:
     if _place(module.partition(".")[0]):  # what does not exist is not worth a warning
         refuse_foreign(field, reference, arguments)
     elif isinstance(reference, Foreign):
         raise ModuleNotFoundError(name=module)
-    if PathFinder.find_spec(module.partition(".")[0], sys.path) is None:
+    if PathFinder.find_spec(module.partition(".")[0], sys.path) is None:  # only what needs the folder gets it
         sys.path[:] = _search_path()
     return importlib.import_module(module)
 

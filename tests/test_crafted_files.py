@@ -53,6 +53,7 @@ def strangers_folder(tmp_path, monkeypatch):
     global seen
     (tmp_path / "planted.py").write_text("open('pwned', 'w')\ndef make(**_): open('pwned', 'w')\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     seen = []
     yield tmp_path

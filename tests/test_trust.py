@@ -1,8 +1,11 @@
 """Whose word it takes to import something: the user's own, on the command line, by signature or by --trust."""
 
+import ast
 import copy
 import os
 import pickle
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -27,6 +30,8 @@ def own_folder(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "tasks.py").write_text(TASKS)
     monkeypatch.chdir(tmp_path / "own")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "tasks", raising=False)
     return tmp_path
 
 
@@ -231,3 +236,19 @@ def test_a_file_may_name_what_gymnasium_makes_and_not_what_others_registered(own
             make_environment(**trust.foreign({"env": "gymnasium:Strangers-v0"}, "a file"))
     finally:
         del gymnasium.registry["Strangers-v0"]
+
+
+def opens_a_door(call):
+    """A call that can run what a value names, other than importing a part of this package."""
+    name = ast.unparse(call.func)
+    if name.rpartition(".")[2] in ("import_module", "__import__", "run_module", "run_path", "locate"):
+        return not ast.unparse(call.args[0]).startswith(("'purejaxrl_gae", "f'purejaxrl_gae", "_EXPORTS["))
+    return name in ("eval", "exec", "compile", "pickle.load", "pickle.loads", "yaml.unsafe_load", "np.load")
+
+
+def test_the_gate_is_the_only_place_that_imports_or_runs_what_a_value_names():
+    found = []
+    for path in sorted(Path(trust.__file__).parent.rglob("*.py")):
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        found += [f"{path.name}: {ast.unparse(call)}" for call in calls if opens_a_door(call)]
+    assert found == ["trust.py: importlib.import_module(module)"]

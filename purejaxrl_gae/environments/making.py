@@ -10,7 +10,7 @@ from purejaxrl_gae.config import read_arguments
 from purejaxrl_gae.environments.contract import Environment
 from purejaxrl_gae.environments.host_environment import HostEnvironment
 from purejaxrl_gae.environments.options import with_options
-from purejaxrl_gae.errors import UserError, closest, first_line
+from purejaxrl_gae.errors import UserError, first_line, shown
 
 PREFIXES = ("brax", "mjx", "gymnasium")
 
@@ -179,24 +179,13 @@ def load_factory(env: str, arguments: Mapping[str, Any] | None = None) -> Callab
     Raises:
       UserError: only a file names it; there is no such module or no such function; or importing the module failed.
     """
-    module_name, _, name = env.partition(":")
-    try:
-        module = trust.import_module("env", env, _as_text(arguments))
-    except UserError:
-        raise
-    except Exception as error:
-        if _is_missing(module_name, error) or not all(part.isidentifier() for part in module_name.split(".")):
-            known = closest(module_name, PREFIXES) or f"; known before a colon: {', '.join(PREFIXES)}, or a module"
-            raise UserError(f"env is {env!r}, but there is no module {module_name!r}{known}") from None
-        kind = type(error).__name__
-        raise UserError(f"env is {env!r}, and importing {module_name} raised {kind}: {first_line(error)}") from error
-    factory = getattr(module, name, None)
-    if factory is None:
-        hint = closest(name, [known for known in vars(module) if not known.startswith("_")])
-        raise UserError(f"env is {env!r}, but {module_name} has no {name!r}{hint}")
+    factory = trust.load("env", env, _as_text(arguments), PREFIXES)
     if not callable(factory):
         kind = type(factory).__name__
-        raise UserError(f"env is {env!r}, but {name} is a {kind}; it must be a function that returns an environment")
+        name = shown(env.partition(":")[2])
+        raise UserError(
+            f"env is {shown(env)}, but {name} is a {kind}; it must be a function that returns an environment"
+        )
     return factory
 
 
@@ -217,9 +206,3 @@ def call_factory(env: str, factory: Callable[..., Any], arguments: dict[str, Any
     except Exception as error:
         kind = type(error).__name__
         raise UserError(f"env is {env!r}, whose factory raised {kind}: {first_line(error)}") from error
-
-
-def _is_missing(module_name: str, error: Exception) -> bool:
-    """The module, or a package it is in, was not found; rather than one that it imports."""
-    missing = error.name if isinstance(error, ModuleNotFoundError) else None
-    return missing is not None and (module_name == missing or module_name.startswith(f"{missing}."))

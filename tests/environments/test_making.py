@@ -56,7 +56,7 @@ def test_a_factory_of_a_module_in_the_current_directory(module):
         ("gymnasum:CartPole-v1", "there is no module 'gymnasum'; did you mean 'gymnasium'?"),
         ("half cheetah:x", "there is no module 'half cheetah'"),
         ("lab_of_mine.tasks:prob", "lab_of_mine.tasks has no 'prob'; did you mean 'probe'?"),
-        ("lab_of_mine.tasks:constant", "constant is a int; it must be a function"),
+        ("lab_of_mine.tasks:constant", "'constant' is a int; it must be a function"),
         ("lab_of_mine.tasks:nothing", "whose factory returned None; it must return an environment"),
         ("lab_of_mine.tasks:broken", "whose factory raised RuntimeError: no cable"),
         ("lab_of_mine.ill:x", "importing lab_of_mine.ill raised ModuleNotFoundError: No module named"),

@@ -7,7 +7,7 @@ import pytest
 
 from purejaxrl_gae import PPOConfig, cli, config, sweep
 from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.evaluate import EvaluateOptions, evaluate_run
+from purejaxrl_gae.evaluate import EvaluateOptions, evaluate_policy, evaluate_run
 from purejaxrl_gae.host import training_run
 from purejaxrl_gae.host.options import RunOptions
 
@@ -45,6 +45,8 @@ def test_a_run_of_a_factory_trains_evaluates_and_resumes_with_its_options(own_mo
 
     found = evaluate_run(EvaluateOptions(run_dir=path, episodes=3))
     assert (found["return_mean"], found["episodic_length"]) == (21.0, 11.0)
+    found = evaluate_policy(EvaluateOptions(policy=path / "policy.npz", episodes=3))  # signed by its maker
+    assert (found["return_mean"], found["env"]) == (21.0, "probe-endless")
 
     resumed, options = cli.parse("ppo", ["--resume", str(path), "--total-timesteps", "320", "--no-progress"])
     assert dataclasses.replace(resumed, total_timesteps=256) == training_config
