@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.errors import UserError, shown
 from purejaxrl_gae.statistics import interquartile_mean, performance_profile, with_interval
 
 POINTS = 100
 RESAMPLES = 500
+SUFFIXES = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,18 @@ class Trials:
     def iqm(self) -> np.ndarray:
         """`[C]`, NaN where a seed diverged."""
         return np.array([interquartile_mean(row[:, None]) for row in self.scores])
+
+
+def check_output(path: Path) -> None:
+    """Refuses what could not be written, before anything is read.
+
+    Raises:
+      UserError: the suffix is not a picture's, or the path is a folder.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"output is {shown(str(path))}; it must end in one of {', '.join(SUFFIXES)}")
+    if path.is_dir():
+        raise UserError(f"output is {shown(str(path))}, which is a folder; it must be a file")
 
 
 @contextmanager
@@ -137,6 +150,8 @@ def draw_parallel_coordinates(trials: Trials, output: Path, title: str | None) -
 
     scores = trials.iqm
     finite = np.isfinite(scores)
+    if not finite.any():
+        raise UserError("run_dirs has a sweep in which every configuration diverged; a heat map alone can show that")
     columns = [_Scale([row[index] for row in trials.values]) for index in range(len(trials.names))]
     columns.append(_Scale(scores[finite].tolist()))
     with picture(output, title, (2.0 + 1.8 * len(columns), 4.2)) as axes:
@@ -163,6 +178,8 @@ def draw_parallel_coordinates(trials: Trials, output: Path, title: str | None) -
 def draw_profiles(groups: dict[str, np.ndarray], output: Path, title: str | None) -> None:
     """For each score, the share of seeds that reached more; groups map a label to final scores `[S]`."""
     everything = np.concatenate([scores[np.isfinite(scores)] for scores in groups.values()])
+    if everything.size == 0:
+        raise UserError("run_dirs has no finite score; a profile needs one")
     margin = 0.02 * (everything.max() - everything.min() or 1.0)
     thresholds = np.linspace(everything.min() - margin, everything.max() + margin, 400)
     with picture(output, title) as axes:

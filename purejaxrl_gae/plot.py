@@ -5,6 +5,8 @@ what. A sweep's folder becomes a heat map or parallel coordinates. Either can be
 """
 
 import json
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +19,7 @@ from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.pictures import (
     Curve,
     Trials,
+    check_output,
     draw_curves,
     draw_heat_map,
     draw_parallel_coordinates,
@@ -65,11 +68,56 @@ def read_run(path: Path) -> Run:
       UserError: it holds none.
     """
     try:
-        records = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+        records = _readable(path / "metrics.jsonl", "score_last100", _is_report)
         values = read_yaml(path / "config.yaml")
     except OSError as error:
         raise UserError(f"run_dirs has {str(path)!r}, which holds no run: {error.strerror}") from None
     return Run(path, values, records)
+
+
+def _readable(path: Path, scores: str, is_right: Callable[[Any], bool]) -> list[dict[str, Any]]:
+    """Returns the lines that are right and have as many scores as the first; says on standard error what is not.
+
+    Nothing is said of the last line, which a crash may have cut short.
+    """
+    records = [_json(line) for line in path.read_bytes().splitlines()]
+    right = [record for record in records if is_right(record)]
+    right = [record for record in right if np.size(record[scores]) == np.size(right[0][scores])]
+    if len(records) - len(right) > (records[-1:] != right[-1:]):
+        print(f"{path}: {len(records) - len(right)} of {len(records)} lines cannot be read", file=sys.stderr)
+    return right
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # a UnicodeDecodeError is a ValueError
+        return None
+
+
+def _is_report(record: Any) -> bool:
+    """Returns True for what one line of metrics.jsonl says."""
+    if not isinstance(record, dict) or "score_last100" not in record:
+        return False
+    return all(_is_number(record.get(x)) for x in ("env_steps", "wall_seconds")) and _are_scores(
+        record["score_last100"]
+    )
+
+
+def _is_trial(record: Any) -> bool:
+    """Returns True for what one line of results.jsonl says."""
+    if not isinstance(record, dict) or not isinstance(record.get("values"), dict):
+        return False
+    return isinstance(record.get("eval_returns"), list) and _are_scores(record["eval_returns"])
+
+
+def _are_scores(value: Any) -> bool:
+    scores = value if isinstance(value, list) else [value]
+    return bool(scores) and all(score is None or _is_number(score) for score in scores)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def read_curves(runs: list[Run], x: str = "env_steps") -> list[Curve]:
@@ -115,9 +163,19 @@ def read_final_scores(runs: list[Run]) -> dict[str, np.ndarray]:
     for run, label in zip(runs, labels([run.values for run in runs]), strict=True):
         if not (run.path / "summary.json").is_file():
             raise UserError(f"run_dirs has {str(run.path)!r}, which has not ended: it has no summary.json")
-        summary = json.loads((run.path / "summary.json").read_text())
-        groups.setdefault(label, []).extend(row["eval_return_mean"] for row in summary.get("seeds", [summary]))
+        groups.setdefault(label, []).extend(_final_scores(run.path / "summary.json"))
     return {label: np.array(scores, float) for label, scores in groups.items()}
+
+
+def _final_scores(path: Path) -> list[float]:
+    """Returns the mean return of each seed's evaluation."""
+    summary = _json(path.read_bytes())
+    rows = summary.get("seeds", [summary]) if isinstance(summary, dict) else []
+    rows = [row if isinstance(row, dict) else {} for row in rows] if isinstance(rows, list) else []
+    scores = [row.get("eval_return_mean", "") for row in rows]
+    if not _are_scores(scores):
+        raise UserError(f"run_dirs has {str(path.parent)!r}, whose summary.json cannot be read; resume the run")
+    return _number(scores)
 
 
 def read_trials(path: Path) -> Trials:
@@ -127,7 +185,7 @@ def read_trials(path: Path) -> Trials:
       UserError: nothing yet.
     """
     results = path / "results.jsonl"
-    records = [json.loads(line) for line in results.read_text().splitlines()] if results.is_file() else []
+    records = _readable(results, "eval_returns", _is_trial) if results.is_file() else []
     if not records:
         raise UserError(f"run_dirs has {str(path)!r}, a sweep without results yet")
     names = list(dict.fromkeys(name for record in records for name in record["values"]))
@@ -145,6 +203,7 @@ def draw(options: PlotOptions) -> None:
     """
     if not options.run_dirs:
         raise UserError("run_dirs is empty; name at least one folder of a run")
+    check_output(options.output)
     sweeps = [path for path in options.run_dirs if (path / "sweep.yaml").is_file()]
     if sweeps:
         if len(options.run_dirs) > 1:

@@ -108,8 +108,56 @@ def test_folders_that_cannot_be_drawn_are_named(tmp_path):
 
 def test_a_picture_of_unknown_kind_is_refused_in_one_line(tmp_path):
     run = make_run(tmp_path / "run", [1.0, 2.0])
-    with pytest.raises(UserError, match="which cannot be written"):
+    with pytest.raises(UserError, match=r"it must end in one of \.png, \.svg"):
         plot.draw(PlotOptions((run,), tmp_path / "curve.xyz"))
+    with pytest.raises(UserError, match="which is a folder"):
+        (tmp_path / "folder.png").mkdir()
+        plot.draw(PlotOptions((run,), tmp_path / "folder.png"))
+    with pytest.raises(UserError, match="which cannot be written"):
+        plot.draw(PlotOptions((run,), tmp_path / "no" / "curve.png"))
+
+
+DAMAGED = [b"", b"{}", b"null", b"7", b'{"env_steps": 1', b"\xff\xfe", b"[" * 5000, b'{"score_last100": "x"}', b"[1]"]
+
+
+@pytest.mark.parametrize("damaged", DAMAGED)
+def test_damaged_reports_are_left_out_and_counted(tmp_path, capsys, damaged):
+    run = make_run(tmp_path / "run", [1.0, 2.0, 3.0])
+    first, *rest = (run / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_bytes(first + damaged + b"\n" + b"".join(rest))
+    (curve,) = curves_of(run)
+    assert curve.scores.tolist() == [1.0, 2.0, 3.0]
+    assert "1 of 4 lines cannot be read" in capsys.readouterr().err
+
+
+def test_a_last_report_cut_short_is_left_out_silently(tmp_path, capsys):
+    run = make_run(tmp_path / "run", [1.0, 2.0])
+    (run / "metrics.jsonl").write_bytes((run / "metrics.jsonl").read_bytes()[:-9])
+    assert curves_of(run)[0].scores.tolist() == [1.0]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("damaged", [*DAMAGED, b'{"seeds": 3}', b'{"seeds": [{}, 1]}', b'{"seeds": []}'])
+def test_a_damaged_summary_is_refused_in_one_line(tmp_path, damaged):
+    run = make_run(tmp_path / "run", [1.0, 2.0])
+    (run / "summary.json").write_bytes(damaged)
+    with pytest.raises(UserError, match=r"summary\.json cannot be read"):
+        plot.draw(PlotOptions((run,), tmp_path / "curve.png", kind="profile"))
+
+
+def test_a_sweep_of_damaged_results_alone_has_none(tmp_path, capsys):
+    sweep = make_sweep(tmp_path / "sweep")
+    (sweep / "results.jsonl").write_bytes(b"\n".join(DAMAGED))
+    with pytest.raises(UserError, match="a sweep without results yet"):
+        plot.read_trials(sweep)
+
+
+def test_what_has_no_finite_score_is_refused(tmp_path):
+    with pytest.raises(UserError, match="a profile needs one"):
+        pictures.draw_profiles({"a": np.array([np.nan])}, tmp_path / "a.png", None)
+    trials = pictures.Trials(["gamma"], [[0.9]], np.array([[np.nan]]))
+    with pytest.raises(UserError, match="every configuration diverged"):
+        pictures.draw_parallel_coordinates(trials, tmp_path / "a.png", None)
 
 
 def test_columns_that_span_decades_are_logarithmic():
