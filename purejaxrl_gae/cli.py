@@ -37,7 +37,8 @@ def main(algorithm: str, arguments: list[str] | None = None) -> None:
         training_config.validate()
         from purejaxrl_gae.host import training_run
 
-        training_run.run(training_config, options)
+        begun_anew = options.preset and options.resume is None
+        training_run.run(training_config, options, config.preset_name(training_config) if begun_anew else None)
 
     run_and_exit(train)
 

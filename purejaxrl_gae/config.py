@@ -243,6 +243,12 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def preset_name(config: Any) -> str | None:
+    """Returns the name of the preset for a config's algorithm and environment, as --config takes it, or None."""
+    path = preset_path(config.algorithm, config.env) if isinstance(config.env, str) else None
+    return None if path is None else f"{path.parent.name}/{path.stem}"
+
+
 def with_preset(config: Any) -> Any:
     """A config with the preset of its algorithm and environment laid over it, where there is one."""
     path = preset_path(config.algorithm, config.env) if isinstance(config.env, str) else None

@@ -1,5 +1,6 @@
 """What a run tells its user in sentences: what it begins, how it ended, and why it stopped."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +40,20 @@ def say_what_runs(
         display.complain(f"note: {note}")
 
 
-def say_how_it_ended(display: Display, summary: dict[str, Any], scores: Scores) -> None:
-    """Steps, speed and scores, and what the scores hide; of several seeds a table too.
+def say_how_it_ended(display: Display, summary: dict[str, Any], scores: Scores, path: Path) -> None:
+    """Steps, speed and scores, and what the scores hide; of several seeds a table too; then where it is, and what next.
 
     Args:
       display: where.
       summary: as written to summary.json.
       scores: of the evaluation.
+      path: of the run's folder.
     """
     _say_scores(display, summary, *np.shape(scores.mode.returns))
     for note in scoring.notes(scores):
         display.complain(f"note: {note}")
+    folder, module = shlex.quote(str(path)), "python -m purejaxrl_gae"
+    display.say(f"saved in {path}; next: {module}.evaluate --run-dir {folder} && {module}.plot {folder}")
 
 
 def _say_scores(display: Display, summary: dict[str, Any], num_agents: int, num_episodes: int) -> None:

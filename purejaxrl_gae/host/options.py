@@ -14,7 +14,8 @@ from purejaxrl_gae.search_space import MOST_CONFIGURATIONS
 MOST_DEVICES, MOST_AGENTS, MOST_EPISODES = 65_536, 1_000_000, 1_000_000
 LARGEST_SEED = 2**32 - 1
 REPORT_STEPS = 16_384
-REPORTS_WANTED = 100
+REPORTS_WANTED = 100  # of long runs
+POINTS_WANTED = 50  # of a learning curve
 HOST_REPORT_STEPS = 2_048  # of environments on the host, which are slower
 
 
@@ -48,7 +49,7 @@ class SharedOptions:
     """episodes of an agent's evaluation by the policy's mode, and as many with actions sampled; of a sweep by mode"""
     updates_per_report: int = 0
     """updates between two reports; 0: as many as make about 16,384 environment steps of one agent, or 2,048 where the
-    environment runs on the host; in long runs up to four times as many"""
+    environment runs on the host; in long runs up to four times as many; in short ones fewer, for 50 points in all"""
     progress: bool = True
     """show progress"""
     compilation_cache: bool = True
@@ -95,10 +96,12 @@ class SharedOptions:
     def report_every(self, steps_per_update: int, num_updates: int, report_steps: int = REPORT_STEPS) -> int:
         """Updates of one call of the compiled program, the same however fast it is.
 
-        By default about `report_steps` environment steps, and up to four times as many in runs of many reports.
+        By default about `report_steps` environment steps, and up to four times as many in runs of many reports; fewer
+        in a run so short that its curve would have less than `POINTS_WANTED` points, down to one update.
         """
-        shortest = max(1, report_steps // steps_per_update)
-        return self.updates_per_report or max(shortest, min(num_updates // REPORTS_WANTED, 4 * shortest))
+        usual = max(1, report_steps // steps_per_update)
+        shortest = min(usual, max(1, num_updates // POINTS_WANTED))
+        return self.updates_per_report or max(shortest, min(num_updates // REPORTS_WANTED, 4 * usual))
 
 
 @dataclass(frozen=True)

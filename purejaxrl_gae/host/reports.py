@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,16 @@ SOLVED_SCORES = {
 }
 PACKAGES = ("purejaxrl-gae", "jax", "jaxlib", "flax", "optax", "gymnax", "numpy")
 WAYS = ("eval_return", "eval_sampled_return")  # names of the scores by mode and sampled
-OPTIONAL_PACKAGES = ("gymnasium", "mujoco", "ale-py")
+# Package -> module; named where the module has been imported.
+OPTIONAL_PACKAGES = {
+    "gymnasium": "gymnasium",
+    "mujoco": "mujoco",
+    "ale-py": "ale_py",
+    "brax": "brax",
+    "mujoco-mjx": "mujoco.mjx",
+    "playground": "mujoco_playground",
+    "optuna": "optuna",
+}
 
 
 @dataclass
@@ -171,12 +181,12 @@ def scores(counters: Counters) -> np.ndarray:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
+    """Returns versions of everything that computes: what every run needs, and of the rest what is in use."""
     found = {"python": platform.python_version()}
-    for package in (*PACKAGES, *OPTIONAL_PACKAGES):
+    used = [package for package, module in OPTIONAL_PACKAGES.items() if module in sys.modules]
+    for package in (*PACKAGES, *used):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            if package in PACKAGES:
-                found[package] = "not installed"
+            found[package] = "not installed"
     return found

@@ -14,7 +14,7 @@ from purejaxrl_gae import algorithms, config, training
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.environments import HostEnvironment
 from purejaxrl_gae.errors import Interrupted, RunError
-from purejaxrl_gae.host import devices, reports
+from purejaxrl_gae.host import devices, provenance, reports
 from purejaxrl_gae.host.announcements import became_nonfinite, say_how_it_ended, say_what_runs
 from purejaxrl_gae.host.checkpoints import CHECKPOINT_SECONDS, Checkpoints
 from purejaxrl_gae.host.display import Display
@@ -38,12 +38,13 @@ from purejaxrl_gae.optimizers import say_schedule
 from purejaxrl_gae.rollout import SCORE_WINDOW, Counters
 
 
-def run(training_config: TrainingConfig, options: RunOptions) -> dict[str, Any]:
+def run(training_config: TrainingConfig, options: RunOptions, preset: str | None = None) -> dict[str, Any]:
     """Trains, or goes on training, and writes the run folder.
 
     Args:
       training_config: of any algorithm; for a resumed run the one its folder holds.
       options: see RunOptions.
+      preset: that the config began with, for the summary.
 
     Returns:
       The summary, as written to summary.json.
@@ -74,7 +75,7 @@ def run(training_config: TrainingConfig, options: RunOptions) -> dict[str, Any]:
         folder.write_config(
             {"algorithm": training_config.algorithm, **config.to_plain(training_config), **saved_options}
         )
-    session = Session(algorithm, options, folder, display, claimed)
+    session = Session(algorithm, options, folder, display, claimed, provenance.of_this_process(preset))
     with StopRequests() as stop:
         try:
             return session.run(stop)
@@ -99,11 +100,19 @@ class Session:
       folder: where to write.
       display: what to show.
       claimed: devices to train on.
+      origin: where this process came from.
     """
 
     def __init__(
-        self, algorithm: Any, options: RunOptions, folder: RunFolder, display: Display, claimed: list[jax.Device]
+        self,
+        algorithm: Any,
+        options: RunOptions,
+        folder: RunFolder,
+        display: Display,
+        claimed: list[jax.Device],
+        origin: dict[str, Any],
     ):
+        self.origin: dict[str, Any] = {**origin, "resumed": []}
         self.algorithm, self.options, self.folder, self.display = algorithm, options, folder, display
         self.is_on_host = isinstance(algorithm.setup.environment, HostEnvironment)
         self.devices = claimed[:1] if self.is_on_host else claimed
@@ -189,6 +198,7 @@ class Session:
         self.clock.run = restored.about["run_seconds"]
         self.clock.evaluation = restored.about["evaluation_seconds"]
         self.clock.compile += restored.about["compile_seconds"]
+        self.origin = provenance.continued(restored.about.get("origin"), self.origin)
         name = self.algorithm.setup.environment.name
         anew = f", with new episodes: {name} runs on the host, and its state is not saved"
         updates = restored.step // self.config.steps_per_update
@@ -220,6 +230,7 @@ class Session:
             "evaluation_seconds": self.clock.evaluation,
             "compile_seconds": self.clock.compile,
             "versions": versions(),
+            "origin": self.origin,
         }
         self.last_checkpoint = time.monotonic()
         step = updates * self.config.steps_per_update
@@ -260,9 +271,9 @@ class Session:
         counters = counters if self._is_alone else saved.counters
         summary = reports.summary(
             self.config, self.clock, counters, updates, evaluated, self.seeds, len(self.devices)
-        ) | {"goal_score": self.options.goal_score, "goal_reached": reached_goal}
+        ) | {"goal_score": self.options.goal_score, "goal_reached": reached_goal, **self.origin}
         self.folder.write_summary(summary)
-        say_how_it_ended(self.display, summary, evaluated)
+        say_how_it_ended(self.display, summary, evaluated, self.folder.path)
         if self.folder.is_damaged:
             raise RunError(f"training ended well, but not everything could be written to {self.folder.path}; see above")
         return summary

@@ -56,6 +56,13 @@ def test_the_summary_counts_true_steps(finished):
     assert summary["solved"] is (summary["eval_return_mean"] >= 475.0)
 
 
+def test_the_summary_says_where_the_run_came_from(finished):
+    _, summary = finished
+    assert summary["command"] and summary["date"] and summary["preset"] is None and summary["resumed"] == []
+    assert {"git_commit", "git_dirty"} <= set(summary)
+    assert {"python", "jax", "jaxlib", "flax", "optax", "gymnax", "numpy"} <= set(summary["versions"])
+
+
 def test_reports_have_true_steps_and_null_for_no_episode(finished):
     rows = records(finished[0])
     assert [row["env_steps"] for row in rows] == [256, 512, 768, 1024]
@@ -63,6 +70,16 @@ def test_reports_have_true_steps_and_null_for_no_episode(finished):
     assert all(row["episodic_return"] is None or math.isfinite(row["episodic_return"]) for row in rows)
     for name in ("eval_return_mean", "eval_sampled_return_mean"):
         assert [(name in row) for row in rows] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("num_updates", [1, 20, 49, 50, 99, 146, 799, 800, 5_000, 1_000_000])
+@pytest.mark.parametrize("steps_per_update", [128, 2_048, 65_536])
+def test_a_curve_has_fifty_points_or_one_an_update_and_long_runs_report_seldom(steps_per_update, num_updates):
+    every = RunOptions().report_every(steps_per_update, num_updates)
+    assert -(-num_updates // every) >= min(50, num_updates)
+    if num_updates * steps_per_update >= 50 * 16_384:
+        assert every >= 16_384 // steps_per_update
+    assert RunOptions(updates_per_report=7).report_every(steps_per_update, num_updates) == 7
 
 
 def test_no_episode_ended_is_null(tmp_path):
@@ -130,9 +147,14 @@ def test_an_interrupted_run_resumes_to_the_same_bits(finished, tmp_path, monkeyp
     monkeypatch.undo()
 
     resumed, resumed_options = cli.parse("ppo", ["--resume", str(path), "--no-progress"])
-    training_run.run(resumed, dataclasses.replace(resumed_options, compilation_cache=False))
+    summary = training_run.run(resumed, dataclasses.replace(resumed_options, compilation_cache=False))
+    shown = capsys.readouterr().out
     resumed_at = records(path)[1]["env_steps"] // TINY.steps_per_update
-    assert say_schedule(TINY, resumed_at) in capsys.readouterr().out.replace("\n", " ")
+    assert say_schedule(TINY, resumed_at) in shown.replace("\n", " ")
+    module = "python -m purejaxrl_gae"
+    last_line = f"saved in {path}; next: {module}.evaluate --run-dir {path} && {module}.plot {path}"
+    assert shown.splitlines()[-1] == last_line
+    assert len(summary["resumed"]) == 1 and summary["resumed"][0]["date"] >= summary["date"]
     assert without_times(records(path)) == without_times(records(finished[0]))
     expected, actual = np.load(finished[0] / "policy.npz"), np.load(path / "policy.npz")
     for name in expected.files:
