@@ -1,11 +1,14 @@
 """What scores say of a policy that plays otherwise sampled than by its mode, and of episodes that were cut."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from purejaxrl_gae import PPOConfig
 from purejaxrl_gae.evaluation import Evaluation
 from purejaxrl_gae.host import announcements, reports, scoring
+from purejaxrl_gae.host.display import Display
 from purejaxrl_gae.host.reports import Clock
 from purejaxrl_gae.host.scoring import Scores
 from purejaxrl_gae.rollout import Counters
@@ -62,9 +65,7 @@ def test_the_summary_and_the_last_lines_hold_both_scores(means, capsys):
     if len(means) > 1:
         assert [row["eval_sampled_return_mean"] for row in summary["seeds"]] == [1254.0, 1260.0]
         assert summary["eval_sampled_return_over_seeds"]["mean"][0] == 1257.0
-    from purejaxrl_gae.host.display import Display
-
-    announcements.say_how_it_ended(Display(1, enabled=False), summary, scores)
+    announcements.say_how_it_ended(Display(1, enabled=False), summary, scores, Path("runs/here"))
     shown = capsys.readouterr()
     assert "by mode" in shown.out and "sampled" in shown.out and "1254.0" in shown.out
     assert shown.err.count("note: ") == 2
