@@ -201,7 +201,7 @@ def read_yaml(path: Path, *, trusted: bool = False, has_flag: bool = False) -> d
         kind = type(values).__name__
         raise UserError(f"config is {shown(str(path))}, which holds a {kind}; it must hold name: value pairs")
     shipped = path.resolve().is_relative_to(configs_directory())
-    return trust.of_file(values, str(path), trusted=trusted or shipped, has_flag=has_flag)
+    return trust.of_file(values, shown(str(path)), trusted=trusted or shipped, has_flag=has_flag)
 
 
 def to_plain(config: Any) -> dict[str, Any]:

@@ -124,7 +124,8 @@ def refuse_foreign(field: str, reference: str, arguments: Any = ()) -> None:
     flag = f", or name it yourself with --{field.replace('_', '-')}" if reference.has_flag else ""
     raise UserError(
         f"{field} is {_shown(reference)} in {reference.source}, which would import {_shown(module)} and call "
-        f"{_shown(f'{name}({called})')}; the file is not signed by you. If you know what that does, add --trust{flag}"
+        f"{_shown(f'{name}({called})')}; the file has no signature of yours for that. "
+        f"If you know what it does, add --trust{flag}"
     )
 
 
@@ -242,7 +243,7 @@ def _key_path() -> Path | None:
             base = Path.home() / ".config"
         except RuntimeError:
             return None
-    return base / "purejaxrl_gae" / "key"
+    return base / "purejaxrl_gae" / "key" if base.is_absolute() else None
 
 
 def _key() -> bytes | None:

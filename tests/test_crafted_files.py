@@ -163,7 +163,7 @@ def test_the_line_shows_what_would_be_called_and_how_to_go_on():
     message = refuse(by_policy_signed_by_another, {"env": "os:system", "env_args": ["command=touch pwned"]})
     assert message == (
         "env is 'os:system' in the policy, which would import 'os' and call \"system(command='touch pwned')\"; the "
-        "file is not signed by you. If you know what that does, add --trust, or name it yourself with --env"
+        "file has no signature of yours for that. If you know what it does, add --trust, or name it yourself with --env"
     )
 
 

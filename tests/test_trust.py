@@ -105,11 +105,13 @@ def test_without_a_place_for_a_key_files_are_written_unsigned(own_folder, monkey
     assert not is_believed(OWN)
 
 
-def test_a_relative_config_folder_is_not_used(own_folder, monkeypatch):
+def test_a_config_folder_relative_to_the_current_one_is_not_used(own_folder, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", ".")
     monkeypatch.setenv("HOME", str(own_folder / "home"))
     trust.signed(OWN)
     assert (own_folder / "home" / ".config" / "purejaxrl_gae" / "key").exists()
+    monkeypatch.setenv("HOME", ".")
+    assert trust.signed(OWN) == OWN
 
 
 def test_what_nobody_vouched_for_is_not_signed():
@@ -165,7 +167,7 @@ def test_every_way_in_believes_a_signature_and_the_flag_only(own_folder, read):
     with pytest.raises(UserError) as error:
         environment_of(read(path))
     shown = (
-        "env is 'tasks:make' in .*, which would import 'tasks' and call 'make.size=3.'; the file is not signed by you"
+        "env is 'tasks:make' in .*, which would import 'tasks' and call 'make.size=3.'; the file has no signature of"
     )
     error.match(shown)
     assert "add --trust" in str(error.value) and "\n" not in str(error.value)
@@ -181,9 +183,9 @@ def test_naming_it_on_the_command_line_is_enough(own_folder):
     path = write(own_folder / "run" / "config.yaml", OWN)
     assert environment_of(by_config(path, "--env", "tasks:make")).max_episode_steps == 3
     assert by_config(path, "--env", "CartPole-v1", "--env-args", "gravity=3").env == "CartPole-v1"
-    with pytest.raises(UserError, match="not signed by you"):
+    with pytest.raises(UserError, match="no signature of yours"):
         environment_of(by_config(path, "--env-args", "size=4"))
-    with pytest.raises(UserError, match="not signed by you"):
+    with pytest.raises(UserError, match="no signature of yours"):
         environment_of(by_config(path, "--no-trust"))
 
 
