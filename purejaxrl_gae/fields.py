@@ -61,9 +61,11 @@ def check_types(config: Any) -> None:
     """
     for name, hint in field_types(type(config)).items():
         value = getattr(config, name)
-        if isinstance(value, str) and not isinstance(coerce(name, value, hint), (str, Path)):
+        coerced = coerce(name, value, hint)
+        if isinstance(value, str) and not isinstance(coerced, (str, Path)):
             raise UserError(f"{name} is {shown(value)}, a text; it must be {described(hint)}")
-        coerce(name, value, hint)
+        if isinstance(value, float) and isinstance(coerced, int):
+            raise UserError(f"{name} is {shown(value)}, a float; it must be a whole number, as {coerced}")
 
 
 def field_types(kind: Any) -> dict[str, Any]:

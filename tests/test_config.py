@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from purejaxrl_gae import PPOConfig, cli, config, sweep
@@ -63,6 +64,34 @@ def test_wrong_values_name_source_field_and_what_would_be_valid(values, message)
     with pytest.raises(UserError) as error:
         config.with_values(PPOConfig(), values, "test")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"total_timesteps": 1e6}, "total_timesteps is 1000000.0, a float; it must be a whole number, as 1000000"),
+        ({"learning_rate": "3e-4"}, "learning_rate is '3e-4', a text; it must be a number"),
+        ({"learning_rate": 1e39}, "learning_rate is 1e+39; it must be a finite number of float32"),
+        (
+            {"hidden_sizes": (10**20,)},
+            "hidden_sizes is (100000000000000000000,); it must be widths between 1",
+        ),
+        ({"seed": 10**400}, "it must be a whole number of at most 300 digits"),
+        ({"env": "x" * 300}, "it must be a name of 1 to 255 letters"),
+        ({"num_minibatches": 10**9}, "num_minibatches is 1000000000; it must be between 1 and 2048"),
+        ({"num_minibatches": 7}, "nearest that does: 8"),
+        ({"num_envs": 2**14, "num_steps": 2**14}, "268435456; one update may hold at most 268435455 steps"),
+    ],
+)
+def test_wrong_values_in_python_are_refused_alike(values, message):
+    with pytest.raises(UserError) as error:
+        PPOConfig(**values).validate()
+    assert message in str(error.value)
+    assert len(str(error.value)) < 300
+
+
+def test_arrays_of_one_number_are_numbers():
+    PPOConfig(learning_rate=np.float32(1e-3), num_envs=np.int64(8)).validate()
 
 
 def test_a_plain_config_reads_back_as_itself():

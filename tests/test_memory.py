@@ -7,7 +7,9 @@ import jax
 import pytest
 
 from purejaxrl_gae import PPOConfig, TRPOConfig, algorithms
-from purejaxrl_gae.host.programs import AgentPrograms, compile_one_agent
+from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.host.memory import available_bytes
+from purejaxrl_gae.host.programs import AgentPrograms, compile_one_agent, refuse_too_large
 
 SMALL = {"env": "CartPole-v1", "num_envs": 4, "num_steps": 16, "hidden_sizes": (4,), "total_timesteps": 1_000_000}
 PPO = PPOConfig(**SMALL, update_epochs=2)
@@ -32,6 +34,13 @@ def test_memory_is_the_same_for_a_million_steps_and_a_thousand_million(bytes_of,
     short = bytes_of(config)
     assert short > 0
     assert short == bytes_of(dataclasses.replace(config, total_timesteps=1_000_000_000))
+
+
+@pytest.mark.parametrize("layers, field", [((8,), "num_envs is 16"), ((65_536, 65_536), "hidden_sizes is")])
+def test_what_is_too_large_for_the_machine_names_the_field_to_lower(layers, field):
+    needed = available_bytes() * (2 if len(layers) == 1 else 1000)
+    with pytest.raises(UserError, match=field):
+        refuse_too_large(PPOConfig(hidden_sizes=layers), needed)
 
 
 def test_memory_grows_with_the_rollout():

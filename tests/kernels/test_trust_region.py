@@ -334,6 +334,15 @@ def test_steps_shrink_until_they_fit(needed, backtracks):
     assert (float(result.params), int(result.backtracks)) == (needed, backtracks)
 
 
+def test_a_step_that_gains_nothing_is_refused_whatever_share_is_asked_for():
+    flat = search(lambda x: (jnp.zeros_like(x), jnp.float32(0.0)))
+    assert not flat.accepted
+    assert (float(flat.params), float(flat.step_fraction)) == (0.0, 0.0)
+    # flat at the full step, half of it gains: the search goes on to where something is gained
+    later = search(lambda x: (jnp.where(x < 1.0, x, 0.0), jnp.float32(0.0)))
+    assert (float(later.params), int(later.backtracks)) == (0.5, 1)
+
+
 def test_the_acceptance_ratio_asks_for_its_share_of_the_promise():
     quarter = lambda x: (0.25 * x, jnp.float32(0.0))  # noqa: E731
     assert search(quarter, acceptance_ratio=0.2).accepted
