@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-FORMAT = 2  # 1 had no convolutions and clipped all real actions
+FORMAT = 3  # 1 had no convolutions and clipped all real actions, 2 took no whole numbers
 LARGEST = 2**30  # bytes of all arrays that are read
 READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -73,6 +73,30 @@ class NumpyConvolutions:
 
 
 @dataclass(frozen=True)
+class NumpyOneHot:
+    """Whole numbers as zeros and ones: each number is as many of them as it has values, with a 1 at its own.
+
+    Attributes:
+      shape: of one observation's numbers; () of a single one.
+      sizes: `[k]` how many values each number has.
+      starts: `[k]` the lowest value of each.
+    """
+
+    shape: tuple[int, ...]
+    sizes: np.ndarray
+    starts: np.ndarray
+
+    def encode(self, numbers: np.ndarray) -> np.ndarray:
+        """`[..., *shape] -> [..., sum of sizes]`."""
+        batch_shape = numbers.shape[: numbers.ndim - len(self.shape)]
+        if numbers.shape[len(batch_shape) :] != self.shape:
+            raise ValueError(f"whole numbers have shape {numbers.shape}; they must end in {self.shape}")
+        each = np.split(numbers.reshape(*batch_shape, -1), len(self.sizes), axis=-1)
+        values = [start + np.arange(size) for start, size in zip(self.starts, self.sizes, strict=True)]
+        return np.concatenate([one == own for one, own in zip(each, values, strict=True)], axis=-1).astype(np.float64)
+
+
+@dataclass(frozen=True)
 class NumpyPolicy:
     """Dense layers and what surrounds them; computed in float64.
 
@@ -91,6 +115,7 @@ class NumpyPolicy:
       low: `[A]` lower bounds of real actions.
       high: `[A]` upper bounds.
       action_bounds: how real actions get there: `clip`; `scale` from -1 and 1; or `tanh`, then scale.
+      one_hot: how whole numbers become observations, where the environment gives such; None elsewhere.
     """
 
     environment: dict[str, Any]
@@ -107,10 +132,14 @@ class NumpyPolicy:
     low: np.ndarray | None
     high: np.ndarray | None
     action_bounds: str = "clip"
+    one_hot: NumpyOneHot | None = None
 
     def outputs(self, observations: np.ndarray) -> np.ndarray:
-        """Logits `[..., n]` or means `[..., A]` of `[..., *observation_shape]` observations."""
-        observations = np.asarray(observations, np.float64)
+        """Logits `[..., n]` or means `[..., A]` of observations as `act` takes them."""
+        observations = np.asarray(observations)
+        if self.one_hot is not None and np.issubdtype(observations.dtype, np.integer):
+            observations = self.one_hot.encode(observations)
+        observations = observations.astype(np.float64)
         batch_shape = observations.shape[: observations.ndim - len(self.observation_shape)]
         if observations.shape[len(batch_shape) :] != self.observation_shape:
             raise ValueError(f"observations have shape {observations.shape}; they must end in {self.observation_shape}")
@@ -132,7 +161,7 @@ class NumpyPolicy:
         """Actions for one observation or a batch, within the bounds.
 
         Args:
-          observations: `[..., *observation_shape]`.
+          observations: `[..., *observation_shape]`; of an environment that gives whole numbers also those.
           rng: sample with it; the most probable action without it.
         """
         outputs = self.outputs(observations)
@@ -234,7 +263,15 @@ def _policy(arrays: _Arrays) -> NumpyPolicy:
         low=arrays.get("action_low"),
         high=arrays.get("action_high"),
         action_bounds=str(arrays.scalar("action_bounds", "clip")),
+        one_hot=_one_hot(arrays),
     )
+
+
+def _one_hot(arrays: _Arrays) -> NumpyOneHot | None:
+    if "one_hot_sizes" not in arrays:
+        return None
+    shape = tuple(int(size) for size in arrays["one_hot_shape"])
+    return NumpyOneHot(shape, arrays["one_hot_sizes"].astype(int), arrays["one_hot_starts"].astype(int))
 
 
 def _environment(arrays: _Arrays) -> dict[str, Any]:
@@ -275,6 +312,10 @@ def _check_shapes(policy: NumpyPolicy) -> None:
     for kernel, bias, _ in policy.layers:
         fits &= kernel.shape == (width, *bias.shape)
         width = bias.size
+    if policy.one_hot is not None:
+        sizes, starts = policy.one_hot.sizes, policy.one_hot.starts
+        fits &= sizes.shape == starts.shape == (math.prod(policy.one_hot.shape),) and shape == (sizes.sum(),)
+        fits &= bool(np.all(sizes >= 1))
     if not policy.discrete:
         fits &= math.prod(policy.action_shape) == width
         fits &= all(part is None or part.shape == (width,) for part in (policy.low, policy.high, policy.log_std))

@@ -34,7 +34,8 @@ def make_value_function(config: TrainingConfig) -> Callable[[Learner, jax.Array]
       config: of any algorithm, as it was trained.
 
     Returns:
-      `value(learner, observations) -> Values`: of `[..., *observation_shape]` raw observations; jit it, vmap it.
+      `value(learner, observations) -> Values`: of `[..., *observation_shape]` raw observations, or of the whole numbers
+      that the environment gives; jit it, vmap it.
 
     Raises:
       UserError: a field or the environment is wrong.
@@ -49,9 +50,11 @@ def make_value_function(config: TrainingConfig) -> Callable[[Learner, jax.Array]
       (2, 3)
     """
     setup = algorithms.make_algorithm(config).setup
+    one_hot = setup.environment.one_hot
 
     def value(learner: Learner, observations: jax.Array) -> Values:
-        seen, moments = normalize_observations(learner.normalizers, observations), learner.normalizers.returns
+        encoded = observations if one_hot is None else one_hot.encode(observations)
+        seen, moments = normalize_observations(learner.normalizers, encoded), learner.normalizers.returns
         learned = setup.network.value(learner.params, seen)
         return Values(learned if moments is None else kernels.unscale_values(learned, moments), learned)
 

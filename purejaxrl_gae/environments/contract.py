@@ -5,7 +5,7 @@ elsewhere), and `step` resets by itself, so that the cheapest way of doing so st
 never lost is the true final observation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +13,8 @@ import jax
 import numpy as np
 
 from purejaxrl_gae.errors import UserError
+
+MOST_VALUES = 2**16  # of observations that are whole numbers, one-hot encoded
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,60 @@ class BoxActions:
         return int(np.prod(self.shape, dtype=int))
 
 
+@dataclass(frozen=True)
+class OneHot:
+    """Whole numbers as zeros and ones: each number is as many of them as it has values, with a 1 at its own.
+
+    Attributes:
+      shape: of one observation's numbers; () of a single one.
+      sizes: how many values each number has.
+      starts: the lowest value of each.
+    """
+
+    shape: tuple[int, ...]
+    sizes: tuple[int, ...]
+    starts: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of zeros and ones."""
+        return sum(self.sizes)
+
+    def encode(self, observations: Any) -> Any:
+        """Encodes whole numbers `[..., *shape]` as float32 `[..., size]`; real ones are encoded already, and stay.
+
+        Args:
+          observations: array of NumPy or JAX.
+        """
+        if not np.issubdtype(observations.dtype, np.integer):
+            return observations
+        values = np.concatenate([start + np.arange(size) for start, size in zip(self.starts, self.sizes, strict=True)])
+        numbers = observations.reshape(*observations.shape[: observations.ndim - len(self.shape)], len(self.sizes))
+        if len(self.sizes) > 1:  # a single one is compared with all values as it is
+            numbers = numbers[..., np.repeat(np.arange(len(self.sizes)), self.sizes)]
+        return (numbers == values).astype(np.float32)
+
+
+def make_one_hot(name: str, shape: tuple[int, ...], sizes: Iterable[int], starts: Iterable[int]) -> OneHot:
+    """Makes the encoding of an environment's observations.
+
+    Args:
+      name: of the environment.
+      shape: see OneHot.
+      sizes: see OneHot.
+      starts: see OneHot.
+
+    Raises:
+      UserError: there would be more zeros and ones than any network takes.
+    """
+    one_hot = OneHot(shape, tuple(map(int, sizes)), tuple(map(int, starts)))
+    if one_hot.size > MOST_VALUES:
+        raise UserError(
+            f"observation_space of {name} has {one_hot.size:,} discrete values; at most {MOST_VALUES:,} are encoded"
+        )
+    return one_hot
+
+
 Render = Callable[[list[Any]], list[np.ndarray]]
 ActionSpace = DiscreteActions | BoxActions
 
@@ -95,6 +151,7 @@ class Environment:
       step: `(key, states, actions) -> Step`.
       render: from a list of states of one copy (without the leading axis N), an RGB frame `[H, W, 3]` uint8 of each;
         None where the environment cannot be shown.
+      one_hot: how its own observations became these, where they are whole numbers; None elsewhere.
     """
 
     name: str
@@ -104,6 +161,7 @@ class Environment:
     reset: Callable[[jax.Array, int], tuple[Any, jax.Array]]
     step: Callable[[jax.Array, Any, jax.Array], Step]
     render: Render | None = None
+    one_hot: OneHot | None = None
 
 
 def render_inner(render: Render | None) -> Render | None:

@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep, StickyCopies, copy_seeds
+from purejaxrl_gae.environments.host_environment import (
+    HostCopies,
+    HostEnvironment,
+    HostStep,
+    StickyCopies,
+    copy_seeds,
+    one_hot_observations,
+)
 from purejaxrl_gae.environments.quiet import not_drawn, quietly
 from purejaxrl_gae.errors import UserError, closest, first_line
 
@@ -26,6 +33,7 @@ from purejaxrl_gae.environments.gymnasium_forms import (
     actions_as_wanted,
     check_interface,
     observation_type,
+    one_hot_encoding,
 )
 from purejaxrl_gae.environments.gymnasium_vector_adapter import from_vector_env
 
@@ -143,7 +151,8 @@ def _from_factory(name: str, make: MakeEnv, action_repeat: int, sticky_actions: 
         return StickyCopies(copies, seed, sticky_actions) if sticky_actions else copies
 
     decisions = None if limit is None else -(-limit // action_repeat)
-    return HostEnvironment(name, shape, actions, decisions, open_copies, dtype)
+    environment = HostEnvironment(name, shape, actions, decisions, open_copies, dtype)
+    return one_hot_observations(environment, one_hot_encoding(name, env.observation_space))
 
 
 class SerialCopies:

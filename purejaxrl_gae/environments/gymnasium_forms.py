@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from purejaxrl_gae.environments.contract import ActionSpace, BoxActions, DiscreteActions
+from purejaxrl_gae.environments.contract import ActionSpace, BoxActions, DiscreteActions, OneHot, make_one_hot
 from purejaxrl_gae.errors import UserError
 
 
@@ -24,6 +24,19 @@ def observation_type(name: str, space: Any) -> tuple[tuple[int, ...], Any]:
             "(gymnasium.wrappers.FlattenObservation makes one)"
         )
     return tuple(int(size) for size in space.shape), np.uint8 if space.dtype == np.uint8 else np.float32
+
+
+def one_hot_encoding(name: str, space: Any) -> OneHot | None:
+    """Returns how observations of Discrete and MultiDiscrete become zeros and ones, which MultiBinary's are already.
+
+    Raises:
+      UserError: there would be too many.
+    """
+    if isinstance(space, spaces.Discrete):
+        return make_one_hot(name, (), [int(space.n)], [int(space.start)])
+    if isinstance(space, spaces.MultiDiscrete):
+        return make_one_hot(name, space.nvec.shape, space.nvec.reshape(-1), space.start.reshape(-1))
+    return None
 
 
 def action_space(name: str, space: Any) -> ActionSpace:

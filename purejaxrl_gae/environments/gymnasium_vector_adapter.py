@@ -5,8 +5,21 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from purejaxrl_gae.environments.gymnasium_forms import action_space, actions_as_wanted, observation_type, wrong_step
-from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep, StickyCopies, copy_seeds
+from purejaxrl_gae.environments.gymnasium_forms import (
+    action_space,
+    actions_as_wanted,
+    observation_type,
+    one_hot_encoding,
+    wrong_step,
+)
+from purejaxrl_gae.environments.host_environment import (
+    HostCopies,
+    HostEnvironment,
+    HostStep,
+    StickyCopies,
+    copy_seeds,
+    one_hot_observations,
+)
 from purejaxrl_gae.errors import UserError
 
 
@@ -37,7 +50,8 @@ def from_vector_env(env: VectorEnv, sticky_actions: float) -> HostEnvironment:
 
     spec = getattr(env, "spec", None)
     limit = getattr(spec, "max_episode_steps", None)
-    return HostEnvironment(name, shape, actions, limit, open_copies, dtype, env.num_envs)
+    environment = HostEnvironment(name, shape, actions, limit, open_copies, dtype, env.num_envs)
+    return one_hot_observations(environment, one_hot_encoding(name, env.single_observation_space))
 
 
 class VectorCopies:

@@ -12,9 +12,17 @@ import numpy as np
 from gymnax.environments import environment as gymnax_environment
 from gymnax.environments import spaces
 
-from purejaxrl_gae.environments.contract import ActionSpace, BoxActions, DiscreteActions, Environment, Step
+from purejaxrl_gae.environments.contract import (
+    ActionSpace,
+    BoxActions,
+    DiscreteActions,
+    Environment,
+    OneHot,
+    Step,
+    make_one_hot,
+)
 from purejaxrl_gae.environments.drawings import renderer_of
-from purejaxrl_gae.environments.wrappers import reset_where
+from purejaxrl_gae.environments.wrappers import one_hot_observations, reset_where
 from purejaxrl_gae.errors import UserError, closest, first_line, shown
 from purejaxrl_gae.fields import coerce
 from purejaxrl_gae.sharding import keys_of_copies
@@ -117,7 +125,7 @@ def from_gymnax(
         return Step(states, observations, rewards, result.terminated, result.truncated, final_observations)
 
     limit = getattr(params, LIMIT, None)
-    return Environment(
+    environment = Environment(
         name=name,
         observation_shape=observation_shape,
         actions=actions,
@@ -126,6 +134,7 @@ def from_gymnax(
         step=step,
         render=renderer_of(name, env, params),
     )
+    return one_hot_observations(environment, _one_hot(name, env.observation_space(params)))
 
 
 def _with_parameters(name: str, params: Any, env_args: dict[str, Any], max_episode_steps: int | None) -> Any:
@@ -193,6 +202,10 @@ def _observation_shape(name: str, space: Any) -> tuple[int, ...]:
         kind = type(space).__name__
         raise UserError(f"observation_space of {name} is {kind}, which is not supported; it must be a Box")
     return tuple(int(size) for size in space.shape)
+
+
+def _one_hot(name: str, space: Any) -> OneHot | None:
+    return make_one_hot(name, (), [space.n], [0]) if isinstance(space, spaces.Discrete) else None
 
 
 def _action_space(name: str, space: Any) -> ActionSpace:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from purejaxrl_gae.environments.contract import ActionSpace
+from purejaxrl_gae.environments.contract import ActionSpace, OneHot
 
 STAGGER_STREAM = 0x57A6  # separate these random numbers from the environments' own
 STICKY_STREAM = 0x571C
@@ -81,6 +81,7 @@ class HostEnvironment:
         training, rewards may be changed and episodes cut, if scores and finished say what they were.
       observation_dtype: uint8 or float32.
       num_envs: how many copies there are, or None where it is as many as asked for.
+      one_hot: how its own observations became these, where they are whole numbers; None elsewhere.
     """
 
     name: str
@@ -90,6 +91,7 @@ class HostEnvironment:
     open: Callable[..., HostCopies]
     observation_dtype: Any = np.float32
     num_envs: int | None = None
+    one_hot: OneHot | None = None
 
 
 def copy_seeds(seed: int, num_envs: int) -> list[int]:
@@ -126,6 +128,36 @@ class ChangedCopies:
     def close(self) -> None:
         """See HostCopies."""
         self._copies.close()
+
+
+class OneHotCopies(ChangedCopies):
+    """Copies whose observations are whole numbers, seen as zeros and ones.
+
+    Args:
+      copies: the ones that do the work.
+      one_hot: the encoding.
+    """
+
+    def __init__(self, copies: HostCopies, one_hot: OneHot):
+        super().__init__(copies)
+        self._one_hot = one_hot
+
+    def reset(self, seed: int | None = None) -> np.ndarray:
+        """See HostCopies."""
+        return self._encoded(super().reset(seed))
+
+    def step(self, actions: np.ndarray) -> HostStep:
+        """See HostCopies."""
+        step = super().step(actions)
+        final_observations = self._encoded(step.final_observations)
+        return step._replace(observations=self._encoded(step.observations), final_observations=final_observations)
+
+    def reset_where(self, mask: np.ndarray) -> np.ndarray:
+        """See HostCopies."""
+        return self._encoded(super().reset_where(mask))
+
+    def _encoded(self, observations: np.ndarray) -> np.ndarray:
+        return self._one_hot.encode(observations.astype(np.int64))
 
 
 class StaggeredCopies(ChangedCopies):
@@ -204,6 +236,23 @@ class StickyCopies(ChangedCopies):
         _, self._first = step.reported()
         self._previous = taken
         return step
+
+
+def one_hot_observations(environment: HostEnvironment, one_hot: OneHot | None) -> HostEnvironment:
+    """Shows whole numbers as zeros and ones, as `wrappers.one_hot_observations` does."""
+    if one_hot is None:
+        return environment
+
+    def open_encoded(num_envs, seed, render=False, training=False):
+        return OneHotCopies(environment.open(num_envs, seed, render, training), one_hot)
+
+    return dataclasses.replace(
+        environment,
+        observation_shape=(one_hot.size,),
+        observation_dtype=np.float32,
+        open=open_encoded,
+        one_hot=one_hot,
+    )
 
 
 def stagger_first_episodes(environment: HostEnvironment) -> HostEnvironment:

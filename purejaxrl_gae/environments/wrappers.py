@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae.batching import compute_if_any
-from purejaxrl_gae.environments.contract import Environment, Step, render_inner
+from purejaxrl_gae.environments.contract import Environment, OneHot, Step, render_inner
 
 
 def reset_where(
@@ -44,6 +44,32 @@ def select_copies(condition: jax.Array, chosen: Any, otherwise: Any) -> Any:
         return jnp.where(condition.reshape(condition.shape + (1,) * (other_leaf.ndim - 1)), chosen_leaf, other_leaf)
 
     return jax.tree.map(select, chosen, otherwise)
+
+
+def one_hot_observations(environment: Environment, one_hot: OneHot | None) -> Environment:
+    """Shows observations that are whole numbers as zeros and ones; without an encoding, no change.
+
+    Args:
+      environment: whose observations are such numbers, as float32.
+      one_hot: the encoding.
+    """
+    if one_hot is None:
+        return environment
+
+    def encoded(observations):
+        return one_hot.encode(observations.astype(jnp.int32))
+
+    def reset(key, num_envs):
+        states, observations = environment.reset(key, num_envs)
+        return states, encoded(observations)
+
+    def step(key, states, actions):
+        result = environment.step(key, states, actions)
+        final_observations = encoded(result.final_observations)
+        return result._replace(observations=encoded(result.observations), final_observations=final_observations)
+
+    shape = (one_hot.size,)
+    return dataclasses.replace(environment, observation_shape=shape, reset=reset, step=step, one_hot=one_hot)
 
 
 class StaggeredState(NamedTuple):

@@ -17,7 +17,7 @@ from purejaxrl_gae.training import Learner, Setup
 
 def policy_bytes(setup: Setup, learner: Learner) -> bytes:
     """The contents of a policy.npz: weights, normaliser, action bounds, and what the environment was."""
-    network, actions = setup.network, setup.environment.actions
+    network, actions, one_hot = setup.network, setup.environment.actions, setup.environment.one_hot
     plain = to_plain(setup.config)
     environment = trust.signed({name: plain[name] for name in ENVIRONMENT_FIELDS})
     signature = environment.pop(trust.SIGNATURE, None)
@@ -40,6 +40,12 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
     for index, (kernel, bias, _) in enumerate(layers):
         arrays[f"kernel_{index}"], arrays[f"bias_{index}"] = kernel, bias
     arrays |= _convolutions(network, learner.params)
+    if one_hot is not None:
+        arrays |= {
+            "one_hot_shape": np.asarray(one_hot.shape, np.int64),
+            "one_hot_sizes": np.asarray(one_hot.sizes, np.int64),
+            "one_hot_starts": np.asarray(one_hot.starts, np.int64),
+        }
     if isinstance(actions, BoxActions):
         offset = policy_params.get("log_std_offset", np.zeros(actions.size, np.float32))
         arrays["log_std"] = np.asarray(network.policy_network.log_std_init + np.asarray(offset), np.float32)

@@ -230,6 +230,39 @@ def changed(**attributes):
     return type("Changed", (Counting,), attributes)
 
 
+NUMBERS = {  # (space, its observation at a time, as zeros and ones, at time 1)
+    "Discrete": (spaces.Discrete(4, start=2), lambda self: 2 + self.time, [0, 1, 0, 0]),
+    "MultiDiscrete": (
+        spaces.MultiDiscrete([2, 3], start=[0, 5]),
+        lambda self: np.array([self.time % 2, 5 + self.time]),
+        [0, 1, 0, 1, 0],
+    ),
+    "of two axes": (
+        spaces.MultiDiscrete([[2], [2]]),
+        lambda self: np.array([[self.time % 2], [0]]),
+        [0, 1, 1, 0],
+    ),
+    "MultiBinary": (spaces.MultiBinary(3), lambda self: np.array([1, self.time, 0], np.int8), [1, 1, 0]),
+}
+
+
+@pytest.mark.parametrize("vector", [False, True])
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_whole_numbers_are_seen_as_zeros_and_ones(kind, vector):
+    space, observation, expected = NUMBERS[kind]
+    make = changed(observation_space=space, observation=observation)
+    env = gymnasium.vector.SyncVectorEnv([make] * 2) if vector else make
+    environment = from_gymnasium(env)
+    assert environment.observation_shape == (len(expected),)
+    copies = environment.open(2, 0)
+    first = copies.reset()
+    step = copies.step(np.zeros((2, *environment.actions.shape), np.float32))
+    np.testing.assert_array_equal(step.final_observations, [expected] * 2)
+    np.testing.assert_array_equal(step.observations, [expected] * 2)
+    np.testing.assert_array_equal(copies.reset_where(np.array([True, False])), [first[0], expected])
+    assert first.dtype == step.observations.dtype == np.float32 or kind == "MultiBinary"
+
+
 def four_values(self, action):
     return self.observation(), 0.0, False, {}
 
@@ -238,6 +271,10 @@ WRONG = {
     "Dict observations": (
         changed(observation_space=spaces.Dict(a=spaces.Box(0.0, 1.0))),
         "observation_space of Changed is Dict, which is not supported; it must be a Box",
+    ),
+    "too many numbers": (
+        changed(observation_space=spaces.Discrete(10**6), observation=lambda self: 0),
+        "observation_space of Changed has 1,000,000 discrete values; at most 65,536 are encoded",
     ),
     "Tuple observations": (changed(observation_space=spaces.Tuple([spaces.Box(0.0, 1.0)])), "is Tuple"),
     "Tuple actions": (changed(action_space=spaces.Tuple([spaces.Discrete(2)])), "action_space of Changed is Tuple"),
