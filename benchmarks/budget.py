@@ -23,7 +23,7 @@ from benchmarks.worker import Prepared
 from purejaxrl_gae import PPOConfig, kernels, minibatches, ppo, training, trpo
 from purejaxrl_gae.host.options import RunOptions
 from purejaxrl_gae.optimizers import make_optimizer
-from purejaxrl_gae.training import Algorithm
+from purejaxrl_gae.program.types import Algorithm
 
 ROWS = ("16x128", "2048x32", "trpo")
 WANTED = 0.5  # of the peak on all cores, for 2048x32
@@ -71,14 +71,14 @@ def ppo_pieces(algorithm: Algorithm) -> pieces.Pieces:
     setup, hyperparameters = algorithm.setup, algorithm.hyperparameters
     config, (learner, trajectory) = setup.config, pieces.sample_rollout(algorithm)
     gae = partial(kernels.gae, gamma=hyperparameters.gamma, gae_lambda=hyperparameters.gae_lambda)
-    advantages, targets = jax.jit(gae)(*trajectory.transitions)
+    advantages, targets = jax.jit(gae)(**trajectory.transitions)
     fields = (trajectory.observations, trajectory.actions, trajectory.log_probs, trajectory.values, advantages, targets)
     samples = minibatches.flatten_time(ppo.Samples(*fields, distribution=None))
     rows, unpack = minibatches.pack(samples)
     minibatch_size = rows.shape[0] // config.num_minibatches
     keys = jax.random.split(jax.random.key(1), config.update_epochs)
     flat, unravel = ravel_pytree(learner.params)
-    loss = partial(ppo.loss, setup, hyperparameters, learner.kl_coef)
+    loss = partial(ppo.loss, setup, hyperparameters, hyperparameters.kl_coef)
     optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps)
 
     def shuffle(keys):
@@ -110,7 +110,7 @@ def ppo_pieces(algorithm: Algorithm) -> pieces.Pieces:
     indices = jax.jit(shuffle)(keys)
     gathered = jax.jit(lambda rows, indices: rows[indices])(rows, indices)
     return {
-        "GAE": (gae, trajectory.transitions),
+        "GAE": (gae, tuple(trajectory.transitions.values())),
         "pack": (lambda samples: minibatches.pack(samples)[0], (samples,)),
         "shuffle": (shuffle, (keys,)),
         "gather": (lambda rows, indices: jax.lax.map(lambda some: rows[some], indices), (rows, indices)),

@@ -20,7 +20,7 @@ from jax.flatten_util import ravel_pytree
 
 from benchmarks.curves import SeedRuns, train_seeds
 from purejaxrl_gae import ReinforceConfig, kernels, reinforce, training
-from purejaxrl_gae.training import Algorithm, Learner
+from purejaxrl_gae.program.types import Algorithm, Learner
 
 LABELS = {
     "total_reward": "total reward",
@@ -90,7 +90,7 @@ def estimate(advantage: str, policy: Any, options: Options) -> float:
     @jax.jit
     def one(key):
         state = training.init_state(algorithm, key, hyperparameters).replace(learner=learner)
-        _, _, trajectory, _, _ = training.rollout(setup, state, hyperparameters.gamma, 0)
+        _, trajectory, _, _ = training.collect(algorithm, hyperparameters, state)
         psi, *_ = reinforce.estimate_weights(setup, hyperparameters, learner.params, trajectory)
         in_episode = kernels.in_first_episode(trajectory.terminated, trajectory.truncated)
         # eq. 1 sums over an episode's steps: four episodes are averaged, their steps are not

@@ -9,11 +9,9 @@ from jax.flatten_util import ravel_pytree
 
 from benchmarks import floor
 from purejaxrl_gae import kernels, minibatches, training, trpo
-from purejaxrl_gae.environments import BoxActions
-from purejaxrl_gae.kernels import Categorical, DiagonalGaussian
 from purejaxrl_gae.policy_curvature import make_policy_fisher_product
-from purejaxrl_gae.rollout import Trajectory, clip_to_bounds
-from purejaxrl_gae.training import Algorithm, Learner, TrainState
+from purejaxrl_gae.program.types import Algorithm, Experience, Learner, TrainState
+from purejaxrl_gae.rollout import clip_to_bounds, draw_noise
 from purejaxrl_gae.value_function import ValueSamples
 
 Pieces = dict[str, tuple[Callable[..., Any], tuple]]
@@ -24,17 +22,15 @@ def first_state(algorithm: Algorithm) -> TrainState:
     return jax.jit(partial(training.init_state, algorithm))(jax.random.key(0), algorithm.hyperparameters)
 
 
-def sample_rollout(algorithm: Algorithm) -> tuple[Learner, Trajectory]:
+def sample_rollout(algorithm: Algorithm) -> tuple[Learner, Experience]:
     """The first learner, and what its policy did."""
     state = first_state(algorithm)
     return state.learner, jax.jit(partial(_rollout, algorithm))(state)[0]
 
 
 def _rollout(algorithm: Algorithm, state: TrainState) -> tuple[Any, ...]:
-    state, normalizers, trajectory, totals, _ = training.rollout(
-        algorithm.setup, state, algorithm.hyperparameters.gamma, 1
-    )
-    return trajectory, totals, normalizers, state.world.states, state.counters
+    state, experience, totals, _ = training.collect(algorithm, algorithm.hyperparameters, state)
+    return experience, totals, state.learner.normalizers, state.world.states, state.counters
 
 
 def rollout_pieces(algorithm: Algorithm) -> Pieces:
@@ -53,11 +49,7 @@ def rollout_pieces(algorithm: Algorithm) -> Pieces:
         return jax.lax.scan(one_step, states, (actions, keys))
 
     def act(params, observations, key):
-        batch_shape = observations.shape[:2]
-        if isinstance(environment.actions, BoxActions):
-            noise = DiagonalGaussian.draw_noise(key, (*batch_shape, environment.actions.size))
-        else:
-            noise = Categorical.draw_noise(key, (*batch_shape, environment.actions.n))
+        noise = draw_noise(setup, params, key)
 
         def one_step(observations_and_noise):
             observations, noise = observations_and_noise

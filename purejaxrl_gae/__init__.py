@@ -25,13 +25,17 @@ _EXPORTS = {
     "TRPOConfig": "purejaxrl_gae.trpo",
     "TRPOHyperparameters": "purejaxrl_gae.trpo",
     "TrainResult": "purejaxrl_gae.training",
-    "TrainState": "purejaxrl_gae.training",
+    "TrainState": "purejaxrl_gae.program.types",
     "UserError": "purejaxrl_gae.errors",
     "make_train": "purejaxrl_gae.algorithms",
     "make_value_function": "purejaxrl_gae.values",
     "with_preset": "purejaxrl_gae.config",
 }
-_MODULES = ("kernels", "environments")
+_MODULES = {
+    "kernels": "purejaxrl_gae.kernels",
+    "environments": "purejaxrl_gae.environments",
+    "networks": "purejaxrl_gae.program.networks",
+}
 
 if TYPE_CHECKING:
     from purejaxrl_gae import environments as environments
@@ -45,10 +49,11 @@ if TYPE_CHECKING:
     from purejaxrl_gae.off_policy import OffPolicyHyperparameters as OffPolicyHyperparameters
     from purejaxrl_gae.ppo import PPOConfig as PPOConfig
     from purejaxrl_gae.ppo import PPOHyperparameters as PPOHyperparameters
+    from purejaxrl_gae.program import networks as networks
+    from purejaxrl_gae.program.types import TrainState as TrainState
     from purejaxrl_gae.reinforce import ReinforceConfig as ReinforceConfig
     from purejaxrl_gae.reinforce import ReinforceHyperparameters as ReinforceHyperparameters
     from purejaxrl_gae.training import TrainResult as TrainResult
-    from purejaxrl_gae.training import TrainState as TrainState
     from purejaxrl_gae.trpo import TRPOConfig as TRPOConfig
     from purejaxrl_gae.trpo import TRPOHyperparameters as TRPOHyperparameters
     from purejaxrl_gae.values import make_value_function as make_value_function
@@ -58,7 +63,7 @@ def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
         return getattr(importlib.import_module(_EXPORTS[name]), name)
     if name in _MODULES:
-        return importlib.import_module(f"purejaxrl_gae.{name}")
+        return importlib.import_module(_MODULES[name])
     raise AttributeError(f"module 'purejaxrl_gae' has no attribute {name!r}")
 
 

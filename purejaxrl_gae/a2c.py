@@ -17,16 +17,16 @@ in place of V: V(s) = sum_b pi(b|s) Q(s, b) wherever V stands above, and Q(s_t, 
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels, minibatches, training, value_function
 from purejaxrl_gae.config import (
     MOST_STEPS_PER_UPDATE,
+    Traced,
     TrainingConfig,
     require,
     require_between,
@@ -34,10 +34,9 @@ from purejaxrl_gae.config import (
     require_non_negative,
 )
 from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.networks import Params
 from purejaxrl_gae.optimizers import OptimizerName, annealed, make_optimizer
-from purejaxrl_gae.rollout import Trajectory
-from purejaxrl_gae.training import Algorithm, Learner, Metrics, Setup, TrainState
+from purejaxrl_gae.program.networks import require_own_value_params
+from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.value_function import ValueSamples
 
 
@@ -59,23 +58,23 @@ class A2CConfig(TrainingConfig):
     """fit the critic in one loss with the policy, or by a Gauss-Newton step in its own trust region"""
     optimizer: OptimizerName = "rmsprop"
     """of the loss"""
-    learning_rate: float = 7e-4
+    learning_rate: Traced = 7e-4
     """its step size"""
     anneal_lr: bool = False
     """lower the learning rate linearly to 0 over the run"""
-    gamma: float = 0.99
+    gamma: Traced = 0.99
     """discount"""
-    gae_lambda: float = 0.95
+    gae_lambda: Traced = 0.95
     """decay of GAE's trace"""
     norm_adv: bool = False
     """shift and scale the advantages of each rollout to mean 0 and deviation 1"""
-    ent_coef: float = 0.0
+    ent_coef: Traced = 0.0
     """c2, weight of the entropy bonus"""
-    vf_coef: float = 0.5
+    vf_coef: Traced = 0.5
     """c1, weight of the critic's loss, which is half the mean squared error"""
-    max_grad_norm: float = 0.5
+    max_grad_norm: Traced = 0.5
     """gradients longer than this are shortened to it"""
-    value_trust_region: float = 0.01
+    value_trust_region: Traced = 0.01
     """epsilon of the critic's trust region"""
 
     def validate(self) -> None:
@@ -88,21 +87,9 @@ class A2CConfig(TrainingConfig):
         require_between(self, 0, MOST_STEPS_PER_UPDATE, "n_steps")
         if self.advantage == "q" and self.critic_form != "action_value":
             raise UserError("advantage is q, which needs critic_form = action_value; critic_form is state_value")
-        if self.critic == "trust_region" and self.network == "shared":
-            raise UserError("critic is trust_region, which needs network = separate; network is shared")
 
 
-class A2CHyperparameters(struct.PyTreeNode):
-    """A2C's traced values; scalars, or vectors under `vmap`. Fields as in A2CConfig."""
-
-    learning_rate: jax.Array
-    gamma: jax.Array
-    gae_lambda: jax.Array
-    ent_coef: jax.Array
-    vf_coef: jax.Array
-    max_grad_norm: jax.Array
-    value_trust_region: jax.Array
-    adam_eps: jax.Array
+A2CHyperparameters: Any = training.hyperparameters_of(A2CConfig)
 
 
 class Samples(NamedTuple):
@@ -122,38 +109,45 @@ class Samples(NamedTuple):
 
 
 def make_algorithm(config: A2CConfig) -> Algorithm:
-    """A2C as the pair of functions that the drivers run.
+    """A2C as the pair of functions that the loop runs.
 
     Raises:
       UserError: a field is wrong, or the environment is; see `training.prepare`.
     """
     setup = training.prepare(config, action_values=config.critic_form == "action_value")
+    if config.critic == "trust_region":
+        require_own_value_params(setup, "critic = trust_region needs network = separate")
     return Algorithm(
         setup=setup,
-        hyperparameters=training.traced_hyperparameters(A2CHyperparameters, config),
+        hyperparameters=training.traced_hyperparameters(config),
         init_learner=partial(init_learner, setup),
-        update=partial(update, setup),
+        learn=partial(learn, setup),
     )
 
 
-def init_learner(setup: Setup, key: jax.Array, hyperparameters: A2CHyperparameters) -> Learner:
+def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
     """Fresh parameters and optimizer state."""
     params = setup.network.init(key)
     optimizer = make_optimizer(
         hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps, setup.config.optimizer
     )
-    return training.init_learner(setup, params, optimizer.init(ravel_pytree(params)[0]))
+    return Learner(params, optimizer.init(ravel_pytree(params)[0]))
 
 
-def update(setup: Setup, hyperparameters: A2CHyperparameters, state: TrainState):
-    """One rollout and one gradient step; see Algorithm.update."""
-    config = setup.config
-    state, normalizers, trajectory, totals, _ = training.rollout(setup, state, hyperparameters.gamma, 0)
-    learner, learning_rate = state.learner, hyperparameters.learning_rate
+def learn(
+    setup: Setup,
+    hyperparameters: Hyperparameters,
+    learner: Learner,
+    experience: Experience,
+    keys: jax.Array,
+    progress: jax.Array,
+) -> tuple[Learner, Metrics]:
+    """One gradient step; see Algorithm.learn."""
+    config, learning_rate = setup.config, hyperparameters.learning_rate
     if config.anneal_lr:
-        learning_rate = annealed(config, learning_rate, state.counters.updates)
-    advantages, targets = estimate_advantages(setup, hyperparameters, learner.params, trajectory)
-    samples = Samples(trajectory.observations, trajectory.actions, advantages, targets)
+        learning_rate = annealed(learning_rate, progress)
+    advantages, targets = estimate_advantages(setup, hyperparameters, learner.params, experience)
+    samples = Samples(experience.observations, experience.actions, advantages, targets)
     params, optimizer_state, metrics = minibatches.step(
         partial(loss, setup, hyperparameters, samples),
         make_optimizer(learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps, config.optimizer),
@@ -166,34 +160,33 @@ def update(setup: Setup, hyperparameters: A2CHyperparameters, state: TrainState)
             setup.network, params, value_samples, trust_region=hyperparameters.value_trust_region
         )
         metrics |= value_metrics
-    metrics["explained_variance"] = kernels.explained_variance(trajectory.values, targets)
-    learner = learner.replace(params=params, optimizer_state=optimizer_state, normalizers=normalizers)
-    return state.replace(learner=learner), metrics, totals
+    metrics["explained_variance"] = kernels.explained_variance(experience.values, targets)
+    return learner.replace(params=params, optimizer_state=optimizer_state), metrics
 
 
 def estimate_advantages(
-    setup: Setup, hyperparameters: A2CHyperparameters, params: Params, trajectory: Trajectory
+    setup: Setup, hyperparameters: Hyperparameters, params: Params, experience: Experience
 ) -> tuple[jax.Array, jax.Array]:
     """`(advantages, targets)`, both `[T, N]`."""
-    config, gamma, values = setup.config, hyperparameters.gamma, trajectory.values
+    config, gamma, values = setup.config, hyperparameters.gamma, experience.values
     if config.advantage in ("td", "q"):
-        advantages = kernels.td_residuals(*trajectory.transitions[:4], gamma=gamma)
+        advantages = kernels.td_residuals(
+            experience.rewards, values, experience.next_values, experience.terminated, gamma=gamma
+        )
     elif config.advantage == "n_step":
         steps = config.n_steps or config.num_steps
-        advantages = kernels.k_step_advantages(*trajectory.transitions, k=steps, gamma=gamma)
+        advantages = kernels.k_step_advantages(**experience.transitions, k=steps, gamma=gamma)
     else:
-        advantages, _ = kernels.gae(*trajectory.transitions, gamma=gamma, gae_lambda=hyperparameters.gae_lambda)
+        advantages, _ = kernels.gae(**experience.transitions, gamma=gamma, gae_lambda=hyperparameters.gae_lambda)
     targets = advantages + values
     if config.advantage == "q":
-        advantages = setup.network.prediction(params, trajectory.observations, trajectory.actions) - values
+        advantages = setup.network.prediction(params, experience.observations, experience.actions) - values
     if config.norm_adv:
         advantages = kernels.normalize_advantages(advantages)
     return advantages, targets
 
 
-def loss(
-    setup: Setup, hyperparameters: A2CHyperparameters, samples: Samples, params: Params
-) -> tuple[jax.Array, Metrics]:
+def loss(setup: Setup, hyperparameters: Hyperparameters, samples: Samples, params: Params) -> tuple[jax.Array, Metrics]:
     """L(theta), to be minimised, and what it is made of."""
     policy = setup.network.policy(params, samples.observations)
     policy_loss = kernels.policy_gradient_loss(policy.log_prob(samples.actions), samples.advantages)

@@ -15,8 +15,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from purejaxrl_gae import training
-from purejaxrl_gae.rollout import EpisodeTotals
-from purejaxrl_gae.training import Algorithm, Hyperparameters, Metrics, TrainState
+from purejaxrl_gae.program.types import Algorithm, EpisodeTotals, Hyperparameters, Metrics, TrainState
 
 AXIS = "agents"
 GROUPS_WANTED = 8
@@ -142,11 +141,12 @@ def _several_updates(
     algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, num_updates: jax.Array
 ) -> tuple[TrainState, AgentsProgress]:
     """Of one agent; the number of updates is the same for all, so the loop stays a loop under vmap."""
-    names, sums = training.no_sums(algorithm, hyperparameters, state)
+    update = partial(training.update, algorithm)
+    names, sums = training.no_sums(hyperparameters, state, update)
 
     def one_update(_, carry):
         state, sums = carry
-        return training.summed_update(algorithm, hyperparameters, state, sums)[:2]
+        return training.summed_update(algorithm, hyperparameters, state, sums, update)[:2]
 
     state, sums = jax.lax.fori_loop(0, num_updates, one_update, (state, sums))
     halts = algorithm.setup.config.on_nonfinite == "halt"

@@ -8,7 +8,8 @@ from typing import Any
 from purejaxrl_gae import training
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import UserError, closest, shown
-from purejaxrl_gae.training import Algorithm, TrainResult
+from purejaxrl_gae.program.types import Algorithm
+from purejaxrl_gae.training import TrainResult
 
 CONFIG_CLASSES = {
     "ppo": "PPOConfig",

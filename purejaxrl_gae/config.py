@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from purejaxrl_gae import safe_yaml, trust
 from purejaxrl_gae.errors import UserError, closest, shown
 from purejaxrl_gae.fields import MOST_LOOPS as MOST_LOOPS
+from purejaxrl_gae.fields import Traced as Traced
 from purejaxrl_gae.fields import check_types as check_types
 from purejaxrl_gae.fields import coerce as coerce
 from purejaxrl_gae.fields import field_types as field_types
@@ -17,6 +18,7 @@ from purejaxrl_gae.fields import require_between as require_between
 from purejaxrl_gae.fields import require_fraction as require_fraction
 from purejaxrl_gae.fields import require_name as require_name
 from purejaxrl_gae.fields import require_non_negative as require_non_negative
+from purejaxrl_gae.fields import traced_fields as traced_fields
 
 # The fields that say which environment: arguments of `environments.make_environment`.
 ENVIRONMENT_FIELDS = ("env", "env_args", "max_episode_steps", "action_repeat", "sticky_actions")
@@ -30,8 +32,8 @@ WIDEST_LAYER, MOST_LAYERS = 65_536, 100
 class TrainingConfig:
     """What every algorithm's config has; names as in CleanRL.
 
-    Fields that are floats and could be swept are traced (each algorithm's hyperparameters name them); everything else
-    is static: it decides shapes and structure, and changing it compiles anew.
+    Fields that are floats and could be swept are `Traced`; everything else is static: it decides shapes and structure,
+    and changing it compiles anew.
     """
 
     algorithm: ClassVar[str]
@@ -66,8 +68,9 @@ class TrainingConfig:
     normalize_rewards: bool = True
     """divide rewards by the running deviation of the discounted return; values and their losses are in those units, and
     purejaxrl_gae.make_value_function gives them in rewards too"""
-    network: Literal["separate", "shared"] = "separate"
-    """one network each for policy and value, or a shared encoder with two heads"""
+    network: Any = "separate"
+    """separate: one network each for policy and value; shared: one encoder with two heads; MODULE:FACTORY of your own,
+    from observations, actions and config to a network; in Python also the factory or the network"""
     encoder: Literal["mlp", "minatar_cnn", "nature_cnn"] = "mlp"
     """what stands before the hidden layers: nothing; one 3x3 convolution, for grids; three of the Nature paper's,
     for pixels, which it scales by 1/255"""
@@ -81,7 +84,7 @@ class TrainingConfig:
     """learn the Gaussian policy's standard deviation, one per action dimension, the same in every state"""
     log_std_init: float = 0.0
     """logarithm of its initial value, or its value for good where it is not learned"""
-    adam_eps: float = 1e-5
+    adam_eps: Traced = 1e-5
     """epsilon of every Adam, added to the root of its second moment; PyTorch's default is 1e-8"""
     on_nonfinite: Literal["halt", "skip"] = "halt"
     """at a loss, parameter, reward or observation that is NaN or infinite: stop, or leave it out and count it"""

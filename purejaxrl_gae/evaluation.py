@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae.environments import Environment
-from purejaxrl_gae.networks import ActorCritic, Params
-from purejaxrl_gae.rollout import Normalizers, clip_to_bounds, normalize_observations
+from purejaxrl_gae.program.types import Network, Normalizers, Params
+from purejaxrl_gae.rollout import clip_to_bounds, normalize_observations
 
 LONGEST_EPISODE = 10_000
 
@@ -28,7 +28,7 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     environment: Environment,
-    network: ActorCritic,
+    network: Network,
     params: Params,
     normalizers: Normalizers,
     key: jax.Array,

@@ -9,7 +9,7 @@ import types
 import typing
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from purejaxrl_gae.errors import UserError, closest, shown
 
@@ -17,6 +17,9 @@ NUMBER = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9
 MOST_DIGITS, TOO_LONG = 300, Decimal("Infinity")
 MOST_LETTERS = 255  # of a name in a path: what file systems have room for
 LARGEST_FLOAT, SMALLEST_FLOAT = 3.4028234e38, 1.1754944e-38  # of float32
+TRACED = "traced"
+Traced = Annotated[float, TRACED]
+"""The type of a field whose value enters the program as data: it can be swept and vmapped without compiling again."""
 MOST_LOOPS = 10_000  # rounds of a loop that makes keys or rows for each beforehand
 
 
@@ -85,6 +88,17 @@ def inner_of_optional(hint: Any) -> Any | None:
         return None
     (inner,) = [argument for argument in typing.get_args(hint) if argument is not type(None)]
     return inner
+
+
+def traced_fields(kind: type) -> list[str]:
+    """Names the fields of a config class that are Traced, in their order."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return [field.name for field in dataclasses.fields(kind) if _is_traced(hints[field.name])]
+
+
+def _is_traced(hint: Any) -> bool:
+    """A hint is Traced, or Traced | None."""
+    return TRACED in getattr(hint, "__metadata__", ()) or any(_is_traced(inner) for inner in typing.get_args(hint))
 
 
 def coerce(name: str, value: Any, hint: Any) -> Any:

@@ -15,16 +15,16 @@ with Monte-Carlo returns R. Ratios are clipped (V-trace's rho and c), or left as
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels, minibatches, training, value_function
 from purejaxrl_gae.config import (
     MOST_LOOPS,
+    Traced,
     TrainingConfig,
     require,
     require_between,
@@ -32,10 +32,9 @@ from purejaxrl_gae.config import (
     require_non_negative,
 )
 from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.networks import Params
 from purejaxrl_gae.optimizers import annealed, make_optimizer
-from purejaxrl_gae.rollout import Trajectory
-from purejaxrl_gae.training import Algorithm, Learner, Metrics, Setup, TrainState
+from purejaxrl_gae.program.networks import require_own_value_params
+from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.value_function import ValueSamples
 
 LARGEST_LOG_RATIO = 20.0  # unclipped ratios stay numbers: e^20 is 5e8
@@ -55,29 +54,29 @@ class OffPolicyConfig(TrainingConfig):
     """gradient steps per epoch, each on its share of the environments' trajectories"""
     clip_ratios: bool = True
     """bound the importance ratios"""
-    rho_clip: float = 1.0
+    rho_clip: Traced = 1.0
     """largest weight of a step, or of a trajectory"""
-    c_clip: float = 1.0
+    c_clip: Traced = 1.0
     """largest weight along V-trace's trace"""
     critic: Literal["joint", "trust_region"] = "joint"
     """fit the critic in one loss with the policy, or by a Gauss-Newton step in its own trust region"""
-    learning_rate: float = 7e-4
+    learning_rate: Traced = 7e-4
     """Adam's step size"""
     anneal_lr: bool = True
     """lower the learning rate linearly to 0 over the run"""
-    gamma: float = 0.99
+    gamma: Traced = 0.99
     """discount"""
-    gae_lambda: float = 0.95
+    gae_lambda: Traced = 0.95
     """decay of V-trace's trace"""
     norm_adv: bool = True
     """shift and scale the advantages of each minibatch to mean 0 and deviation 1"""
-    ent_coef: float = 0.0
+    ent_coef: Traced = 0.0
     """weight of the entropy bonus"""
-    vf_coef: float = 0.5
+    vf_coef: Traced = 0.5
     """weight of the critic's loss, which is half the mean squared error"""
-    max_grad_norm: float = 0.5
+    max_grad_norm: Traced = 0.5
     """gradients longer than this are shortened to it"""
-    value_trust_region: float = 0.01
+    value_trust_region: Traced = 0.01
     """epsilon of the critic's trust region"""
 
     def validate(self) -> None:
@@ -94,8 +93,6 @@ class OffPolicyConfig(TrainingConfig):
                 f"num_minibatches is {self.num_minibatches}, which does not divide num_envs = {self.num_envs}; "
                 f"a minibatch is whole trajectories"
             )
-        if self.critic == "trust_region" and self.network == "shared":
-            raise UserError("critic is trust_region, which needs network = separate; network is shared")
 
     def notes(self) -> list[str]:
         """What a user should know of values that are valid but surely surprising."""
@@ -104,19 +101,7 @@ class OffPolicyConfig(TrainingConfig):
         return []
 
 
-class OffPolicyHyperparameters(struct.PyTreeNode):
-    """The traced values; scalars, or vectors under `vmap`. Fields as in OffPolicyConfig."""
-
-    rho_clip: jax.Array
-    c_clip: jax.Array
-    learning_rate: jax.Array
-    gamma: jax.Array
-    gae_lambda: jax.Array
-    ent_coef: jax.Array
-    vf_coef: jax.Array
-    max_grad_norm: jax.Array
-    value_trust_region: jax.Array
-    adam_eps: jax.Array
+OffPolicyHyperparameters: Any = training.hyperparameters_of(OffPolicyConfig)
 
 
 class Targets(NamedTuple):
@@ -136,65 +121,71 @@ class Targets(NamedTuple):
 
 
 def make_algorithm(config: OffPolicyConfig) -> Algorithm:
-    """The method as the pair of functions that the drivers run.
+    """The method as the pair of functions that the loop runs.
 
     Raises:
       UserError: a field is wrong, or the environment is; see `training.prepare`.
     """
     setup = training.prepare(config)
+    if config.critic == "trust_region":
+        require_own_value_params(setup, "critic = trust_region needs network = separate")
     return Algorithm(
         setup=setup,
-        hyperparameters=training.traced_hyperparameters(OffPolicyHyperparameters, config),
+        hyperparameters=training.traced_hyperparameters(config),
         init_learner=partial(init_learner, setup),
-        update=partial(update, setup),
+        learn=partial(learn, setup),
+        num_keys=config.update_epochs,
     )
 
 
-def init_learner(setup: Setup, key: jax.Array, hyperparameters: OffPolicyHyperparameters) -> Learner:
+def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
     """Fresh parameters and optimizer state."""
     params = setup.network.init(key)
     optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps)
-    return training.init_learner(setup, params, optimizer.init(ravel_pytree(params)[0]))
+    return Learner(params, optimizer.init(ravel_pytree(params)[0]))
 
 
-def update(setup: Setup, hyperparameters: OffPolicyHyperparameters, state: TrainState):
-    """One rollout of the behaviour policy and K epochs on it; see Algorithm.update."""
+def learn(
+    setup: Setup,
+    hyperparameters: Hyperparameters,
+    learner: Learner,
+    experience: Experience,
+    keys: jax.Array,
+    progress: jax.Array,
+) -> tuple[Learner, Metrics]:
+    """K epochs on one rollout of the behaviour policy; see Algorithm.learn."""
     config = setup.config
-    state, normalizers, trajectory, totals, keys = training.rollout(
-        setup, state, hyperparameters.gamma, config.update_epochs
-    )
-    learner = state.learner
     if config.anneal_lr:
-        learning_rate = annealed(config, hyperparameters.learning_rate, state.counters.updates)
-        hyperparameters = hyperparameters.replace(learning_rate=learning_rate)
+        hyperparameters = hyperparameters.replace(learning_rate=annealed(hyperparameters.learning_rate, progress))
+
+    of_steps = experience._replace(last_observations=None)
 
     def one_epoch(carry, key):
         order = kernels.permutation(key, config.num_envs).reshape(config.num_minibatches, -1)
         return jax.lax.scan(one_minibatch, carry, order)
 
     def one_minibatch(carry, environments):
-        some = jax.tree.map(lambda leaf: leaf[:, environments], trajectory)
-        return learn(setup, hyperparameters, carry, some)
+        some = jax.tree.map(lambda leaf: leaf[:, environments], of_steps)
+        return step(setup, hyperparameters, carry, some)
 
     carry, metrics = jax.lax.scan(one_epoch, (learner.params, learner.optimizer_state), keys)
     largest_ratio = jnp.max(metrics.pop("largest_ratio"))
     metrics = jax.tree.map(jnp.mean, metrics) | {"largest_ratio": largest_ratio}
-    learner = learner.replace(params=carry[0], optimizer_state=carry[1], normalizers=normalizers)
-    return state.replace(learner=learner), metrics, totals
+    return learner.replace(params=carry[0], optimizer_state=carry[1]), metrics
 
 
-def learn(setup: Setup, hyperparameters: OffPolicyHyperparameters, carry, trajectory: Trajectory):
+def step(setup: Setup, hyperparameters: Hyperparameters, carry, experience: Experience):
     """One gradient step on some trajectories: `((params, optimizer_state), metrics)`."""
     params, optimizer_state = carry
-    targets = estimate_targets(setup, hyperparameters, params, trajectory)
+    targets = estimate_targets(setup, hyperparameters, params, experience)
     params, optimizer_state, metrics = minibatches.step(
-        partial(loss, setup, hyperparameters, trajectory, targets),
+        partial(loss, setup, hyperparameters, experience, targets),
         make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps),
         params,
         optimizer_state,
     )
     if setup.config.critic == "trust_region":
-        samples = minibatches.flatten_time(ValueSamples(trajectory.observations, trajectory.actions, targets.values))
+        samples = minibatches.flatten_time(ValueSamples(experience.observations, experience.actions, targets.values))
         params, value_metrics = value_function.step_in_trust_region(
             setup.network, params, samples, trust_region=hyperparameters.value_trust_region
         )
@@ -202,24 +193,22 @@ def learn(setup: Setup, hyperparameters: OffPolicyHyperparameters, carry, trajec
     return (params, optimizer_state), metrics
 
 
-def estimate_targets(
-    setup: Setup, hyperparameters: OffPolicyHyperparameters, params: Params, trajectory: Trajectory
-) -> Targets:
+def estimate_targets(setup: Setup, hyperparameters: Hyperparameters, params: Params, experience: Experience) -> Targets:
     """Ratios, advantages and value targets of pi, from trajectories of mu.
 
     Values behind a time limit and behind the rollout's end are those from when the data was collected.
     """
-    config, ends = setup.config, (trajectory.terminated, trajectory.truncated)
-    policy = setup.network.policy(params, trajectory.observations)
-    log_ratios = policy.log_prob(trajectory.actions) - trajectory.log_probs
-    values = setup.network.value(params, trajectory.observations)
-    following = jnp.concatenate([values[1:], trajectory.next_values[-1:]])
-    next_values = jnp.where(trajectory.truncated, trajectory.next_values, following)
+    config, ends = setup.config, (experience.terminated, experience.truncated)
+    policy = setup.network.policy(params, experience.observations)
+    log_ratios = policy.log_prob(experience.actions) - experience.log_probs
+    values = setup.network.value(params, experience.observations)
+    following = jnp.concatenate([values[1:], experience.next_values[-1:]])
+    next_values = jnp.where(experience.truncated, experience.next_values, following)
     rho_clip = hyperparameters.rho_clip if config.clip_ratios else jnp.inf
     if config.method == "actor_critic":
         log_ratios = jnp.minimum(log_ratios, LARGEST_LOG_RATIO)
         value_targets, advantages, ratios = kernels.vtrace(
-            trajectory.rewards,
+            experience.rewards,
             values,
             next_values,
             log_ratios,
@@ -232,7 +221,7 @@ def estimate_targets(
     else:
         log_ratios = jnp.minimum(kernels.trajectory_log_ratios(log_ratios, *ends), LARGEST_LOG_RATIO)
         ratios = jnp.minimum(rho_clip, jnp.exp(log_ratios))
-        value_targets = kernels.discounted_returns(trajectory.rewards, next_values, *ends, gamma=hyperparameters.gamma)
+        value_targets = kernels.discounted_returns(experience.rewards, next_values, *ends, gamma=hyperparameters.gamma)
         advantages = value_targets - values
     if config.norm_adv:
         advantages = kernels.normalize_advantages(advantages)
@@ -241,21 +230,21 @@ def estimate_targets(
 
 def loss(
     setup: Setup,
-    hyperparameters: OffPolicyHyperparameters,
-    trajectory: Trajectory,
+    hyperparameters: Hyperparameters,
+    experience: Experience,
     targets: Targets,
     params: Params,
 ) -> tuple[jax.Array, Metrics]:
     """-E[rho A log pi] + c1 critic - c2 entropy, to be minimised, and what it is made of."""
-    policy = setup.network.policy(params, trajectory.observations)
-    log_probs = policy.log_prob(trajectory.actions)
+    policy = setup.network.policy(params, experience.observations)
+    log_probs = policy.log_prob(experience.actions)
     policy_loss = kernels.policy_gradient_loss(log_probs, targets.ratios * targets.advantages)
     entropy = jnp.mean(policy.entropy())
-    values = setup.network.value(params, trajectory.observations)
+    values = setup.network.value(params, experience.observations)
     metrics = {
         "policy_loss": policy_loss,
         "entropy": entropy,
-        "approx_kl": kernels.approximate_kl(log_probs, trajectory.log_probs),
+        "approx_kl": kernels.approximate_kl(log_probs, experience.log_probs),
         "effective_sample_size": kernels.effective_sample_size(targets.log_ratios),
         "largest_ratio": jnp.exp(jnp.max(targets.log_ratios)),
         "explained_variance": kernels.explained_variance(values, targets.values),

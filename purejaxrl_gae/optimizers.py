@@ -27,9 +27,9 @@ def make_optimizer(
     return optax.chain(optax.clip_by_global_norm(max_grad_norm), descent)
 
 
-def annealed(config: TrainingConfig, value: jax.Array, updates: jax.Array) -> jax.Array:
-    """Falls linearly from the value to 0 over the run's `num_updates`, and stays at 0 whoever goes on beyond them."""
-    return value * jnp.maximum(0.0, 1.0 - updates.astype("float32") / config.num_updates)
+def annealed(value: jax.Array, progress: jax.Array) -> jax.Array:
+    """Falls linearly from the value to 0 over the run, of which `progress` lies behind, and stays at 0 beyond it."""
+    return value * jnp.maximum(0.0, 1.0 - progress)
 
 
 def say_schedule(config: TrainingConfig, updates: int) -> str:

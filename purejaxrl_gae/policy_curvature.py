@@ -8,13 +8,14 @@ from jax.flatten_util import ravel_pytree
 from purejaxrl_gae import kernels
 from purejaxrl_gae.kernels.dense_fisher import dense_factors, dense_fisher_product
 from purejaxrl_gae.kernels.fisher import MatrixVectorProduct
-from purejaxrl_gae.networks import ACTIVATIONS, ActorCritic, Params
+from purejaxrl_gae.program.actor_critic import ACTIVATIONS, ActorCritic
+from purejaxrl_gae.program.types import Network, Params
 
 MOST_OUTPUTS = 1  # with more, passes over `[outputs, B, width]` cost more on a CPU than the matrix products they save
 
 
 def make_policy_fisher_product(
-    network: ActorCritic, params: Params, observations: jax.Array, *, damping: float | jax.Array
+    network: Network, params: Params, observations: jax.Array, *, damping: float | jax.Array
 ) -> MatrixVectorProduct:
     """V -> F v + damping v for the policy's parameters as one vector; see `kernels.make_fisher_vector_product`.
 
@@ -25,7 +26,7 @@ def make_policy_fisher_product(
       damping: c of F + c I.
     """
     flat, unravel = ravel_pytree(params["policy"])
-    if not uses_dense_product(network):
+    if not (isinstance(network, ActorCritic) and uses_dense_product(network)):
 
         def policy(flat, observations):
             return network.policy({**params, "policy": unravel(flat)}, observations)
@@ -40,7 +41,7 @@ def make_policy_fisher_product(
 
     inputs = observations.reshape(observations.shape[0], -1)
     _, factors = dense_factors(layers_of(params["policy"]), ACTIVATIONS[mlp.activation], inputs)
-    distribution = network.policy(params, observations)
+    distribution: Any = network.policy(params, observations)
 
     def product(vector):
         tree = unravel(vector)
@@ -55,7 +56,9 @@ def make_policy_fisher_product(
     return product
 
 
-def uses_dense_product(network: ActorCritic) -> bool:
-    """The policy is dense layers of its own with one output, or few enough."""
+def uses_dense_product(network: Network) -> bool:
+    """The policy is the built-in dense layers of its own, with one output, or few enough."""
+    if not isinstance(network, ActorCritic):
+        return False
     mlp = network.policy_network.mlp
     return network.encoder is None and mlp.convolutions is None and (mlp.output_size or 0) <= MOST_OUTPUTS

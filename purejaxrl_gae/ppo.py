@@ -21,13 +21,13 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels, minibatches, training, value_function
 from purejaxrl_gae.config import (
     MOST_LOOPS,
     MOST_STEPS_PER_UPDATE,
+    Traced,
     TrainingConfig,
     require,
     require_between,
@@ -35,11 +35,18 @@ from purejaxrl_gae.config import (
     require_non_negative,
 )
 from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.kernels import Distribution
-from purejaxrl_gae.networks import Params
 from purejaxrl_gae.optimizers import annealed, make_optimizer
-from purejaxrl_gae.rollout import Trajectory, normalize_observations
-from purejaxrl_gae.training import Algorithm, Learner, Metrics, Setup, TrainState
+from purejaxrl_gae.program.networks import require_own_value_params
+from purejaxrl_gae.program.types import (
+    Algorithm,
+    Distribution,
+    Experience,
+    Hyperparameters,
+    Learner,
+    Metrics,
+    Params,
+    Setup,
+)
 from purejaxrl_gae.value_function import ValueSamples
 
 KL_OBJECTIVES = ("kl_fixed", "kl_adaptive")
@@ -53,13 +60,13 @@ class PPOConfig(TrainingConfig):
 
     objective: Literal["clip", "none", "kl_fixed", "kl_adaptive"] = "clip"
     """policy loss: clipped ratio, bare ratio, KL penalty with constant or adapted coefficient"""
-    learning_rate: float = 3e-4
+    learning_rate: Traced = 3e-4
     """Adam's step size"""
     anneal_lr: bool = True
     """lower the learning rate linearly to 0 over the run"""
-    gamma: float = 0.99
+    gamma: Traced = 0.99
     """discount"""
-    gae_lambda: float = 0.95
+    gae_lambda: Traced = 0.95
     """decay of GAE's trace"""
     num_minibatches: int = 4
     """minibatches per epoch; num_envs * num_steps must be a multiple"""
@@ -67,29 +74,29 @@ class PPOConfig(TrainingConfig):
     """passes over each rollout, K"""
     norm_adv: bool = True
     """shift and scale the advantages of each minibatch to mean 0 and deviation 1"""
-    clip_coef: float = 0.2
+    clip_coef: Traced = 0.2
     """epsilon of the clipped objective"""
     anneal_clip: bool = False
     """lower the clipping range linearly to 0 over the run, as in the paper's Atari setting"""
     clip_vloss: bool = False
     """keep values within the clipping range of their old prediction"""
-    ent_coef: float = 0.0
+    ent_coef: Traced = 0.0
     """c2, weight of the entropy bonus"""
-    vf_coef: float = 0.5
+    vf_coef: Traced = 0.5
     """c1, weight of the value loss, which is half the mean squared error"""
-    pg_coef: float = 1.0
+    pg_coef: Traced = 1.0
     """weight of the policy loss"""
-    max_grad_norm: float = 0.5
+    max_grad_norm: Traced = 0.5
     """gradients longer than this are shortened to it"""
-    target_kl: float | None = None
+    target_kl: Traced | None = None
     """stop an update's epochs once one's mean approximate KL exceeds this; none: never"""
-    kl_coef: float = 1.0
+    kl_coef: Traced = 1.0
     """beta of the KL objectives; the initial one where it is adapted"""
-    kl_target: float = 0.01
+    kl_target: Traced = 0.01
     """d_targ of the adaptive KL objective"""
     critic: Literal["joint", "trust_region"] = "joint"
     """fit the value function in one loss with the policy, or after it by a Gauss-Newton step in its own trust region"""
-    value_trust_region: float = 0.01
+    value_trust_region: Traced = 0.01
     """epsilon of the value function's trust region"""
     value_target: Literal["lambda_return", "td"] = "lambda_return"
     """what the value function is fitted to: advantages + values, or r + gamma V(s')"""
@@ -111,8 +118,6 @@ class PPOConfig(TrainingConfig):
         require_non_negative(self, "kl_coef", "kl_target")
         require(self, "max_grad_norm", self.max_grad_norm > 0.0, "greater than 0")
         require(self, "value_trust_region", self.value_trust_region > 0.0, "greater than 0")
-        if self.critic == "trust_region" and self.network == "shared":
-            raise UserError("critic is trust_region, which needs network = separate; network is shared")
         require(self, "target_kl", self.target_kl is None or self.target_kl > 0.0, "greater than 0, or none")
         require_between(self, 0, MOST_STEPS_PER_UPDATE, "gradient_chunk")
         if self.steps_per_update % self.num_minibatches:
@@ -140,22 +145,7 @@ def _nearest_divisor(number: int, wanted: int) -> int:
     return min(small + [number // divisor for divisor in small], key=lambda divisor: (abs(divisor - wanted), divisor))
 
 
-class PPOHyperparameters(struct.PyTreeNode):
-    """PPO's traced values; scalars, or vectors under `vmap`. Fields as in PPOConfig."""
-
-    learning_rate: jax.Array
-    gamma: jax.Array
-    gae_lambda: jax.Array
-    clip_coef: jax.Array
-    ent_coef: jax.Array
-    vf_coef: jax.Array
-    pg_coef: jax.Array
-    max_grad_norm: jax.Array
-    target_kl: jax.Array | None
-    kl_coef: jax.Array
-    kl_target: jax.Array
-    value_trust_region: jax.Array
-    adam_eps: jax.Array
+PPOHyperparameters: Any = training.hyperparameters_of(PPOConfig)
 
 
 class Samples(NamedTuple):
@@ -181,51 +171,58 @@ class Samples(NamedTuple):
 
 
 def make_algorithm(config: PPOConfig) -> Algorithm:
-    """PPO as the pair of functions that the drivers run.
+    """PPO as the pair of functions that the loop runs.
 
     Raises:
       UserError: a field is wrong, or the environment is; see `training.prepare`.
     """
     setup = training.prepare(config)
+    if config.critic == "trust_region":
+        require_own_value_params(setup, "critic = trust_region needs network = separate")
     return Algorithm(
         setup=setup,
-        hyperparameters=training.traced_hyperparameters(PPOHyperparameters, config),
+        hyperparameters=training.traced_hyperparameters(config),
         init_learner=partial(init_learner, setup),
-        update=partial(update, setup),
+        learn=partial(learn, setup),
+        num_keys=config.update_epochs,
     )
 
 
-def init_learner(setup: Setup, key: jax.Array, hyperparameters: PPOHyperparameters) -> Learner:
+def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
     """Fresh parameters and optimizer state."""
     params = setup.network.init(key)
     optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps)
     flat_params, _ = ravel_pytree(params)
-    return training.init_learner(setup, params, optimizer.init(flat_params), hyperparameters.kl_coef)
+    extra = {"kl_coef": hyperparameters.kl_coef} if setup.config.objective == "kl_adaptive" else {}
+    return Learner(params, optimizer.init(flat_params), extra)
 
 
-def update(setup: Setup, hyperparameters: PPOHyperparameters, state: TrainState):
-    """One rollout and K epochs on it; see Algorithm.update."""
-    state, normalizers, trajectory, totals, keys = training.rollout(
-        setup, state, hyperparameters.gamma, setup.config.update_epochs
-    )
-    advantages, targets = estimate_advantages(setup.config, hyperparameters, trajectory)
+def learn(
+    setup: Setup,
+    hyperparameters: Hyperparameters,
+    learner: Learner,
+    experience: Experience,
+    keys: jax.Array,
+    progress: jax.Array,
+) -> tuple[Learner, Metrics]:
+    """K epochs on one rollout; see Algorithm.learn."""
+    advantages, targets = estimate_advantages(setup.config, hyperparameters, experience)
     samples = minibatches.flatten_time(
         Samples(
-            observations=trajectory.observations,
-            actions=trajectory.actions,
-            log_probs=trajectory.log_probs,
-            values=trajectory.values,
+            observations=experience.observations,
+            actions=experience.actions,
+            log_probs=experience.log_probs,
+            values=experience.values,
             advantages=advantages,
             targets=targets,
-            distribution=trajectory.distribution if setup.config.objective in KL_OBJECTIVES else None,
+            distribution=experience.distribution if setup.config.objective in KL_OBJECTIVES else None,
         )
     )
-    current = _anneal(setup.config, hyperparameters, state.counters.updates)
+    current = _anneal(setup.config, hyperparameters, progress)
     reestimate = None
     if setup.config.recompute_advantages:
-        last_observations = normalize_observations(state.learner.normalizers, state.world.observations)
-        reestimate = partial(_reestimate, setup, hyperparameters, trajectory, last_observations)
-    learner, metrics = _run_epochs(setup, current, state.learner, samples, keys, reestimate)
+        reestimate = partial(_reestimate, setup, hyperparameters, experience)
+    learner, metrics = _run_epochs(setup, current, learner, samples, keys, reestimate)
     if setup.config.critic == "trust_region":
         params, value_metrics = value_function.step_in_trust_region(
             setup.network,
@@ -237,59 +234,60 @@ def update(setup: Setup, hyperparameters: PPOHyperparameters, state: TrainState)
     if setup.config.objective == "kl_adaptive":
         new_policy = setup.network.policy(learner.params, samples.observations)
         kl = jnp.mean(samples.distribution.kl_divergence(new_policy))
-        kl_coef = kernels.adapt_kl_coefficient(learner.kl_coef, kl, hyperparameters.kl_target)
-        metrics = {**metrics, "kl": kl, "kl_coef": learner.kl_coef}
-        learner = learner.replace(kl_coef=kl_coef)
+        used = learner.extra["kl_coef"]
+        metrics = {**metrics, "kl": kl, "kl_coef": used}
+        learner = learner.replace(extra={"kl_coef": kernels.adapt_kl_coefficient(used, kl, hyperparameters.kl_target)})
     metrics = {
         **metrics,
-        "explained_variance": kernels.explained_variance(trajectory.values, targets),
+        "explained_variance": kernels.explained_variance(experience.values, targets),
         "learning_rate": current.learning_rate,
     }
-    return state.replace(learner=learner.replace(normalizers=normalizers)), metrics, totals
+    return learner, metrics
 
 
 def estimate_advantages(
-    config: PPOConfig, hyperparameters: PPOHyperparameters, trajectory: Trajectory
+    config: PPOConfig, hyperparameters: Hyperparameters, experience: Experience
 ) -> tuple[jax.Array, jax.Array]:
     """Returns `(advantages, targets)`, both `[T, N]`."""
     gamma = hyperparameters.gamma
-    advantages, targets = kernels.gae(*trajectory.transitions, gamma=gamma, gae_lambda=hyperparameters.gae_lambda)
+    advantages, targets = kernels.gae(**experience.transitions, gamma=gamma, gae_lambda=hyperparameters.gae_lambda)
     if config.value_target == "td":
-        targets = trajectory.values + kernels.td_residuals(*trajectory.transitions[:4], gamma=gamma)
+        targets = experience.values + kernels.td_residuals(
+            experience.rewards, experience.values, experience.next_values, experience.terminated, gamma=gamma
+        )
     return advantages, targets
 
 
 def _reestimate(
     setup: Setup,
-    hyperparameters: PPOHyperparameters,
-    trajectory: Trajectory,
-    last_observations: jax.Array,
+    hyperparameters: Hyperparameters,
+    experience: Experience,
     params: Params,
     samples: Samples,
 ) -> Samples:
     """Returns the samples with advantages and targets by the value function of these parameters."""
-    values = setup.network.value(params, trajectory.observations)
-    last_values = setup.network.value(params, last_observations)
+    values = setup.network.value(params, experience.observations)
+    last_values = setup.network.value(params, experience.last_observations)
     following = jnp.concatenate([values[1:], last_values[None]])
-    next_values = jnp.where(trajectory.truncated, trajectory.next_values, following)
-    revalued = trajectory._replace(values=values, next_values=next_values)
+    next_values = jnp.where(experience.truncated, experience.next_values, following)
+    revalued = experience._replace(values=values, next_values=next_values)
     advantages, targets = minibatches.flatten_time(estimate_advantages(setup.config, hyperparameters, revalued))
     return samples._replace(advantages=advantages, targets=targets)
 
 
-def _anneal(config: PPOConfig, hyperparameters: PPOHyperparameters, updates: jax.Array) -> PPOHyperparameters:
+def _anneal(config: PPOConfig, hyperparameters: Hyperparameters, progress: jax.Array) -> Hyperparameters:
     """The learning rate and clipping range of this update, times the paper's alpha, which falls from 1 to 0."""
     changes = {}
     if config.anneal_lr:
-        changes["learning_rate"] = annealed(config, hyperparameters.learning_rate, updates)
+        changes["learning_rate"] = annealed(hyperparameters.learning_rate, progress)
     if config.anneal_clip:
-        changes["clip_coef"] = annealed(config, hyperparameters.clip_coef, updates)
+        changes["clip_coef"] = annealed(hyperparameters.clip_coef, progress)
     return hyperparameters.replace(**changes)
 
 
 def _run_epochs(
     setup: Setup,
-    hyperparameters: PPOHyperparameters,
+    hyperparameters: Hyperparameters,
     learner: Learner,
     samples: Samples,
     keys: jax.Array,
@@ -301,7 +299,7 @@ def _run_epochs(
     batch_size = rows.shape[0]
     optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps)
     flat_params, unravel = ravel_pytree(learner.params)
-    minibatch_loss = partial(loss, setup, hyperparameters, learner.kl_coef)
+    minibatch_loss = partial(loss, setup, hyperparameters, learner.extra.get("kl_coef", hyperparameters.kl_coef))
 
     def unpack_normalized(some_rows):
         minibatch = unpack(some_rows)
@@ -353,7 +351,7 @@ def _stop_by_kl(one_epoch: Any, carry: Any, keys: jax.Array, target_kl: jax.Arra
 
 
 def loss(
-    setup: Setup, hyperparameters: PPOHyperparameters, kl_coef: jax.Array, params: Params, minibatch: Samples
+    setup: Setup, hyperparameters: Hyperparameters, kl_coef: jax.Array, params: Params, minibatch: Samples
 ) -> tuple[jax.Array, Metrics]:
     """L(theta) of eq. 9, to be minimised, and what it is made of."""
     policy = setup.network.policy(params, minibatch.observations)

@@ -18,16 +18,16 @@ V, or Q, is fitted to the same Monte-Carlo returns, after it has been used.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels, minibatches, training, value_function
 from purejaxrl_gae.config import (
     MOST_LOOPS,
+    Traced,
     TrainingConfig,
     require,
     require_between,
@@ -35,10 +35,9 @@ from purejaxrl_gae.config import (
     require_non_negative,
 )
 from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.networks import Params
 from purejaxrl_gae.optimizers import annealed, make_optimizer
-from purejaxrl_gae.rollout import Trajectory, init_world
-from purejaxrl_gae.training import Algorithm, Learner, Metrics, Setup, TrainState
+from purejaxrl_gae.program.networks import require_own_value_params
+from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.value_function import ValueSamples
 
 Advantage = Literal["total_reward", "reward_to_go", "baseline", "q", "advantage", "td_residual"]
@@ -56,21 +55,21 @@ class ReinforceConfig(TrainingConfig):
     episodes: Literal["continued", "whole"] = "continued"
     """go on across updates, where what is cut off is worth its value; or start N anew each time and learn from each to
     its end, where steps beyond it are counted but not learned from"""
-    learning_rate: float = 1e-3
+    learning_rate: Traced = 1e-3
     """Adam's step size for the policy"""
     anneal_lr: bool = False
     """lower the learning rate linearly to 0 over the run"""
-    gamma: float = 0.99
+    gamma: Traced = 0.99
     """discount"""
-    gae_lambda: float = 0.95
+    gae_lambda: Traced = 0.95
     """decay of GAE's trace, for advantage = advantage"""
     norm_adv: bool = True
     """shift and scale Psi to mean 0 and deviation 1 over each rollout; the shift is a baseline by itself"""
-    ent_coef: float = 0.0
+    ent_coef: Traced = 0.0
     """weight of the entropy bonus"""
-    max_grad_norm: float = 0.5
+    max_grad_norm: Traced = 0.5
     """gradients longer than this are shortened to it"""
-    value_learning_rate: float = 1e-3
+    value_learning_rate: Traced = 1e-3
     """Adam's step size for V or Q"""
     n_critic_updates: int = 5
     """passes over each rollout to fit V or Q"""
@@ -85,29 +84,19 @@ class ReinforceConfig(TrainingConfig):
         require(self, "max_grad_norm", self.max_grad_norm > 0.0, "greater than 0")
         require_between(self, 1, MOST_LOOPS, "n_critic_updates")
         require_between(self, 0, self.steps_per_update, "batch_size")
-        if self.network == "shared":
-            raise UserError("network is shared; reinforce fits the value function apart and needs separate networks")
 
 
-class ReinforceHyperparameters(struct.PyTreeNode):
-    """REINFORCE's traced values; scalars, or vectors under `vmap`. Fields as in ReinforceConfig."""
-
-    learning_rate: jax.Array
-    gamma: jax.Array
-    gae_lambda: jax.Array
-    ent_coef: jax.Array
-    max_grad_norm: jax.Array
-    value_learning_rate: jax.Array
-    adam_eps: jax.Array
+ReinforceHyperparameters: Any = training.hyperparameters_of(ReinforceConfig)
 
 
 def make_algorithm(config: ReinforceConfig) -> Algorithm:
-    """REINFORCE as the pair of functions that the drivers run.
+    """REINFORCE as the pair of functions that the loop runs.
 
     Raises:
       UserError: a field is wrong, or the environment is; see `training.prepare`.
     """
     setup = training.prepare(config, action_values=config.advantage == "q")
+    require_own_value_params(setup, "reinforce fits the value function apart and needs separate networks")
     limit = setup.environment.max_episode_steps
     if config.episodes == "whole":
         training.require_pure(setup.environment, "episodes = whole")
@@ -119,44 +108,46 @@ def make_algorithm(config: ReinforceConfig) -> Algorithm:
         )
     return Algorithm(
         setup=setup,
-        hyperparameters=training.traced_hyperparameters(ReinforceHyperparameters, config),
+        hyperparameters=training.traced_hyperparameters(config),
         init_learner=partial(init_learner, setup),
-        update=partial(update, setup),
+        learn=partial(learn, setup),
+        num_keys=config.n_critic_updates,
+        starts_anew=config.episodes == "whole",
     )
 
 
-def _optimizers(hyperparameters: ReinforceHyperparameters):
+def _optimizers(hyperparameters: Hyperparameters):
     eps = hyperparameters.adam_eps
     policy = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, eps)
     return {"policy": policy, "value": make_optimizer(hyperparameters.value_learning_rate, jnp.array(jnp.inf), eps)}
 
 
-def init_learner(setup: Setup, key: jax.Array, hyperparameters: ReinforceHyperparameters) -> Learner:
+def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
     """Fresh parameters and the state of two optimizers."""
     params = setup.network.init(key)
     states = {
         name: optimizer.init(ravel_pytree(params[name])[0]) for name, optimizer in _optimizers(hyperparameters).items()
     }
-    return training.init_learner(setup, params, states)
+    return Learner(params, states)
 
 
-def update(setup: Setup, hyperparameters: ReinforceHyperparameters, state: TrainState):
-    """One rollout, one step of the policy, one refit of the value function; see Algorithm.update."""
+def learn(
+    setup: Setup,
+    hyperparameters: Hyperparameters,
+    learner: Learner,
+    experience: Experience,
+    keys: jax.Array,
+    progress: jax.Array,
+) -> tuple[Learner, Metrics]:
+    """One step of the policy and one refit of the value function; see Algorithm.learn."""
     config = setup.config
-    if config.episodes == "whole":
-        world_key, reset_key = jax.random.split(state.world.key)
-        state = state.replace(world=init_world(setup.environment, reset_key, config.num_envs).replace(key=world_key))
-    state, normalizers, trajectory, totals, keys = training.rollout(
-        setup, state, hyperparameters.gamma, config.n_critic_updates
-    )
     if config.anneal_lr:
-        learning_rate = annealed(config, hyperparameters.learning_rate, state.counters.updates)
-        hyperparameters = hyperparameters.replace(learning_rate=learning_rate)
-    used = learned_from(config, trajectory)
+        hyperparameters = hyperparameters.replace(learning_rate=annealed(hyperparameters.learning_rate, progress))
+    used = learned_from(config, experience)
     counts = used / jnp.mean(used.astype(jnp.float32))  # a mean weighted by them is one over the steps used
-    psi, returns, fitted = estimate_weights(setup, hyperparameters, state.learner.params, trajectory)
-    learner, metrics = ascend(setup, hyperparameters, state.learner, trajectory, counts * psi, counts)
-    samples = minibatches.flatten_time(ValueSamples(trajectory.observations, trajectory.actions, returns, counts))
+    psi, returns, fitted = estimate_weights(setup, hyperparameters, learner.params, experience)
+    learner, metrics = ascend(setup, hyperparameters, learner, experience, counts * psi, counts)
+    samples = minibatches.flatten_time(ValueSamples(experience.observations, experience.actions, returns, counts))
     params, value_state, value_metrics = value_function.descend(
         setup.network,
         learner.params,
@@ -167,30 +158,29 @@ def update(setup: Setup, hyperparameters: ReinforceHyperparameters, state: Train
         minibatch_size=config.batch_size or config.steps_per_update,
     )
     metrics |= value_metrics | {"explained_variance": kernels.explained_variance(fitted, returns, where=used)}
-    learner = learner.replace(
-        params=params, optimizer_state={**learner.optimizer_state, "value": value_state}, normalizers=normalizers
-    )
-    return state.replace(learner=learner), metrics, totals
+    learner = learner.replace(params=params, optimizer_state={**learner.optimizer_state, "value": value_state})
+    return learner, metrics
 
 
-def learned_from(config: ReinforceConfig, trajectory: Trajectory) -> jax.Array:
+def learned_from(config: ReinforceConfig, experience: Experience) -> jax.Array:
     """Returns `[T, N]` bool: every step, or those of each environment's first episode."""
     if config.episodes == "continued":
-        return jnp.ones_like(trajectory.terminated)
-    return kernels.in_first_episode(trajectory.terminated, trajectory.truncated)
+        return jnp.ones_like(experience.terminated)
+    return kernels.in_first_episode(experience.terminated, experience.truncated)
 
 
 def estimate_weights(
-    setup: Setup, hyperparameters: ReinforceHyperparameters, params: Params, trajectory: Trajectory
+    setup: Setup, hyperparameters: Hyperparameters, params: Params, experience: Experience
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns `(Psi, returns, fitted)`, each `[T, N]`; fitted is what V or Q said of the returns before its refit."""
     config = setup.config
-    rewards, values, next_values, *ends = trajectory.transitions
+    rewards, values, next_values = experience.rewards, experience.values, experience.next_values
+    ends = (experience.terminated, experience.truncated)
     if config.episodes == "whole" and config.advantage in WITHOUT_VALUES:
         next_values = jnp.zeros_like(next_values)  # what was received and nothing else
     gamma = hyperparameters.gamma
     returns = kernels.discounted_returns(rewards, next_values, *ends, gamma=gamma)
-    fitted = setup.network.prediction(params, trajectory.observations, trajectory.actions)
+    fitted = setup.network.prediction(params, experience.observations, experience.actions)
     if config.advantage == "total_reward":
         psi = kernels.trajectory_returns(rewards, next_values, *ends, gamma=gamma)
     elif config.advantage == "reward_to_go":
@@ -204,23 +194,23 @@ def estimate_weights(
     else:
         psi = kernels.td_residuals(rewards, values, next_values, ends[0], gamma=gamma)
     if config.norm_adv:
-        psi = kernels.normalize_advantages(psi, where=learned_from(config, trajectory))
+        psi = kernels.normalize_advantages(psi, where=learned_from(config, experience))
     return psi, returns, fitted
 
 
 def ascend(
     setup: Setup,
-    hyperparameters: ReinforceHyperparameters,
+    hyperparameters: Hyperparameters,
     learner: Learner,
-    trajectory: Trajectory,
+    experience: Experience,
     weights: jax.Array,
     counts: jax.Array,
 ) -> tuple[Learner, Metrics]:
     """One step of the policy along g, by Psi as weighted, and by the entropy of the steps that count."""
 
     def loss(policy_params):
-        policy = setup.network.policy({**learner.params, "policy": policy_params}, trajectory.observations)
-        policy_loss = kernels.policy_gradient_loss(policy.log_prob(trajectory.actions), weights)
+        policy = setup.network.policy({**learner.params, "policy": policy_params}, experience.observations)
+        policy_loss = kernels.policy_gradient_loss(policy.log_prob(experience.actions), weights)
         entropy = jnp.mean(counts * policy.entropy())
         return policy_loss - hyperparameters.ent_coef * entropy, {"policy_loss": policy_loss, "entropy": entropy}
 

@@ -1,20 +1,23 @@
 """The training program that all algorithms share: state, the loop over updates, and what it promises.
 
-An algorithm is a pair of pure functions, `init_learner` and `update`. Around them stand two drivers. `make_train`
-runs a whole training as one program, to be jitted, vmapped over keys and over hyperparameters, or both. `advance`
-runs up to a given number of updates and is what the host calls in a loop; memory and compile time of either do not
-depend on how long the run is.
+An algorithm is a pair of pure functions, `init_learner` and `learn`. The loop collects, normalises, guards and counts
+around them, by two drivers. `make_train` runs a whole training as one program, to be jitted, vmapped over keys and over
+hyperparameters, or both. `advance` runs up to a given number of updates and is what the host calls in a loop; memory
+and compile time of either do not depend on how long the run is.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purejaxrl_gae.config import ENVIRONMENT_FIELDS, TrainingConfig
+from purejaxrl_gae import rollout
+from purejaxrl_gae.config import ENVIRONMENT_FIELDS, TrainingConfig, traced_fields
 from purejaxrl_gae.debugging import no_value
 from purejaxrl_gae.environments import (
     Environment,
@@ -24,82 +27,17 @@ from purejaxrl_gae.environments import (
     stagger_first_episodes,
 )
 from purejaxrl_gae.errors import UserError, closest
-from purejaxrl_gae.networks import ActorCritic, Params, make_actor_critic
-from purejaxrl_gae.rollout import (
-    Counters,
+from purejaxrl_gae.program.networks import make_network
+from purejaxrl_gae.program.types import (
+    Algorithm,
     EpisodeTotals,
-    Normalizers,
-    Trajectory,
-    World,
-    collect,
-    init_counters,
-    init_normalizers,
-    init_world,
-    recent_score,
+    Experience,
+    Hyperparameters,
+    Metrics,
+    Recording,
+    Setup,
+    TrainState,
 )
-
-Hyperparameters = Any
-Metrics = dict[str, jax.Array]
-
-
-class Learner(struct.PyTreeNode):
-    """What the agent learns.
-
-    Attributes:
-      params: of policy and value function.
-      optimizer_state: the optimizer's.
-      normalizers: running moments of observations and returns.
-      kl_coef: beta of a KL penalty; constant where nothing adapts it.
-    """
-
-    params: Params
-    optimizer_state: Any
-    normalizers: Normalizers
-    kl_coef: jax.Array
-
-
-class TrainState(struct.PyTreeNode):
-    """Everything a run is, between two updates; saving it and going on gives the same bits as never stopping.
-
-    Attributes:
-      learner: what the agent learns.
-      world: where the environments stand, and the random key.
-      counters: what is counted.
-    """
-
-    learner: Learner
-    world: World
-    counters: Counters
-
-
-class Setup(NamedTuple):
-    """The static half of a run: what a compiled program is built from.
-
-    Attributes:
-      config: the algorithm's config.
-      environment: as the config changes it.
-      network: policy and value function.
-    """
-
-    config: Any
-    environment: Environment | HostEnvironment
-    network: ActorCritic
-
-
-class Algorithm(NamedTuple):
-    """What distinguishes one algorithm from another.
-
-    Attributes:
-      setup: static parts.
-      hyperparameters: the config's traced values.
-      init_learner: `(key, hyperparameters) -> Learner`.
-      update: `(hyperparameters, state) -> (state, metrics, episode totals)`: one rollout and what is learned from it.
-    """
-
-    setup: Setup
-    hyperparameters: Hyperparameters
-    init_learner: Callable[[jax.Array, Hyperparameters], Learner]
-    update: Callable[[Hyperparameters, TrainState], tuple[TrainState, Metrics, EpisodeTotals]]
 
 
 class TrainResult(NamedTuple):
@@ -153,19 +91,7 @@ def prepare(config: TrainingConfig, *, action_values: bool = False) -> Setup:
             environment = host_environment.stagger_first_episodes(environment)
     elif config.stagger_episodes:
         environment = stagger_first_episodes(environment)
-    network = make_actor_critic(
-        environment.observation_shape,
-        environment.actions,
-        shared=config.network == "shared",
-        hidden_sizes=tuple(config.hidden_sizes),
-        activation=config.activation,
-        learn_std=config.learn_std,
-        log_std_init=config.log_std_init,
-        action_values=action_values,
-        initialization=config.initialization,
-        action_bounds=config.action_bounds,
-        encoder=config.encoder,
-    )
+    network = make_network(config, environment, action_values=action_values)
     return Setup(config, environment, network)
 
 
@@ -196,8 +122,22 @@ def require_pure(environment: Environment | HostEnvironment, what: str) -> None:
         )
 
 
-def traced_hyperparameters(kind: type, config: TrainingConfig) -> Hyperparameters:
-    """The fields of a hyperparameter dataclass read from the config, as float32 arrays; None stays None."""
+@functools.cache
+def hyperparameters_of(kind: type[TrainingConfig]) -> Any:
+    """Makes the pytree dataclass of a config class's traced fields, named after it: PPOConfig's is PPOHyperparameters.
+
+    Its values are scalars, or vectors under `vmap`.
+    """
+    name = f"{kind.__name__.removesuffix('Config')}Hyperparameters"
+    annotations = {field: jax.Array | None for field in traced_fields(kind)}
+    doc = f"The traced values of {kind.__name__}; scalars, or vectors under `vmap`. Fields as there."
+    members = {"__annotations__": annotations, "__module__": kind.__module__, "__doc__": doc}
+    return type(name, (struct.PyTreeNode,), members)
+
+
+def traced_hyperparameters(config: TrainingConfig) -> Hyperparameters:
+    """Reads a config's traced fields as float32 arrays; None stays None."""
+    kind = hyperparameters_of(type(config))  # type: ignore[arg-type]
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(kind)}
     return kind(**{name: None if value is None else jnp.float32(value) for name, value in values.items()})
 
@@ -231,57 +171,87 @@ def override_hyperparameters(base: Hyperparameters, overrides: Any) -> Hyperpara
 
 
 def init_state(algorithm: Algorithm, key: jax.Array, hyperparameters: Hyperparameters) -> TrainState:
-    """The state before the first update."""
+    """Makes the state before the first update."""
     learner_key, world_key = jax.random.split(key)
-    return TrainState(
-        learner=algorithm.init_learner(learner_key, hyperparameters),
-        world=init_world(algorithm.setup.environment, world_key, algorithm.setup.config.num_envs),
-        counters=init_counters(),
-    )
-
-
-def init_learner(setup: Setup, params: Params, optimizer_state: Any, kl_coef: jax.Array | None = None) -> Learner:
-    """A learner that has seen nothing."""
-    normalizers = init_normalizers(
+    setup = algorithm.setup
+    normalizers = rollout.init_normalizers(
         setup.environment,
         observations=setup.config.normalize_observations,
         returns=setup.config.normalize_rewards,
     )
-    kl_coef = jnp.zeros((), jnp.float32) if kl_coef is None else jnp.asarray(kl_coef, jnp.float32)
-    return Learner(params, optimizer_state, normalizers, kl_coef)
+    return TrainState(
+        learner=algorithm.init_learner(learner_key, hyperparameters).replace(normalizers=normalizers),
+        world=rollout.init_world(setup.environment, world_key, setup.config.num_envs),
+        counters=rollout.init_counters(),
+    )
 
 
-def rollout(
-    setup: Setup, state: TrainState, gamma: jax.Array, num_keys: int
-) -> tuple[TrainState, Normalizers, Trajectory, EpisodeTotals, jax.Array]:
-    """Collects one rollout with the state's policy.
+Update = Callable[[Hyperparameters, TrainState], tuple[TrainState, Metrics, EpisodeTotals]]
 
-    Args:
-      setup: static parts.
-      state: before the rollout.
-      gamma: discount, for scaling rewards.
-      num_keys: random keys wanted for learning from it.
+
+def update(
+    algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState
+) -> tuple[TrainState, Metrics, EpisodeTotals]:
+    """One rollout in compiled environments and what is learned from it, unguarded."""
+    state, experience, totals, keys = collect(algorithm, hyperparameters, state)
+    state, metrics = learn_from(algorithm, hyperparameters, state, experience, keys)
+    return state, metrics, totals
+
+
+def collect(
+    algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState
+) -> tuple[TrainState, Experience, EpisodeTotals, jax.Array]:
+    """One rollout in compiled environments.
 
     Returns:
-      `(state, normalizers, trajectory, totals, keys)`: the state with world and counters moved on and the learner as
-      it was; the moments that include the new data, for the learner to keep once it has learned; and the keys.
+      `(state, experience, totals, keys)`: the state with everything moved on but what is learned; the episodes that
+      ended; the keys for learning from it.
     """
-    config = setup.config
-    next_key, rollout_keys, update_keys = split_for_update(config, state.world.key, num_keys)
-    world, normalizers, counters, trajectory, totals = collect(
-        setup.environment,
-        setup.network,
-        state.learner.params,
-        state.learner.normalizers,
+    state, rollout_keys, keys = begin_update(algorithm, state)
+    learner = state.learner
+    world, recording = rollout.record(algorithm.setup, learner.params, learner.normalizers, state.world, rollout_keys)
+    state, experience, totals = take_in(algorithm, hyperparameters, state.replace(world=world), recording)
+    return state, experience, totals, keys
+
+
+def begin_update(algorithm: Algorithm, state: TrainState) -> tuple[TrainState, jax.Array, jax.Array]:
+    """Splits all keys of an update at once, and starts environments anew where the algorithm wants that.
+
+    Returns:
+      `(state, rollout_keys, learning_keys)`: the state with the next update's key.
+    """
+    setup, world = algorithm.setup, state.world
+    if algorithm.starts_anew:
+        world_key, reset_key = jax.random.split(world.key)
+        world = rollout.init_world(setup.environment, reset_key, setup.config.num_envs).replace(key=world_key)
+    next_key, rollout_keys, learning_keys = split_for_update(setup.config, world.key, algorithm.num_keys)
+    return state.replace(world=world.replace(key=next_key)), rollout_keys, learning_keys
+
+
+def take_in(
+    algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, recording: Recording
+) -> tuple[TrainState, Experience, EpisodeTotals]:
+    """Makes experience of a recording, of compiled environments or of the host's, and counts what it holds."""
+    learner = state.learner
+    world, normalizers, counters, experience, totals = rollout.experience_of(
+        algorithm.setup,
+        learner.params,
+        learner.normalizers,
         state.world,
         state.counters,
-        rollout_keys,
-        gamma=gamma,
-        bootstrap_time_limits=config.time_limit == "bootstrap",
-        end_nonfinite=config.on_nonfinite == "skip",
+        recording,
+        hyperparameters.gamma,
     )
-    state = state.replace(world=world.replace(key=next_key), counters=counters)
-    return state, normalizers, trajectory, totals, update_keys
+    return TrainState(learner.replace(normalizers=normalizers), world, counters), experience, totals
+
+
+def learn_from(
+    algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, experience: Experience, keys: jax.Array
+) -> tuple[TrainState, Metrics]:
+    """Has the algorithm learn from a rollout."""
+    progress = state.counters.updates.astype(jnp.float32) / algorithm.setup.config.num_updates
+    learner, metrics = algorithm.learn(hyperparameters, state.learner, experience, keys, progress)
+    return state.replace(learner=learner), metrics
 
 
 def split_for_update(config: TrainingConfig, key: jax.Array, num_keys: int) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -296,7 +266,7 @@ def split_for_update(config: TrainingConfig, key: jax.Array, num_keys: int) -> t
 
 
 def guarded_update(
-    algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState
+    algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, update: Update
 ) -> tuple[TrainState, Metrics, EpisodeTotals, jax.Array]:
     """One update, undone where it would leave a parameter or a loss that is not finite.
 
@@ -304,7 +274,7 @@ def guarded_update(
       `(state, metrics, totals, healthy)`. Where not healthy, the learner is the one from before; for good, where the
       config says halt.
     """
-    new_state, metrics, totals = algorithm.update(hyperparameters, state)
+    new_state, metrics, totals = update(hyperparameters, state)
     healthy = all_finite((new_state.learner, metrics))
     if algorithm.setup.config.on_nonfinite == "halt":
         healthy &= state.counters.skipped_updates == 0
@@ -336,18 +306,18 @@ class Sums(NamedTuple):
     totals: EpisodeTotals
 
 
-def no_sums(algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState) -> tuple[list[str], Sums]:
+def no_sums(hyperparameters: Hyperparameters, state: TrainState, update: Update) -> tuple[list[str], Sums]:
     """The metrics' names in order, and sums over no update."""
-    _, metrics, totals = jax.eval_shape(algorithm.update, hyperparameters, state)
+    _, metrics, totals = jax.eval_shape(update, hyperparameters, state)
     zero_totals = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), totals)
     return sorted(metrics), Sums(jnp.zeros((), jnp.int32), jnp.zeros(len(metrics), jnp.float32), zero_totals)
 
 
 def summed_update(
-    algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, sums: Sums
+    algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, sums: Sums, update: Update
 ) -> tuple[TrainState, Sums, jax.Array]:
     """One guarded update added to the sums: `(state, sums, healthy)`."""
-    state, metrics, totals, healthy = guarded_update(algorithm, hyperparameters, state)
+    state, metrics, totals, healthy = guarded_update(algorithm, hyperparameters, state, update)
     values = jnp.stack([metrics[name] for name in sorted(metrics)])
     metrics_sum = sums.metrics + jnp.where(healthy, values, 0.0)
     return state, Sums(sums.updates + healthy, metrics_sum, sums.totals.plus(totals)), healthy
@@ -360,15 +330,20 @@ def mean_metrics(names: list[str], sums: Sums) -> Metrics:
 
 
 def advance(
-    algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, num_updates: jax.Array
+    algorithm: Algorithm,
+    hyperparameters: Hyperparameters,
+    state: TrainState,
+    num_updates: jax.Array,
+    update_once: Update | None = None,
 ) -> tuple[TrainState, Progress]:
     """Up to `num_updates` (traced) updates; fewer where one meets something not finite and the config says halt.
 
     The number is traced, so one compiled program serves every stretch of a run, and how a run is cut into stretches
-    does not change its bits.
+    does not change its bits. `update_once` stands in for `update` where the host has recorded already.
     """
+    update_once = update_once or partial(update, algorithm)
     halts = algorithm.setup.config.on_nonfinite == "halt"
-    names, sums = no_sums(algorithm, hyperparameters, state)
+    names, sums = no_sums(hyperparameters, state, update_once)
 
     def goes_on(carry):
         _, updates, healthy, _ = carry
@@ -376,7 +351,7 @@ def advance(
 
     def one_update(carry):
         state, updates, _, sums = carry
-        state, sums, healthy = summed_update(algorithm, hyperparameters, state, sums)
+        state, sums, healthy = summed_update(algorithm, hyperparameters, state, sums, update_once)
         return state, updates + 1, healthy, sums
 
     carry = (state, jnp.zeros((), jnp.int32), jnp.array(True), sums)
@@ -405,8 +380,8 @@ def make_train_program(algorithm: Algorithm) -> Callable[..., TrainResult]:
         values = override_hyperparameters(algorithm.hyperparameters, hyperparameters)
 
         def one_update(state, _):
-            state, metrics, totals, _ = guarded_update(algorithm, values, state)
-            return state, {**metrics, **episode_metrics(totals), "score_last100": recent_score(state.counters)}
+            state, metrics, totals, _ = guarded_update(algorithm, values, state, partial(update, algorithm))
+            return state, {**metrics, **episode_metrics(totals), "score_last100": rollout.recent_score(state.counters)}
 
         state = init_state(algorithm, key, values)
         state, metrics = jax.lax.scan(one_update, state, length=config.num_updates)

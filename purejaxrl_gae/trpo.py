@@ -12,18 +12,18 @@ and shrink the step until the KL is within delta and the surrogate has gained. T
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels, minibatches, training, value_function
 from purejaxrl_gae.batching import one_agent_at_a_time
 from purejaxrl_gae.config import (
     MOST_LOOPS,
+    Traced,
     TrainingConfig,
     require,
     require_between,
@@ -31,10 +31,9 @@ from purejaxrl_gae.config import (
     require_non_negative,
 )
 from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.kernels import Distribution
 from purejaxrl_gae.policy_curvature import make_policy_fisher_product
-from purejaxrl_gae.rollout import Trajectory
-from purejaxrl_gae.training import Algorithm, Learner, Metrics, Setup, TrainState
+from purejaxrl_gae.program.networks import require_own_value_params
+from purejaxrl_gae.program.types import Algorithm, Distribution, Experience, Hyperparameters, Learner, Metrics, Setup
 from purejaxrl_gae.value_function import ValueSamples
 
 
@@ -50,31 +49,31 @@ class TRPOConfig(TrainingConfig):
     """bound the KL by a natural-gradient step with line search, or penalise it"""
     critic: Literal["adam", "trust_region"] = "adam"
     """fit the value function by Adam on minibatches, or by a Gauss-Newton step in its own trust region"""
-    gamma: float = 0.99
+    gamma: Traced = 0.99
     """discount"""
-    gae_lambda: float = 0.95
+    gae_lambda: Traced = 0.95
     """decay of GAE's trace"""
     norm_adv: bool = True
     """shift and scale the advantages of each rollout to mean 0 and deviation 1"""
-    target_kl: float = 0.01
+    target_kl: Traced = 0.01
     """delta, largest mean KL of an update"""
     cg_max_steps: int = 15
     """conjugate gradient steps"""
-    cg_damping: float = 0.1
+    cg_damping: Traced = 0.1
     """c, added to the Fisher matrix's diagonal"""
-    cg_tolerance: float = 1e-8
+    cg_tolerance: Traced = 1e-8
     """residual, relative to the gradient, at which they stop early"""
-    line_search_shrinking_factor: float = 0.8
+    line_search_shrinking_factor: Traced = 0.8
     """alpha, by which a refused step is shortened"""
     line_search_max_iter: int = 10
     """lengths to try"""
-    acceptance_ratio: float = 0.0
+    acceptance_ratio: Traced = 0.0
     """least share of the promised gain that a step must bring; 0: any gain"""
     fisher_subsampling: int = 1
     """take the Fisher matrix over one state in this many, drawn at random; 10 is the paper's 10%"""
-    ent_coef: float = 0.0
+    ent_coef: Traced = 0.0
     """weight of an entropy bonus in the surrogate; not in the paper, which has none"""
-    learning_rate: float = 1e-3
+    learning_rate: Traced = 1e-3
     """Adam's step size for the value function"""
     n_critic_updates: int = 10
     """passes over each rollout to fit the value function"""
@@ -82,11 +81,11 @@ class TRPOConfig(TrainingConfig):
     """samples of a minibatch there; 0: all at once"""
     value_target: Literal["lambda_return", "return"] = "lambda_return"
     """what GAE's value function is fitted to: advantages + values, or discounted returns"""
-    value_trust_region: float = 0.01
+    value_trust_region: Traced = 0.01
     """epsilon of the value function's trust region (2016, eq. 29)"""
-    kl_coef: float = 1.0
+    kl_coef: Traced = 1.0
     """beta, weight of the penalty"""
-    policy_learning_rate: float = 3e-4
+    policy_learning_rate: Traced = 3e-4
     """Adam's step size for the penalised policy"""
     n_policy_updates: int = 10
     """passes over each rollout for the penalised policy"""
@@ -119,29 +118,9 @@ class TRPOConfig(TrainingConfig):
                 f"batch_size is {self.batch_size}, which does not divide num_envs * num_steps = "
                 f"{self.num_envs} * {self.num_steps} = {self.steps_per_update}"
             )
-        if self.network == "shared":
-            raise UserError(
-                "network is shared; TRPO needs separate networks, or fitting the value function would move the policy "
-                "outside its trust region"
-            )
 
 
-class TRPOHyperparameters(struct.PyTreeNode):
-    """TRPO's traced values; scalars, or vectors under `vmap`. Fields as in TRPOConfig."""
-
-    gamma: jax.Array
-    gae_lambda: jax.Array
-    target_kl: jax.Array
-    cg_damping: jax.Array
-    cg_tolerance: jax.Array
-    line_search_shrinking_factor: jax.Array
-    acceptance_ratio: jax.Array
-    ent_coef: jax.Array
-    learning_rate: jax.Array
-    value_trust_region: jax.Array
-    kl_coef: jax.Array
-    policy_learning_rate: jax.Array
-    adam_eps: jax.Array
+TRPOHyperparameters: Any = training.hyperparameters_of(TRPOConfig)
 
 
 class Samples(NamedTuple):
@@ -163,21 +142,26 @@ class Samples(NamedTuple):
 
 
 def make_algorithm(config: TRPOConfig) -> Algorithm:
-    """TRPO as the pair of functions that the drivers run.
+    """TRPO as the pair of functions that the loop runs.
 
     Raises:
       UserError: a field is wrong, or the environment is; see `training.prepare`.
     """
     setup = training.prepare(config)
+    require_own_value_params(
+        setup,
+        "TRPO needs separate networks, or fitting the value function would move the policy out of its region",
+    )
     return Algorithm(
         setup=setup,
-        hyperparameters=training.traced_hyperparameters(TRPOHyperparameters, config),
+        hyperparameters=training.traced_hyperparameters(config),
         init_learner=partial(init_learner, setup),
-        update=partial(update, setup),
+        learn=partial(learn, setup),
+        num_keys=1 + config.n_policy_updates + config.n_critic_updates,
     )
 
 
-def init_learner(setup: Setup, key: jax.Array, hyperparameters: TRPOHyperparameters) -> Learner:
+def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
     """Fresh parameters, and an optimizer state for whatever Adam is to fit."""
     params = setup.network.init(key)
     optimizer_state = {}
@@ -189,47 +173,53 @@ def init_learner(setup: Setup, key: jax.Array, hyperparameters: TRPOHyperparamet
         optimizer_state["policy"] = _adam(hyperparameters, hyperparameters.policy_learning_rate).init(
             ravel_pytree(params["policy"])[0]
         )
-    return training.init_learner(setup, params, optimizer_state, hyperparameters.kl_coef)
+    return Learner(params, optimizer_state)
 
 
-def _adam(hyperparameters: TRPOHyperparameters, learning_rate: jax.Array) -> optax.GradientTransformation:
+def _adam(hyperparameters: Hyperparameters, learning_rate: jax.Array) -> optax.GradientTransformation:
     return optax.adam(learning_rate, eps=hyperparameters.adam_eps)
 
 
-def update(setup: Setup, hyperparameters: TRPOHyperparameters, state: TrainState):
-    """One rollout, one policy step, one refit of the value function; see Algorithm.update."""
+def learn(
+    setup: Setup,
+    hyperparameters: Hyperparameters,
+    learner: Learner,
+    experience: Experience,
+    keys: jax.Array,
+    progress: jax.Array,
+) -> tuple[Learner, Metrics]:
+    """One policy step and one refit of the value function; see Algorithm.learn."""
     config = setup.config
-    num_keys = 1 + config.n_policy_updates + config.n_critic_updates
-    state, normalizers, trajectory, totals, keys = training.rollout(setup, state, hyperparameters.gamma, num_keys)
-    advantages, targets = estimate_advantages(config, hyperparameters, trajectory)
+    advantages, targets = estimate_advantages(config, hyperparameters, experience)
     samples = minibatches.flatten_time(
-        Samples(trajectory.observations, trajectory.actions, trajectory.log_probs, trajectory.distribution, advantages)
+        Samples(experience.observations, experience.actions, experience.log_probs, experience.distribution, advantages)
     )
     policy_keys, value_keys = keys[: 1 + config.n_policy_updates], keys[1 + config.n_policy_updates :]
     step_policy = step_in_trust_region if config.constraint == "trust_region" else descend_penalised
     update_policy = one_agent_at_a_time(partial(step_policy, setup))
-    learner, metrics = update_policy(hyperparameters, state.learner, samples, policy_keys)
+    learner, metrics = update_policy(hyperparameters, learner, samples, policy_keys)
     value_samples = ValueSamples(samples.observations, None, targets.reshape(-1))
     learner, value_metrics = fit_values(setup, hyperparameters, learner, value_samples, value_keys)
     metrics |= value_metrics | {
-        "entropy": jnp.mean(trajectory.distribution.entropy()),
-        "explained_variance": kernels.explained_variance(trajectory.values, targets),
+        "entropy": jnp.mean(experience.distribution.entropy()),
+        "explained_variance": kernels.explained_variance(experience.values, targets),
     }
-    return state.replace(learner=learner.replace(normalizers=normalizers)), metrics, totals
+    return learner, metrics
 
 
 def estimate_advantages(
-    config: TRPOConfig, hyperparameters: TRPOHyperparameters, trajectory: Trajectory
+    config: TRPOConfig, hyperparameters: Hyperparameters, experience: Experience
 ) -> tuple[jax.Array, jax.Array]:
     """`(advantages, targets)` `[T, N]`, with the value function from before its refit."""
-    ends = (trajectory.terminated, trajectory.truncated)
     gamma, gae_lambda = hyperparameters.gamma, hyperparameters.gae_lambda
-    returns = kernels.discounted_returns(trajectory.rewards, trajectory.next_values, *ends, gamma=gamma)
+    returns = kernels.discounted_returns(
+        experience.rewards, experience.next_values, experience.terminated, experience.truncated, gamma=gamma
+    )
     if config.standardize_returns:
         returns = kernels.normalize_advantages(returns, ddof=1)
-    advantages, targets = returns - trajectory.values, returns
+    advantages, targets = returns - experience.values, returns
     if config.advantage == "gae":
-        advantages, lambda_returns = kernels.gae(*trajectory.transitions, gamma=gamma, gae_lambda=gae_lambda)
+        advantages, lambda_returns = kernels.gae(**experience.transitions, gamma=gamma, gae_lambda=gae_lambda)
         if config.value_target == "lambda_return":
             targets = lambda_returns
     if config.norm_adv:
@@ -238,7 +228,7 @@ def estimate_advantages(
 
 
 def step_in_trust_region(
-    setup: Setup, hyperparameters: TRPOHyperparameters, learner: Learner, samples: Samples, keys: jax.Array
+    setup: Setup, hyperparameters: Hyperparameters, learner: Learner, samples: Samples, keys: jax.Array
 ) -> tuple[Learner, Metrics]:
     """The natural-gradient step of the policy; everything else of the learner stays as it is."""
     config = setup.config
@@ -293,7 +283,7 @@ def step_in_trust_region(
 
 
 def descend_penalised(
-    setup: Setup, hyperparameters: TRPOHyperparameters, learner: Learner, samples: Samples, keys: jax.Array
+    setup: Setup, hyperparameters: Hyperparameters, learner: Learner, samples: Samples, keys: jax.Array
 ) -> tuple[Learner, Metrics]:
     """Passes of Adam over E[-r A + beta KL(pi_old || pi)], the constraint turned into a penalty."""
 
@@ -321,7 +311,7 @@ def descend_penalised(
 
 
 def fit_values(
-    setup: Setup, hyperparameters: TRPOHyperparameters, learner: Learner, samples: ValueSamples, keys: jax.Array
+    setup: Setup, hyperparameters: Hyperparameters, learner: Learner, samples: ValueSamples, keys: jax.Array
 ) -> tuple[Learner, Metrics]:
     """Refits the value function; everything else of the learner stays as it is."""
     config, network, params = setup.config, setup.network, learner.params

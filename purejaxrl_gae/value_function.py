@@ -8,9 +8,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels, minibatches
-from purejaxrl_gae.networks import ActorCritic, Params
-
-Metrics = dict[str, jax.Array]
+from purejaxrl_gae.program.types import Metrics, Network, Params
 
 
 class ValueSamples(NamedTuple):
@@ -18,7 +16,7 @@ class ValueSamples(NamedTuple):
 
     Attributes:
       observations: `[B, ...]` as the network sees them.
-      actions: `[B, ...]`, or None for a function of the state alone; see `ActorCritic.prediction`.
+      actions: `[B, ...]`, or None for a function of the state alone; see `Network.prediction`.
       targets: `[B]`.
       weights: `[B]` what each sample's error counts, 1 on average; 0 leaves it out. None: all count the same.
     """
@@ -30,7 +28,7 @@ class ValueSamples(NamedTuple):
 
 
 def descend(
-    network: ActorCritic,
+    network: Network,
     params: Params,
     optimizer: optax.GradientTransformation,
     optimizer_state: Any,
@@ -66,7 +64,7 @@ def descend(
 
 
 def step_in_trust_region(
-    network: ActorCritic,
+    network: Network,
     params: Params,
     samples: ValueSamples,
     *,

@@ -7,8 +7,8 @@ import jax
 
 from purejaxrl_gae import algorithms, kernels
 from purejaxrl_gae.config import TrainingConfig
+from purejaxrl_gae.program.types import Learner
 from purejaxrl_gae.rollout import normalize_observations
-from purejaxrl_gae.training import Learner
 
 
 class Values(NamedTuple):

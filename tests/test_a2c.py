@@ -66,10 +66,10 @@ def test_estimates_are_the_formulas_written_out(advantage):
     config = A2CConfig(env="CartPole-v1", num_envs=3, num_steps=32, advantage=advantage, n_steps=2, critic_form=form)
     algorithm = a2c.make_algorithm(config)
     state = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
-    _, _, trajectory, _, _ = training.rollout(algorithm.setup, state, jnp.float32(config.gamma), 0)
+    _, trajectory, _, _ = training.collect(algorithm, algorithm.hyperparameters, state)
     params = state.learner.params
     advantages, targets = a2c.estimate_advantages(algorithm.setup, algorithm.hyperparameters, params, trajectory)
-    rewards, values, next_values, terminated, truncated = map(np.asarray, trajectory.transitions)
+    rewards, values, next_values, terminated, truncated = map(np.asarray, trajectory.transitions.values())
     deltas = rewards + 0.99 * np.where(terminated, 0.0, next_values) - values
     going_on = ~(terminated | truncated)[:-1]
     following = lambda x: np.concatenate([np.where(going_on, x[1:], 0.0), np.zeros((1, 3))])  # noqa: E731
@@ -108,7 +108,10 @@ def test_agents_and_hyperparameters_are_swept_in_one_program():
     [
         (dict(advantage="q"), "advantage is q, which needs critic_form = action_value"),
         (dict(critic_form="action_value", env="Pendulum-v1"), "action values need discrete actions"),
-        (dict(critic="trust_region", network="shared"), "critic is trust_region, which needs network = separate"),
+        (
+            dict(critic="trust_region", network="shared"),
+            "network is shared; critic = trust_region needs",
+        ),
         (dict(n_steps=-1), "n_steps is -1; it must be between 0 and"),
         (dict(optimizer="sgd"), "optimizer is 'sgd'; it must be one of 'adam', 'rmsprop'"),
     ],

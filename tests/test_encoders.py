@@ -14,8 +14,8 @@ from purejaxrl_gae import A2CConfig, OffPolicyConfig, PPOConfig, ReinforceConfig
 from purejaxrl_gae.encoders import Convolution, Convolutions, make_convolutions
 from purejaxrl_gae.environments import DiscreteActions
 from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.networks import make_actor_critic
 from purejaxrl_gae.policy_curvature import make_policy_fisher_product
+from purejaxrl_gae.program.actor_critic import make_actor_critic
 
 GRID = (10, 10, 4)
 

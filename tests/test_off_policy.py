@@ -64,7 +64,7 @@ def other_policy(method, clip_ratios):
     algorithm = off_policy.make_algorithm(config)
     hyperparameters = algorithm.hyperparameters
     state = training.init_state(algorithm, jax.random.key(0), hyperparameters)
-    _, _, trajectory, _, _ = training.rollout(algorithm.setup, state, jnp.float32(0.99), 0)
+    _, trajectory, _, _ = training.collect(algorithm, algorithm.hyperparameters, state)
     params = jax.tree.map(lambda leaf: leaf + 0.05, state.learner.params)
     targets = off_policy.estimate_targets(algorithm.setup, hyperparameters, params, trajectory)
     policy = algorithm.setup.network.policy(params, trajectory.observations)
@@ -123,7 +123,10 @@ def test_unbounded_ratios_are_noted():
     [
         (dict(num_minibatches=3), "num_minibatches is 3, which does not divide num_envs = 16"),
         (dict(rho_clip=0.0), "rho_clip is 0.0; it must be greater than 0"),
-        (dict(critic="trust_region", network="shared"), "critic is trust_region, which needs network = separate"),
+        (
+            dict(critic="trust_region", network="shared"),
+            "network is shared; critic = trust_region needs",
+        ),
         (dict(method="acer"), "method is 'acer'; it must be one of 'actor_critic', 'policy_gradient'"),
     ],
 )

@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels, policy_curvature
 from purejaxrl_gae.environments import BoxActions, DiscreteActions
-from purejaxrl_gae.networks import make_actor_critic
+from purejaxrl_gae.program.actor_critic import make_actor_critic
 
 
 @pytest.fixture(autouse=True)

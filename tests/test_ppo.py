@@ -196,7 +196,10 @@ def test_normalised_observations_and_rewards_learn_too():
         (dict(target_kl=0.0), "target_kl is 0.0"),
         (dict(env="Pendulum"), "did you mean 'Pendulum-v1'?"),
         (dict(minibatch_sampling="trajectories", num_minibatches=32), "does not divide num_envs = 16"),
-        (dict(critic="trust_region", network="shared"), "critic is trust_region, which needs network = separate"),
+        (
+            dict(critic="trust_region", network="shared"),
+            "network is shared; critic = trust_region needs",
+        ),
         (dict(num_envs=2**20, num_steps=2**10), "one update may hold at most"),
     ],
 )

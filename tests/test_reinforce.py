@@ -47,7 +47,7 @@ def one_rollout(**changes):
     config = ReinforceConfig(env="CartPole-v1", num_envs=3, num_steps=40, norm_adv=False, **changes)
     algorithm = reinforce.make_algorithm(config)
     state = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
-    _, _, trajectory, _, _ = training.rollout(algorithm.setup, state, jnp.float32(0.99), 0)
+    _, trajectory, _, _ = training.collect(algorithm, algorithm.hyperparameters, state)
     psi, _, fitted = reinforce.estimate_weights(
         algorithm.setup, algorithm.hyperparameters, state.learner.params, trajectory
     )
@@ -57,7 +57,7 @@ def one_rollout(**changes):
 @pytest.mark.parametrize("advantage", ADVANTAGES)
 def test_weights_are_the_formulas_written_out(advantage):
     trajectory, psi, fitted = one_rollout(advantage=advantage)
-    rewards, values, next_values, terminated, truncated = map(np.asarray, trajectory.transitions)
+    rewards, values, next_values, terminated, truncated = map(np.asarray, trajectory.transitions.values())
     expected = np.zeros_like(psi)
     for env in range(3):
         start = 0
@@ -77,7 +77,7 @@ def test_weights_are_the_formulas_written_out(advantage):
     elif advantage == "td_residual":
         expected = rewards + 0.99 * np.where(terminated, 0.0, next_values) - values
     elif advantage == "advantage":
-        expected = kernels.gae(*trajectory.transitions, gamma=0.99, gae_lambda=0.95)[0]
+        expected = kernels.gae(**trajectory.transitions, gamma=0.99, gae_lambda=0.95)[0]
     np.testing.assert_allclose(psi, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -89,19 +89,18 @@ def whole_episodes(**changes):
     )
     algorithm = reinforce.make_algorithm(config)
     state = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
-    _, _, trajectory, _, _ = training.rollout(algorithm.setup, state, jnp.float32(0.9), 0)
+    _, trajectory, _, _ = training.collect(algorithm, algorithm.hyperparameters, state)
     return algorithm, state, trajectory
 
 
-def test_whole_episodes_are_learned_from_to_their_first_end_only(monkeypatch):
+def test_whole_episodes_are_learned_from_to_their_first_end_only():
     algorithm, state, trajectory = whole_episodes(ent_coef=0.1, learning_rate=0.1, value_learning_rate=0.1)
 
     @jax.jit
     def learn_from(trajectory):
-        rolled_out = (state, state.learner.normalizers, trajectory, None, jax.random.split(jax.random.key(1), 5))
-        monkeypatch.setattr(training, "rollout", lambda *_: rolled_out)
-        new_state, metrics, _ = reinforce.update(algorithm.setup, algorithm.hyperparameters, state)
-        return new_state.learner.params, metrics
+        keys = jax.random.split(jax.random.key(1), 5)
+        learner, metrics = algorithm.learn(algorithm.hyperparameters, state.learner, trajectory, keys, jnp.float32(0))
+        return learner.params, metrics
 
     beyond = jnp.arange(6)[:, None] >= 2
     other = trajectory._replace(

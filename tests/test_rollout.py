@@ -1,58 +1,38 @@
 """What a rollout reports of what happened, against the environments stepped one by one."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purejaxrl_gae import rollout
+from purejaxrl_gae import PPOConfig, ppo, rollout, training
 from purejaxrl_gae.environments import make_environment, probes
-from purejaxrl_gae.networks import make_actor_critic
-from purejaxrl_gae.rollout import EpisodeTotals
-
-
-def make_network(environment):
-    return make_actor_critic(
-        environment.observation_shape,
-        environment.actions,
-        shared=False,
-        hidden_sizes=(8,),
-        activation="tanh",
-        learn_std=True,
-        log_std_init=0.0,
-    )
+from purejaxrl_gae.program.types import EpisodeTotals
 
 
 def collected(env, *, num_envs, num_steps, rollouts=1, counters=None, **options):
-    environment = make_environment(env)
-    network = make_network(environment)
-    params = network.init(jax.random.key(0))
-    normalizers = rollout.init_normalizers(environment, observations=False, returns=False)
-    world = rollout.init_world(environment, jax.random.key(1), num_envs)
-    counters = counters or rollout.init_counters()
-
-    @jax.jit
-    def collect(normalizers, world, counters, keys):
-        return rollout.collect(
-            environment, network, params, normalizers, world, counters, keys, gamma=jnp.float32(0.99), **options
-        )
-
+    settings = {"num_minibatches": 1, "hidden_sizes": (8,), "normalize_rewards": False, **options}
+    algorithm = ppo.make_algorithm(PPOConfig(env=env, num_envs=num_envs, num_steps=num_steps, **settings))
+    hyperparameters = algorithm.hyperparameters
+    state = training.init_state(algorithm, jax.random.key(0), hyperparameters)
+    if counters is not None:
+        state = state.replace(counters=counters)
+    collect = jax.jit(partial(training.collect, algorithm))
     results = []
-    for index in range(rollouts):
-        keys = jax.random.split(jax.random.key(2 + index), num_steps + 1)
-        normalizers, before = normalizers, world
-        world, normalizers, counters, trajectory, totals = collect(normalizers, world, counters, keys)
-        results.append((before, world, counters, trajectory, totals))
-    return network, params, results
+    for _ in range(rollouts):
+        before = state
+        state, experience, totals, _ = collect(hyperparameters, state)
+        results.append((before, state, state.counters, experience, totals))
+    return algorithm.setup.network, state.learner.params, results
 
 
 def test_next_values_are_those_of_the_true_successor():
-    network, params, [(_, world, _, trajectory, _)] = collected(
-        probes.endless(time_limit=3), num_envs=2, num_steps=7, bootstrap_time_limits=True
-    )
+    network, params, [(_, after, _, trajectory, _)] = collected(probes.endless(time_limit=3), num_envs=2, num_steps=7)
     truncated = np.asarray(trajectory.truncated)
     assert truncated[:, 0].tolist() == [False, False, True, False, False, True, False]
-    following = np.concatenate([trajectory.values[1:], network.value(params, world.observations)[None]])
+    following = np.concatenate([trajectory.values[1:], network.value(params, after.world.observations)[None]])
     np.testing.assert_allclose(np.asarray(trajectory.next_values)[~truncated], following[~truncated], rtol=1e-5)
     # the endless probe shows a constant sign, so the true successor looks like the observation before the cut
     np.testing.assert_allclose(
@@ -65,7 +45,7 @@ def terminal_limits():
     """A rollout of four time limits taken for terminations, with all but two of the episodes that can be counted."""
     counters = rollout.init_counters().replace(episodes=jnp.int32(2**31 - 3))
     *_, results = collected(
-        probes.endless(time_limit=3), num_envs=2, num_steps=7, bootstrap_time_limits=False, counters=counters
+        probes.endless(time_limit=3), num_envs=2, num_steps=7, time_limit="terminal", counters=counters
     )
     return results[0]
 
@@ -82,9 +62,7 @@ def test_episodes_finished_do_not_turn_negative(terminal_limits):
 
 
 def test_log_probs_are_those_of_the_policy_that_acted():
-    network, params, [(*_, trajectory, _)] = collected(
-        "Pendulum-v1", num_envs=3, num_steps=5, bootstrap_time_limits=True
-    )
+    network, params, [(*_, trajectory, _)] = collected("Pendulum-v1", num_envs=3, num_steps=5)
     expected = network.policy(params, trajectory.observations).log_prob(trajectory.actions)
     np.testing.assert_allclose(trajectory.log_probs, expected, rtol=1e-5, atol=1e-6)
     assert trajectory.actions.shape == (5, 3, 1)
@@ -99,7 +77,7 @@ def test_actions_are_stored_as_sampled_and_clipped_for_the_environment():
 
 
 def test_episode_returns_and_counts_match_a_loop_over_rollouts():
-    *_, results = collected("CartPole-v1", num_envs=3, num_steps=20, rollouts=4, bootstrap_time_limits=True)
+    *_, results = collected("CartPole-v1", num_envs=3, num_steps=20, rollouts=4)
     running, finished = np.zeros(3), []
     for *_, counters, trajectory, totals in results:
         in_this_rollout = []
@@ -160,14 +138,9 @@ def test_an_episode_longer_than_an_int32_counts_keeps_its_length():
 
 
 def test_moments_used_are_those_from_before_the_rollout():
-    environment = make_environment("Pendulum-v1")
-    network = make_network(environment)
-    params = network.init(jax.random.key(0))
-    normalizers = rollout.init_normalizers(environment, observations=True, returns=True)
-    world = rollout.init_world(environment, jax.random.key(1), 4)
-    keys = jax.random.split(jax.random.key(2), 17)
-    arguments = (environment, network, params, normalizers, world, rollout.init_counters(), keys)
-    _, after, _, trajectory, _ = rollout.collect(*arguments, gamma=jnp.float32(0.9), bootstrap_time_limits=True)
+    options = {"normalize_observations": True, "normalize_rewards": True}
+    *_, [(_, state, _, trajectory, _)] = collected("Pendulum-v1", num_envs=4, num_steps=16, **options)
+    after = state.learner.normalizers
     seen = np.asarray(trajectory.observations).reshape(-1, 3)  # by moments of nothing: as they are
     np.testing.assert_allclose(after.observations.mean, seen.mean(0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(after.observations.variance, seen.var(0), rtol=1e-4)

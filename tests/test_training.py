@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from purejaxrl_gae import PPOConfig, PPOHyperparameters, make_train, ppo, training
+from purejaxrl_gae.config import field_types
 from purejaxrl_gae.environments import Step, make_environment, probes
 from purejaxrl_gae.errors import UserError
 
@@ -82,11 +83,11 @@ def test_hyperparameters_are_swept_in_one_trace():
     traces = []
     algorithm = ppo.make_algorithm(SMALL)
 
-    def counted_update(hyperparameters, state):
+    def counted_learn(*arguments):
         traces.append(1)
-        return algorithm.update(hyperparameters, state)
+        return algorithm.learn(*arguments)
 
-    train = training.make_train_program(algorithm._replace(update=counted_update))
+    train = training.make_train_program(algorithm._replace(learn=counted_learn))
     swept = jax.jit(jax.vmap(train, (None, 0)))
     learning_rates = jnp.array([1e-4, 1e-3, 1e-2])
     results = swept(jax.random.key(0), {"learning_rate": learning_rates})
@@ -113,14 +114,12 @@ def test_python_numbers_as_hyperparameters_do_not_retrace(train):
 
 def test_every_float_that_could_be_swept_is_traced():
     traced = {field.name for field in dataclasses.fields(PPOHyperparameters)}
-    floats = {field.name for field in dataclasses.fields(PPOConfig) if "float" in str(field.type)}
+    floats = {name for name, hint in field_types(PPOConfig).items() if "float" in str(hint)}
     assert floats - traced == {"log_std_init", "sticky_actions"}  # of the first parameters, of the environment
 
 
 def test_complete_hyperparameters_are_taken_too(train):
-    complete = dataclasses.replace(
-        training.traced_hyperparameters(PPOHyperparameters, SMALL), learning_rate=jnp.float32(1e-3)
-    )
+    complete = dataclasses.replace(training.traced_hyperparameters(SMALL), learning_rate=jnp.float32(1e-3))
     result = train(jax.random.key(0), complete)
     np.testing.assert_allclose(result.metrics["learning_rate"][0], 1e-3, rtol=1e-6)
 

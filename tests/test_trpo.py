@@ -81,13 +81,13 @@ def test_metrics_of_the_step_are_all_there_and_finite(metrics):
 def one_update(**changes):
     algorithm = trpo.make_algorithm(dataclasses.replace(SMALL, **changes))
     before = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
-    after, metrics, _ = jax.jit(algorithm.update)(algorithm.hyperparameters, before)
+    after, metrics, _ = jax.jit(partial(training.update, algorithm))(algorithm.hyperparameters, before)
     return algorithm, before, after, metrics
 
 
 def test_point_1_the_kl_is_from_the_old_policy_to_the_new():
     algorithm, before, after, metrics = one_update(target_kl=0.5)
-    _, _, trajectory, _, _ = training.rollout(algorithm.setup, before, jnp.float32(0.99), 13)
+    _, trajectory, _, _ = training.collect(algorithm, algorithm.hyperparameters, before)
     new = algorithm.setup.network.policy(after.learner.params, trajectory.observations)
     forward = float(jnp.mean(trajectory.distribution.kl_divergence(new)))
     backward = float(jnp.mean(new.kl_divergence(trajectory.distribution)))
@@ -122,18 +122,18 @@ def test_point_18_constant_advantages_take_no_step():
     before = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
     no_values = jax.tree.map(jnp.zeros_like, before.learner.params["value"])  # every advantage is the reward, 1
     before = before.replace(learner=before.learner.replace(params={**before.learner.params, "value": no_values}))
-    after, metrics, _ = jax.jit(algorithm.update)(algorithm.hyperparameters, before)
+    after, metrics, _ = jax.jit(partial(training.update, algorithm))(algorithm.hyperparameters, before)
     jax.tree.map(np.testing.assert_array_equal, after.learner.params["policy"], before.learner.params["policy"])
     assert float(metrics["line_search_failed"]) == 1.0
 
 
 def test_point_19_actions_are_stored_as_sampled():
     algorithm, before, *_ = one_update()
-    _, _, trajectory, _, _ = training.rollout(algorithm.setup, before, jnp.float32(0.99), 1)
+    _, trajectory, _, _ = training.collect(algorithm, algorithm.hyperparameters, before)
     policy = algorithm.setup.network.policy(before.learner.params, trajectory.observations)
     np.testing.assert_allclose(trajectory.log_probs, policy.log_prob(trajectory.actions), rtol=1e-4, atol=1e-5)
     wide = one_update(log_std_init=3.0)
-    _, _, trajectory, _, _ = training.rollout(wide[0].setup, wide[1], jnp.float32(0.99), 1)
+    _, trajectory, _, _ = training.collect(wide[0], wide[0].hyperparameters, wide[1])
     assert np.abs(trajectory.actions).max() > 2.0, "actions beyond the bounds are kept for the ratio"
 
 
@@ -178,8 +178,8 @@ def test_kept_faults_are_off_by_default_and_do_something():
     assert not any(getattr(defaults, name) for name in faults)
     assert (defaults.advantage_ddof, defaults.acceptance_ratio) == (0, 0.0)
     algorithm, before, *_ = one_update()
-    _, _, trajectory, _, _ = training.rollout(algorithm.setup, before, jnp.float32(0.99), 1)
-    estimate = partial(trpo.estimate_advantages, hyperparameters=algorithm.hyperparameters, trajectory=trajectory)
+    _, trajectory, _, _ = training.collect(algorithm, algorithm.hyperparameters, before)
+    estimate = partial(trpo.estimate_advantages, hyperparameters=algorithm.hyperparameters, experience=trajectory)
     monte_carlo = dataclasses.replace(SMALL, advantage="monte_carlo", norm_adv=False)
     _, plain = estimate(monte_carlo)
     advantages, standardized = estimate(dataclasses.replace(monte_carlo, standardize_returns=True))

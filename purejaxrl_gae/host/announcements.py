@@ -16,7 +16,7 @@ from purejaxrl_gae.host.display import Display
 from purejaxrl_gae.host.programs import describe_device
 from purejaxrl_gae.host.reports import WAYS
 from purejaxrl_gae.host.scoring import Scores
-from purejaxrl_gae.training import TrainState
+from purejaxrl_gae.program.types import TrainState
 
 HARMLESS = 1e12  # what is larger than this can make a loss of float32 overflow
 

@@ -10,15 +10,14 @@ import numpy as np
 
 from purejaxrl_gae.environments import HostEnvironment
 from purejaxrl_gae.evaluation import LONGEST_EPISODE, Evaluation
-from purejaxrl_gae.networks import ActorCritic
+from purejaxrl_gae.program.types import Learner, Network
 from purejaxrl_gae.rollout import clip_to_bounds, normalize_observations
-from purejaxrl_gae.training import Learner
 
 MOST_COPIES = 20
 
 
 def make_host_evaluator(
-    environment: HostEnvironment, network: ActorCritic, num_episodes: int, stream: int
+    environment: HostEnvironment, network: Network, num_episodes: int, stream: int
 ) -> Callable[..., Evaluation]:
     """`(learner, seed, deterministic=True) -> Evaluation`, by mode or sampled, on whole episodes.
 

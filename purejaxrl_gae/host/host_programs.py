@@ -16,8 +16,8 @@ from purejaxrl_gae.debugging import lower
 from purejaxrl_gae.environments import HostEnvironment
 from purejaxrl_gae.environments.host_environment import end_nonfinite_episodes
 from purejaxrl_gae.host.programs import Programs, Stretch, bytes_held, refuse_too_large
-from purejaxrl_gae.rollout import EpisodeTotals, HostRecording
-from purejaxrl_gae.training import Algorithm, Progress, TrainState
+from purejaxrl_gae.program.types import Algorithm, EpisodeTotals, Recording, TrainState
+from purejaxrl_gae.training import Progress
 
 TRAINING_STREAM = 0x7EA1  # separates the environments' random numbers from others of the same seed
 
@@ -106,31 +106,31 @@ class HostAgent:
 
     def _compile_acting(self) -> None:
         """The programs between the environments' steps."""
-        config, environment, network = self._config, self._environment, self._algorithm.setup.network
+        config, environment, setup = self._config, self._environment, self._algorithm.setup
         shape = (config.num_envs, *environment.observation_shape)
         observations = jax.ShapeDtypeStruct(shape, environment.observation_dtype)
         params, normalizers = self.types.learner.params, self.types.learner.normalizers
 
-        def draw(key):
+        def draw(params, key):
             _, keys, _ = training.split_for_update(config, key, 0)
-            return rollout.draw_noise(environment, keys[0], (config.num_steps, config.num_envs))
+            return rollout.draw_noise(setup, params, keys[0])
 
         def act(params, normalizers, observations, noise):
             observations = observations.astype(jnp.float32)
-            return rollout.act(environment, network, params, normalizers, observations, noise)[1:]
+            return rollout.act(setup, params, normalizers, observations, noise)[1:]
 
         def value(params, normalizers, observations):
             observations = observations.astype(jnp.float32)
-            return network.value(params, rollout.normalize_observations(normalizers, observations))
+            return setup.network.value(params, rollout.normalize_observations(normalizers, observations))
 
-        noise = jax.eval_shape(draw, self.types.world.key)
-        of_step = jax.ShapeDtypeStruct(noise.shape[1:], noise.dtype)
-        self._draw = lower(jax.jit(draw), self.types.world.key).compile()
+        noise = jax.eval_shape(draw, params, self.types.world.key)
+        of_step = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), noise)
+        self._draw = lower(jax.jit(draw), params, self.types.world.key).compile()
         self._act = lower(jax.jit(act), params, normalizers, observations, of_step).compile()
         self._value = lower(jax.jit(value), params, normalizers, observations).compile()
         self._action_types = jax.eval_shape(act, params, normalizers, observations, of_step)[0]
 
-    def _types_of_recording(self) -> HostRecording:
+    def _types_of_recording(self) -> Recording:
         """Of what one rollout fills."""
         steps, copies = self._config.num_steps, self._config.num_envs
         shape, dtype = self._environment.observation_shape, self._environment.observation_dtype
@@ -138,7 +138,7 @@ class HostAgent:
         def per_step(dtype, *shape):
             return jax.ShapeDtypeStruct((steps, copies, *shape), dtype)
 
-        return HostRecording(
+        return Recording(
             observations=per_step(dtype, *shape),
             actions=per_step(self._action_types.dtype, *self._action_types.shape[1:]),
             rewards=per_step(np.float32),
@@ -151,14 +151,15 @@ class HostAgent:
             nonfinite_steps=jax.ShapeDtypeStruct((), np.int32),
         )
 
-    def _record(self, state: TrainState) -> HostRecording:
+    def _record(self, state: TrainState) -> Recording:
         """Acts for T steps in every environment, with the noise that a compiled rollout would have drawn."""
         config, params, normalizers = self._config, state.learner.params, state.learner.normalizers
         recording = jax.tree.map(lambda like: np.zeros(like.shape, like.dtype), self._recording_types)
-        noise = np.asarray(self._draw(state.world.key))
+        noise_leaves, noise_structure = jax.tree.flatten(jax.device_get(self._draw(params, state.world.key)))
         nonfinite_steps = 0
         for t in range(config.num_steps):
-            actions, clipped = map(np.asarray, self._act(params, normalizers, self._observations, noise[t]))
+            noise = jax.tree.unflatten(noise_structure, [leaf[t] for leaf in noise_leaves])
+            actions, clipped = map(np.asarray, self._act(params, normalizers, self._observations, noise))
             step = self.copies.step(clipped)
             if config.on_nonfinite == "skip":
                 step, nonfinite = end_nonfinite_episodes(self.copies, step)
@@ -176,11 +177,16 @@ class HostAgent:
             self._observations = step.observations
         return recording._replace(next_observations=self._observations, nonfinite_steps=np.int32(nonfinite_steps))
 
-    def _learned(self, hyperparameters: Any, state: TrainState, recording: HostRecording):
+    def _learned(self, hyperparameters: Any, state: TrainState, recording: Recording):
         """One update from a recording: `(state, Progress)`."""
-        state = state.replace(world=state.world.replace(states=recording))
-        state, progress = training.advance(self._algorithm, hyperparameters, state, jnp.int32(1))
-        return state.replace(world=state.world.replace(states=())), progress
+
+        def update(hyperparameters, state):
+            state, _, keys = training.begin_update(self._algorithm, state)
+            state, experience, totals = training.take_in(self._algorithm, hyperparameters, state, recording)
+            state, metrics = training.learn_from(self._algorithm, hyperparameters, state, experience, keys)
+            return state, metrics, totals
+
+        return training.advance(self._algorithm, hyperparameters, state, jnp.int32(1), update)
 
 
 def _mean_metrics(done: list[Progress]) -> dict[str, np.ndarray]:

@@ -8,10 +8,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from purejaxrl_gae import training
-from purejaxrl_gae.training import Algorithm
+from purejaxrl_gae.program.types import Algorithm
 
 MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_MAX = -1, -4  # numbers of glibc's malloc.h
 COPIES_OF_STATE = 3  # what goes in, what comes out, and what is being changed
@@ -36,13 +35,12 @@ def bytes_per_agent(algorithm: Algorithm) -> AgentBytes:
     training.require_pure(setup.environment, "training several agents in one program")
     key = jax.eval_shape(jax.random.key, 0)
     state = jax.eval_shape(partial(training.init_state, algorithm), key, hyperparameters)
-    gamma = jax.ShapeDtypeStruct((), jnp.float32)
-    trajectory = jax.eval_shape(lambda state, gamma: training.rollout(setup, state, gamma, 1)[2], state, gamma)
+    experience = jax.eval_shape(partial(training.collect, algorithm), hyperparameters, state)[1]
     convolutions = (setup.network.encoder or setup.network.policy_network.mlp).convolutions
     convolved = 0 if convolutions is None else convolutions.num_activations
     hidden = (sum(setup.config.hidden_sizes) + convolved) * 2
     activations = 4 * hidden * setup.config.steps_per_update
-    return AgentBytes(COPIES_OF_STATE * _bytes(state), COPIES_OF_ROLLOUT * _bytes(trajectory) + activations)
+    return AgentBytes(COPIES_OF_STATE * _bytes(state), COPIES_OF_ROLLOUT * _bytes(experience) + activations)
 
 
 def available_bytes() -> int:

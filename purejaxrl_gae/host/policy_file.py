@@ -10,9 +10,9 @@ import numpy as np
 from purejaxrl_gae import trust
 from purejaxrl_gae.config import ENVIRONMENT_FIELDS, to_plain
 from purejaxrl_gae.environments import BoxActions
-from purejaxrl_gae.networks import MLP, ActorCritic, Params
 from purejaxrl_gae.numpy_policy import FORMAT
-from purejaxrl_gae.training import Learner, Setup
+from purejaxrl_gae.program.actor_critic import MLP, ActorCritic
+from purejaxrl_gae.program.types import Learner, Params, Setup
 
 
 def policy_bytes(setup: Setup, learner: Learner) -> bytes:

@@ -21,8 +21,7 @@ from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.evaluation import Evaluation, evaluate
 from purejaxrl_gae.host.host_evaluation import make_host_evaluator
 from purejaxrl_gae.host.memory import available_bytes
-from purejaxrl_gae.rollout import Counters, EpisodeTotals
-from purejaxrl_gae.training import Algorithm, Hyperparameters, Learner
+from purejaxrl_gae.program.types import Algorithm, Counters, EpisodeTotals, Hyperparameters, Learner
 
 EVALUATION_STREAM = 0x0E7A1  # separates evaluation's random numbers from training's
 

@@ -13,7 +13,8 @@ from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.host import scoring
 from purejaxrl_gae.host.programs import Stretch, describe_device
 from purejaxrl_gae.host.scoring import Scores
-from purejaxrl_gae.rollout import SCORE_WINDOW, Counters
+from purejaxrl_gae.program.types import Counters
+from purejaxrl_gae.rollout import SCORE_WINDOW
 
 SOLVED_SCORES = {
     "Pendulum-v1": -200.0,

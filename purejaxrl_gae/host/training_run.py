@@ -35,7 +35,8 @@ from purejaxrl_gae.host.reports import Clock, scores, versions
 from purejaxrl_gae.host.run_folder import RunFolder, new_run_path, replace_file, seed_folder
 from purejaxrl_gae.host.scoring import play_both_ways
 from purejaxrl_gae.optimizers import say_schedule
-from purejaxrl_gae.rollout import SCORE_WINDOW, Counters
+from purejaxrl_gae.program.types import Counters
+from purejaxrl_gae.rollout import SCORE_WINDOW
 
 
 def run(training_config: TrainingConfig, options: RunOptions, preset: str | None = None) -> dict[str, Any]:

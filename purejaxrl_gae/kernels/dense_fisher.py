@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae.kernels.distributions import Categorical, DiagonalGaussian, Distribution
-from purejaxrl_gae.kernels.fisher import output_metric
 
 Layer = tuple[jax.Array, jax.Array]
 
@@ -85,14 +84,11 @@ def dense_fisher_product(
         # A sum along rows, as a product with ones: XLA's own reduction of them is not vectorised on a CPU.
         change += ((delta * (x @ kernel + bias)) @ jnp.ones(delta.shape[-1], x.dtype)).T
     if isinstance(distribution, Categorical):
-        weighted = output_metric(distribution, Categorical(change))
-        assert isinstance(weighted, Categorical)
-        u, curvature_of_std = weighted.logits / batch_size, None
+        u, curvature_of_std = distribution.fisher_product(Categorical(change)).logits / batch_size, None
     else:
         of_std = jnp.zeros(change.shape[-1]) if log_std is None else log_std
-        weighted = output_metric(distribution, DiagonalGaussian(change, jnp.broadcast_to(of_std, change.shape)))
-        assert isinstance(weighted, DiagonalGaussian)
-        u = weighted.mean / batch_size
+        tangent = DiagonalGaussian(change, jnp.broadcast_to(of_std, change.shape))
+        u = distribution.fisher_product(tangent).mean / batch_size
         curvature_of_std = None if log_std is None else 2.0 * log_std  # a mean over states that are all alike
     layers = []
     for x, delta in zip(factors.inputs[:-1], factors.sensitivities, strict=True):

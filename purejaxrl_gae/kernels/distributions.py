@@ -4,7 +4,7 @@ All are pytrees, so they pass through `jit`, `vmap` and `scan`. Log-probabilitie
 Gaussian are sums over action dimensions: one number per state, before anything is exponentiated or averaged.
 
 A sample is split into parameter-free noise and its transformation, so that a rollout can draw the noise of all its
-steps at once: `sample(key)` is `from_noise(noise(key))`.
+steps at once: `sample(key)` is `from_noise(noise(key))`, and `noise(key, (T,))` is that of T samples.
 """
 
 import math
@@ -33,13 +33,17 @@ class Categorical(struct.PyTreeNode):
         """Standard Gumbel noise of `shape` (`[..., n]`)."""
         return jax.random.gumbel(key, shape, jnp.float32)
 
+    def noise(self, key: jax.Array, leading: tuple[int, ...] = ()) -> jax.Array:
+        """Draws Gumbel noise `[*leading, ..., n]`; only the logits' shape is read."""
+        return self.draw_noise(key, (*leading, *self.logits.shape))
+
     def from_noise(self, noise: jax.Array) -> jax.Array:
         """The sample, `[...]` int32, that Gumbel noise `[..., n]` picks (the Gumbel-max trick)."""
         return jnp.argmax(self.logits + noise, axis=-1).astype(jnp.int32)
 
     def sample(self, key: jax.Array) -> jax.Array:
         """One action per state, `[...]` int32."""
-        return self.from_noise(self.draw_noise(key, self.logits.shape))
+        return self.from_noise(self.noise(key))
 
     def mode(self) -> jax.Array:
         """The most probable action, `[...]` int32."""
@@ -64,6 +68,12 @@ class Categorical(struct.PyTreeNode):
         probs = jnp.exp(log_p)
         return jnp.sum(probs * jnp.where(probs > 0.0, log_p - log_q, 0.0), axis=-1)
 
+    def fisher_product(self, tangent: "Categorical") -> "Categorical":
+        """M v with M = diag(p) - p p^T, the Fisher matrix in the logits."""
+        probs = jax.nn.softmax(self.logits)
+        expected = jnp.sum(probs * tangent.logits, axis=-1, keepdims=True)
+        return Categorical(probs * (tangent.logits - expected))
+
 
 class DiagonalGaussian(struct.PyTreeNode):
     """Independent normal distributions over the action dimensions.
@@ -81,13 +91,17 @@ class DiagonalGaussian(struct.PyTreeNode):
         """Standard normal noise of `shape` (`[..., A]`)."""
         return jax.random.normal(key, shape, jnp.float32)
 
+    def noise(self, key: jax.Array, leading: tuple[int, ...] = ()) -> jax.Array:
+        """Draws standard normal noise `[*leading, ..., A]`; only the mean's shape is read."""
+        return self.draw_noise(key, (*leading, *self.mean.shape))
+
     def from_noise(self, noise: jax.Array) -> jax.Array:
         """The sample mean + std * noise, `[..., A]` (the reparameterisation trick)."""
         return self.mean + jnp.exp(self.log_std) * noise
 
     def sample(self, key: jax.Array) -> jax.Array:
         """One action per state, `[..., A]`, not clipped to any bounds."""
-        return self.from_noise(self.draw_noise(key, self.mean.shape))
+        return self.from_noise(self.noise(key))
 
     def mode(self) -> jax.Array:
         """The mean, `[..., A]`."""
@@ -113,6 +127,10 @@ class DiagonalGaussian(struct.PyTreeNode):
         variance_ratio = jnp.exp(-2.0 * log_ratio)
         distance = (self.mean - other.mean) * jnp.exp(-other.log_std)
         return jnp.sum(log_ratio + 0.5 * (variance_ratio + distance**2 - 1.0), axis=-1)
+
+    def fisher_product(self, tangent: "DiagonalGaussian") -> "DiagonalGaussian":
+        """M v with M = 1 / std^2 for the mean and 2 for the log std, also where the Gaussian is squashed."""
+        return tangent.replace(mean=tangent.mean * jnp.exp(-2.0 * self.log_std), log_std=2.0 * tangent.log_std)
 
 
 class SquashedGaussian(DiagonalGaussian):

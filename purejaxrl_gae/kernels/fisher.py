@@ -10,30 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from purejaxrl_gae.kernels.distributions import Categorical, DiagonalGaussian, Distribution
-
-Policy = Callable[[Any, jax.Array], Distribution]
+Policy = Callable[[Any, jax.Array], Any]
 MatrixVectorProduct = Callable[[Any], Any]
-
-
-def output_metric(distribution: Distribution, tangent: Distribution) -> Distribution:
-    """M v: the Fisher matrix of a distribution, in its own outputs, times a change of them.
-
-    Categorical: M = diag(p) - p p^T. Gaussian: 1 / std^2 for the mean, 2 for the log std, also where it is squashed.
-
-    Args:
-      distribution: batch shape `[...]`.
-      tangent: a change of its outputs, in the same form.
-    """
-    if isinstance(distribution, Categorical):
-        assert isinstance(tangent, Categorical)
-        probs = jax.nn.softmax(distribution.logits)
-        expected = jnp.sum(probs * tangent.logits, axis=-1, keepdims=True)
-        return Categorical(probs * (tangent.logits - expected))
-    assert isinstance(tangent, DiagonalGaussian)
-    return tangent.replace(mean=tangent.mean * jnp.exp(-2.0 * distribution.log_std), log_std=2.0 * tangent.log_std)
 
 
 def make_fisher_vector_product(
@@ -42,7 +21,7 @@ def make_fisher_vector_product(
     """The map v -> F v + damping v, linearised once for many products.
 
     Args:
-      policy: `(params, observations) -> Distribution`, outputs of batch shape `[B]`.
+      policy: `(params, observations) -> distribution`, outputs of batch shape `[B]`, with `fisher_product`.
       params: pytree at which the Fisher matrix is taken.
       observations: `[B, ...]`.
       damping: c of F + c I.
@@ -56,7 +35,7 @@ def make_fisher_vector_product(
 
     def product(vector):
         tangent = jacobian(vector)
-        weighted = jax.tree.map(lambda leaf: leaf / batch_size, output_metric(distribution, tangent))
+        weighted = jax.tree.map(lambda leaf: leaf / batch_size, distribution.fisher_product(tangent))
         (curvature,) = jacobian_transposed(weighted)
         return jax.tree.map(lambda fv, v: fv + damping * v, curvature, vector)
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -120,24 +121,21 @@ def test_three_updates_are_those_of_the_same_environment_inside_the_program(algo
 
 def test_advantages_behind_a_time_limit_are_those_of_the_pure_rollout():
     def transitions(env):
-        setup = training.prepare(on_ring("ppo", env))
-        algorithm = algorithms.make_algorithm(setup.config)
+        algorithm = algorithms.make_algorithm(on_ring("ppo", env))
 
-        def of(state):
-            trajectory = training.rollout(setup, state, jnp.float32(0.9), 4)[2]
-            return trajectory.transitions
-
+        hyperparameters = algorithm.hyperparameters
         if isinstance(env, Environment):
-            return jax.jit(of)(training.init_state(algorithm, jax.random.key(3), algorithm.hyperparameters))
+            state = training.init_state(algorithm, jax.random.key(3), hyperparameters)
+            return jax.jit(partial(training.collect, algorithm))(hyperparameters, state)[1].transitions
         programs = compile_host_agent(algorithm)
         agent = programs.init.__self__
         state = programs.init()
         recording = agent._record(state)
         assert np.any(recording.final_values[recording.truncated] != 0.0)
-        return jax.jit(of)(state.replace(world=state.world.replace(states=recording)))
+        return jax.jit(partial(training.take_in, algorithm))(hyperparameters, state, recording)[1].transitions
 
     expected, found = transitions(pure_ring()), transitions(from_gymnasium(Ring))
-    assert np.any(expected[4]) and np.any(expected[3])
+    assert np.any(expected["truncated"]) and np.any(expected["terminated"])
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 

@@ -262,19 +262,20 @@ def test_the_numpy_policy_equals_the_jax_policy(tmp_path, env, changes):
 def test_the_numpy_policy_equals_the_jax_policy_through_convolutions(tmp_path, encoder, shape, shared):
     import jax
 
-    from purejaxrl_gae import environments, networks, training
+    from purejaxrl_gae import environments
     from purejaxrl_gae.host.policy_file import policy_bytes
-    from purejaxrl_gae.rollout import Normalizers
+    from purejaxrl_gae.program.actor_critic import make_actor_critic
+    from purejaxrl_gae.program.types import Learner, Setup
 
-    network = networks.make_actor_critic(
+    network = make_actor_critic(
         shape,
         environments.DiscreteActions(5),
         **dict(shared=shared, hidden_sizes=(32,), activation="elu", learn_std=True, log_std_init=0.0),
         **dict(initialization="uniform", encoder=encoder),
     )
     environment = environments.Environment("grids", shape, environments.DiscreteActions(5), None, None, None)
-    learner = training.Learner(network.init(jax.random.key(0)), None, Normalizers(None, None), None)
-    (tmp_path / "policy.npz").write_bytes(policy_bytes(training.Setup(TINY, environment, network), learner))
+    learner = Learner(network.init(jax.random.key(0)), None)
+    (tmp_path / "policy.npz").write_bytes(policy_bytes(Setup(TINY, environment, network), learner))
     policy = load_policy(tmp_path / "policy.npz")
     assert policy.environment["env"] == TINY.env
     observations = np.random.default_rng(0).integers(0, 256 if encoder == "nature_cnn" else 2, (30, *shape), np.uint8)

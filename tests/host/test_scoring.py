@@ -11,7 +11,7 @@ from purejaxrl_gae.host import announcements, reports, scoring
 from purejaxrl_gae.host.display import Display
 from purejaxrl_gae.host.reports import Clock
 from purejaxrl_gae.host.scoring import Scores
-from purejaxrl_gae.rollout import Counters
+from purejaxrl_gae.program.types import Counters
 
 
 def played(means, *, cut=0, episodes=100, deviation=2.0, length=10_000):

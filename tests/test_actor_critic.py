@@ -8,7 +8,7 @@ import pytest
 from purejaxrl_gae.environments import BoxActions, DiscreteActions
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.kernels import Categorical, DiagonalGaussian
-from purejaxrl_gae.networks import make_actor_critic, orthogonal
+from purejaxrl_gae.program.actor_critic import make_actor_critic, orthogonal
 
 TORQUES = BoxActions((2,), (-1.0, -1.0), (1.0, 1.0))
 

@@ -18,8 +18,8 @@ from purejaxrl_gae.encoders import ACTIVATIONS, Activation, Convolutions, Encode
 from purejaxrl_gae.environments import ActionSpace, BoxActions, DiscreteActions
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution, SquashedGaussian
+from purejaxrl_gae.program.types import Params
 
-Params = Any
 Initialization = Literal["orthogonal", "uniform"]
 ActionBounds = Literal["clip", "scale", "tanh"]
 
@@ -187,6 +187,11 @@ class ActorCritic:
     has_action_values: bool = False
     initialization: Initialization = "orthogonal"
     action_bounds: ActionBounds = "clip"
+
+    @property
+    def has_own_value_params(self) -> bool:
+        """Policy and value function share nothing."""
+        return self.encoder is None
 
     def init(self, key: jax.Array) -> Params:
         """Fresh parameters."""

@@ -1,0 +1,1 @@
+"""The training program: everything between a config and one compiled function."""

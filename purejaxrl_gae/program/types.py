@@ -1,0 +1,281 @@
+"""The contracts of the training program: what is handed in, what an algorithm is, and what a run is made of.
+
+A network, a distribution and an algorithm are whatever has the methods named here; nothing else is asked of them. T is
+the number of steps of a rollout, N of environments side by side, B of samples.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Protocol
+
+import jax
+from flax import struct
+
+from purejaxrl_gae import kernels
+from purejaxrl_gae.kernels import RunningMoments
+
+Params = Any
+Hyperparameters = Any
+Metrics = dict[str, jax.Array]
+
+
+class Distribution(Protocol):
+    """The distribution of actions in each of a batch of states: a pytree of its outputs.
+
+    A sample is made of parameter-free noise, which a rollout draws for all its steps at once.
+    """
+
+    def noise(self, key: jax.Array, leading: tuple[int, ...] = ()) -> Any:
+        """Draws what `from_noise` needs, `leading` times for this batch; reads no more than the outputs' shapes."""
+
+    def from_noise(self, noise: Any) -> jax.Array:
+        """Returns the actions that this noise picks."""
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """Returns one action for each state: `from_noise(noise(key))`."""
+
+    def mode(self) -> jax.Array:
+        """Returns the most probable action of each state."""
+
+    def log_prob(self, actions: jax.Array) -> jax.Array:
+        """Returns log pi(a|s), one number for each state."""
+
+    def entropy(self) -> jax.Array:
+        """Returns the entropy, one number for each state."""
+
+    def kl_divergence(self, other: Any) -> jax.Array:
+        """Returns KL(self || other), one number for each state."""
+
+    def fisher_product(self, tangent: Any) -> Any:
+        """Returns M v: the Fisher matrix in the distribution's own outputs times a change of them, in the same form."""
+
+
+class Network(Protocol):
+    """Policy and value function as pure functions of one pytree of parameters.
+
+    Attributes:
+      has_own_value_params: the parameters are `{"policy": …, "value": …}` and nothing is shared, so that fitting the
+        value function does not move the policy; TRPO and REINFORCE need it.
+      has_action_values: what is learned is Q(s, a), and `value` its mean under the policy.
+    """
+
+    @property
+    def action_bounds(self) -> Literal["clip", "scale", "tanh"]:
+        """How real actions get within the environment's bounds; see `rollout.clip_to_bounds`."""
+
+    @property
+    def has_own_value_params(self) -> bool:
+        """See Attributes."""
+
+    @property
+    def has_action_values(self) -> bool:
+        """See Attributes."""
+
+    def init(self, key: jax.Array) -> Params:
+        """Returns fresh parameters."""
+
+    def policy(self, params: Params, observations: jax.Array) -> Distribution:
+        """Returns the action distributions of `[..., *shape]` observations."""
+
+    def value(self, params: Params, observations: jax.Array) -> jax.Array:
+        """Returns V, `[...]`, of `[..., *shape]` observations."""
+
+    def prediction(self, params: Params, observations: jax.Array, actions: jax.Array | None) -> jax.Array:
+        """Returns what the value loss compares with its targets, `[...]`: V(s), or Q(s, a) of the actions taken."""
+
+
+class Normalizers(struct.PyTreeNode):
+    """Running moments, each None where its normalisation is off.
+
+    Attributes:
+      observations: moments of the observations; applied from the next rollout on.
+      returns: moments of the running discounted return; its deviation scales the rewards.
+    """
+
+    observations: RunningMoments | None
+    returns: RunningMoments | None
+
+
+class World(struct.PyTreeNode):
+    """What the environments are in between two rollouts.
+
+    Attributes:
+      states: pytree, leading axis N; () of a HostEnvironment.
+      observations: `[N, *shape]` raw observations to act on next.
+      episode_returns: `[N]` sum of rewards of the running episodes.
+      episode_lengths: `[N]` int32 steps of the running episodes.
+      discounted_returns: `[N]` running discounted returns, for scaling rewards.
+      key: random key of everything still to come.
+    """
+
+    states: Any
+    observations: jax.Array
+    episode_returns: jax.Array
+    episode_lengths: jax.Array
+    discounted_returns: jax.Array
+    key: jax.Array
+
+
+class Counters(struct.PyTreeNode):
+    """What is counted over the whole run; a count stops at 2^31 - 1.
+
+    Attributes:
+      updates: int32 updates made; environment steps are updates * num_envs * num_steps.
+      skipped_updates: int32 updates undone because something was not finite.
+      nonfinite_steps: int32 environment steps whose reward or observation was not finite.
+      episodes: int32 episodes finished.
+      recent_returns: `[100]` returns of the last episodes, newest first, 0 where there were fewer.
+    """
+
+    updates: jax.Array
+    skipped_updates: jax.Array
+    nonfinite_steps: jax.Array
+    episodes: jax.Array
+    recent_returns: jax.Array
+
+
+class Learner(struct.PyTreeNode):
+    """What the agent learns.
+
+    Attributes:
+      params: of policy and value function.
+      optimizer_state: the optimizer's.
+      extra: pytree of whatever else the algorithm keeps from update to update, such as an adapted coefficient.
+      normalizers: running moments of observations and returns, which the loop keeps.
+    """
+
+    params: Params
+    optimizer_state: Any
+    extra: Any = ()
+    normalizers: Normalizers = Normalizers(None, None)
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything a run is, between two updates; saving it and going on gives the same bits as never stopping.
+
+    Attributes:
+      learner: what the agent learns.
+      world: where the environments stand, and the random key.
+      counters: what is counted.
+    """
+
+    learner: Learner
+    world: World
+    counters: Counters
+
+
+class Recording(NamedTuple):
+    """What acting for T steps yields; everything else about a rollout is computed from it.
+
+    Attributes:
+      observations: `[T, N, *shape]` raw.
+      actions: `[T, N, ...]` as sampled.
+      rewards: `[T, N]` raw.
+      terminated: `[T, N]` bool.
+      truncated: `[T, N]` bool; never where terminated is.
+      final_values: `[T, N]` V of the observation behind a time limit; of no meaning anywhere else.
+      next_observations: `[N, *shape]` raw, to act on next.
+      nonfinite_steps: int32 steps that were not finite and ended their episode.
+      distribution: each action's, `[T, N]`; where None, as of the host, it is computed again from the observations.
+      scores: `[T, N]` what episode returns add up; the rewards where None.
+      finished: `[T, N]` bool, where an episode's return is complete; where None, where it is terminated or truncated.
+    """
+
+    observations: Any
+    actions: Any
+    rewards: Any
+    terminated: Any
+    truncated: Any
+    final_values: Any
+    next_observations: Any
+    nonfinite_steps: Any
+    distribution: Any = None
+    scores: Any = None
+    finished: Any = None
+
+
+class Experience(NamedTuple):
+    """One rollout as an algorithm learns from it.
+
+    Attributes:
+      observations: `[T, N, *shape]` what the networks saw: normalised where that is on.
+      actions: `[T, N]` or `[T, N, A]` as sampled, before they are brought within bounds.
+      distribution: the distribution each action came from, batch shape `[T, N]`.
+      log_probs: `[T, N]`.
+      rewards: `[T, N]` scaled where that is on.
+      values: `[T, N]` V(s_t).
+      next_values: `[T, N]` V of the true successor, before any reset.
+      terminated: `[T, N]` bool.
+      truncated: `[T, N]` bool.
+      last_observations: `[N, *shape]` what the networks see next, in the new episode where one ended.
+    """
+
+    observations: jax.Array
+    actions: jax.Array
+    distribution: Any
+    log_probs: jax.Array
+    rewards: jax.Array
+    values: jax.Array
+    next_values: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+    last_observations: Any
+
+    @property
+    def transitions(self) -> dict[str, Any]:
+        """Returns rewards, values, next values and both ends by the names that the advantage kernels give them."""
+        names = ("rewards", "values", "next_values", "terminated", "truncated")
+        return {name: getattr(self, name) for name in names}
+
+
+class EpisodeTotals(NamedTuple):
+    """Sums over the episodes that ended in a stretch of training; they add up over stretches.
+
+    Attributes:
+      episodes: int32 number of episodes that ended.
+      returns: sum of their returns.
+      lengths: sum of their lengths, in steps.
+    """
+
+    episodes: jax.Array
+    returns: jax.Array
+    lengths: jax.Array
+
+    def plus(self, more: "EpisodeTotals") -> "EpisodeTotals":
+        """Adds those of a further stretch."""
+        episodes = kernels.add_counts(self.episodes, more.episodes)
+        return EpisodeTotals(episodes, self.returns + more.returns, self.lengths + more.lengths)
+
+
+class Setup(NamedTuple):
+    """The static half of a run: what a compiled program is built from.
+
+    Attributes:
+      config: the algorithm's config.
+      environment: an Environment or a HostEnvironment, as the config changes it.
+      network: policy and value function.
+    """
+
+    config: Any
+    environment: Any
+    network: Any
+
+
+class Algorithm(NamedTuple):
+    """What distinguishes one algorithm from another; collecting, normalising, guarding and counting are the loop's.
+
+    Attributes:
+      setup: static parts.
+      hyperparameters: the config's traced values.
+      init_learner: `(key, hyperparameters) -> Learner`, with parameters, optimizer state and whatever is extra.
+      learn: `(hyperparameters, learner, experience, keys, progress) -> (learner, metrics)`. `progress` is the share of
+        the run that lies behind, a scalar in [0, 1]; metrics are finite scalars, or the update is undone.
+      num_keys: random keys that `learn` gets.
+      starts_anew: every rollout begins with new episodes in all environments.
+    """
+
+    setup: Setup
+    hyperparameters: Hyperparameters
+    init_learner: Callable[[jax.Array, Hyperparameters], Learner]
+    learn: Callable[[Hyperparameters, Learner, Experience, jax.Array, jax.Array], tuple[Learner, Metrics]]
+    num_keys: int = 0
+    starts_anew: bool = False
