@@ -13,7 +13,7 @@ from purejaxrl_gae import PPOConfig, TRPOConfig, kernels, ppo, training, trpo
 from purejaxrl_gae.config import configs_directory, read_yaml, with_values
 from purejaxrl_gae.environments import BoxActions, DiscreteActions, HostEnvironment
 from purejaxrl_gae.policy_curvature import make_policy_fisher_product
-from purejaxrl_gae.rollout import HostRecording
+from purejaxrl_gae.program.types import Recording
 from tests.oracles import inputs
 
 load = cache(inputs.load)
@@ -63,7 +63,7 @@ def learned(module, config, batch):
 
     ended, none, last = shaped("ended"), jnp.zeros(shape, bool), shaped("observations")[-1]
     by_time_limit = config.time_limit == "terminal"
-    recording = HostRecording(
+    recording = Recording(
         observations=shaped("observations"),
         actions=shaped("actions"),
         rewards=shaped("rewards"),
@@ -79,8 +79,10 @@ def learned(module, config, batch):
     @jax.jit
     def update(params, recording):
         state = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
-        learner, world = state.learner.replace(params=params), state.world.replace(states=recording)
-        state, metrics, _ = algorithm.update(algorithm.hyperparameters, state.replace(learner=learner, world=world))
+        state = state.replace(learner=state.learner.replace(params=params))
+        state, _, keys = training.begin_update(algorithm, state)
+        state, experience, _ = training.take_in(algorithm, algorithm.hyperparameters, state, recording)
+        state, metrics = training.learn_from(algorithm, algorithm.hyperparameters, state, experience, keys)
         return state.learner.params, metrics
 
     return algorithm, before, *update(before, recording)
