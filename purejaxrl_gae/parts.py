@@ -5,11 +5,11 @@ One door for networks, objectives, advantages, optimizers and schedules. Our own
 
 import inspect
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from purejaxrl_gae import trust
-from purejaxrl_gae.errors import UserError, closest, first_line
+from purejaxrl_gae.errors import UserError, closest, shown
 
 
 def find(field: str, value: Any, built_in: Mapping[str, Any]) -> Any:
@@ -30,8 +30,8 @@ def find(field: str, value: Any, built_in: Mapping[str, Any]) -> Any:
     if ":" not in value:
         choices = ", ".join(map(repr, built_in))
         hint = closest(value, built_in)
-        raise UserError(f"{field} is {value!r}; it must be one of {choices}, or MODULE:NAME of your own{hint}")
-    return load(field, value)
+        raise UserError(f"{field} is {shown(value)}; it must be one of {choices}, or MODULE:NAME of your own{hint}")
+    return trust.load(field, value)
 
 
 def import_name(part: Any) -> str | None:

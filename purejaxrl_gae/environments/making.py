@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from purejaxrl_gae import parts, trust
+from purejaxrl_gae import trust
 from purejaxrl_gae.config import read_arguments
 from purejaxrl_gae.environments.contract import Environment
 from purejaxrl_gae.environments.host_environment import HostEnvironment

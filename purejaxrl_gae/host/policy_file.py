@@ -15,6 +15,11 @@ from purejaxrl_gae.program.actor_critic import MLP, ActorCritic
 from purejaxrl_gae.program.types import Learner, Params, Setup
 
 
+def has_numpy_form(setup: Setup) -> bool:
+    """The network is the built-in one, whose layers NumPy can act from."""
+    return isinstance(setup.network, ActorCritic)
+
+
 def policy_bytes(setup: Setup, learner: Learner) -> bytes:
     """The contents of a policy.npz: weights, normaliser, action bounds, and what the environment was."""
     network, actions, one_hot = setup.network, setup.environment.actions, setup.environment.one_hot

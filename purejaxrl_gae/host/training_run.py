@@ -22,7 +22,7 @@ from purejaxrl_gae.host.host_programs import compile_host_agent
 from purejaxrl_gae.host.interrupts import StopRequests
 from purejaxrl_gae.host.memory import keep_freed_memory
 from purejaxrl_gae.host.options import HOST_REPORT_STEPS, REPORT_STEPS, SAVED_OPTIONS, RunOptions
-from purejaxrl_gae.host.policy_file import policy_bytes
+from purejaxrl_gae.host.policy_file import has_numpy_form, policy_bytes
 from purejaxrl_gae.host.programs import (
     AgentPrograms,
     Programs,
@@ -280,7 +280,9 @@ class Session:
         return summary
 
     def _write_policies(self, learner: Any) -> None:
-        """policy.npz, or one in each seed's folder."""
+        """policy.npz, or one in each seed's folder; none of a network of the user's own."""
+        if not has_numpy_form(self.algorithm.setup):
+            return
         learners = jax.tree.map(lambda leaf: np.asarray(leaf)[None], learner) if self._is_alone else learner
         for index, seed in enumerate(self.seeds):
             policy = policy_bytes(self.algorithm.setup, jax.tree.map(lambda leaf, i=index: leaf[i], learners))

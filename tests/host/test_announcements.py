@@ -8,8 +8,7 @@ import pytest
 
 from purejaxrl_gae import A2CConfig
 from purejaxrl_gae.host.announcements import became_nonfinite
-from purejaxrl_gae.rollout import Counters, World
-from purejaxrl_gae.training import TrainState
+from purejaxrl_gae.program.types import Counters, TrainState, World
 
 NO_CHECKPOINTS = SimpleNamespace(steps=lambda: [])
 
