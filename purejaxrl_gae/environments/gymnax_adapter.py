@@ -12,6 +12,7 @@ import numpy as np
 from gymnax.environments import environment as gymnax_environment
 from gymnax.environments import spaces
 
+from purejaxrl_gae.config import LONGEST_TIME_LIMIT
 from purejaxrl_gae.environments.contract import (
     ActionSpace,
     BoxActions,
@@ -158,10 +159,9 @@ def _like(argument: str, value: Any, current: Any) -> Any:
     if isinstance(current, bool) or not isinstance(current, (int, float)):
         return value
     number = coerce(f"{argument} of env_args", value, type(current))
-    if isinstance(number, int) and abs(number) > LARGEST_INT:
-        raise UserError(
-            f"{argument} of env_args is {shown(number)}; it must be between -{LARGEST_INT} and {LARGEST_INT}"
-        )
+    low, high = (1, LONGEST_TIME_LIMIT) if argument == LIMIT else (-LARGEST_INT, LARGEST_INT)
+    if isinstance(number, int) and not low <= number <= high:
+        raise UserError(f"{argument} of env_args is {shown(number)}; it must be between {low} and {high}")
     return number
 
 
