@@ -244,7 +244,7 @@ def opens_a_door(call):
     """A call that can run what a value names, other than importing a part of this package."""
     name = ast.unparse(call.func)
     if name.rpartition(".")[2] in ("import_module", "__import__", "run_module", "run_path", "locate"):
-        return not ast.unparse(call.args[0]).startswith(("'purejaxrl_gae", "f'purejaxrl_gae", "_EXPORTS["))
+        return not ast.unparse(call.args[0]).startswith(("'purejaxrl_gae", "f'purejaxrl_gae", "_EXPORTS[", "_MODULES["))
     return name in ("eval", "exec", "compile", "pickle.load", "pickle.loads", "yaml.unsafe_load", "np.load")
 
 
