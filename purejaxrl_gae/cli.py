@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the run could not be completed, 2 the request was wrong, 1
 """
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import sys
@@ -14,11 +15,12 @@ from typing import Any, TypeVar
 from purejaxrl_gae import algorithms, config, flags, help_page, trust
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import Interrupted, RunError, UserError, shown
+from purejaxrl_gae.host import streams
 from purejaxrl_gae.host.options import SAVED_OPTIONS, RunOptions
 
 RESUMABLE_FLAGS = (
     *("resume", "trust", "goal_score", "progress", "tensorboard", "compilation_cache", "total_timesteps"),
-    *("devices", "coordinator", "num_processes", "process_id"),
+    *("eval_episodes", "eval_freq", "devices", "coordinator", "num_processes", "process_id"),
 )
 
 EARLY_FLAGS: dict[str, Any] = {
@@ -40,7 +42,8 @@ def main(algorithm: str, arguments: list[str] | None = None) -> None:
         begun_anew = options.preset and options.resume is None
         training_run.run(training_config, options, config.preset_name(training_config) if begun_anew else None)
 
-    run_and_exit(train)
+    with streams.dispensable():
+        run_and_exit(train)
 
 
 def run_and_exit(action: Callable[[], Any]) -> None:
@@ -59,7 +62,8 @@ def run_and_exit(action: Callable[[], Any]) -> None:
 
 
 def _fail(error: Exception, exit_code: int) -> None:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):  # the exit code says it where nothing can be shown
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
     sys.exit(exit_code)
 
 

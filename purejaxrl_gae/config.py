@@ -104,6 +104,11 @@ class TrainingConfig:
         """Environment steps the whole run really makes."""
         return self.num_updates * self.steps_per_update
 
+    def crossed(self, frequency: int, before: int, updates: int) -> bool:
+        """A multiple of `frequency` environment steps lies between two update counts."""
+        each = self.steps_per_update
+        return frequency > 0 and before * each // frequency != updates * each // frequency
+
     def validate(self) -> None:
         """Refuses wrong values, before anything is compiled.
 

@@ -16,6 +16,10 @@ class RunError(Exception):
     """A run that cannot go on (non-finite numbers, no readable checkpoint); printed as one line, exit code 1."""
 
 
+class EnvironmentFailure(RunError):
+    """An environment that runs on the host raised, or returned what no environment may."""
+
+
 class Interrupted(Exception):
     """A run was asked to stop and has saved; carries the exit code."""
 
@@ -52,6 +56,13 @@ def shown(value: Any) -> str:
     """Returns a value as messages show it: its `repr`, clipped in the middle where it is long."""
     text = _clipped.repr(value)
     return text if len(text) <= 2 * LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}...{text[-LONGEST_SHOWN // 4 :]}"
+
+
+def described(error: BaseException) -> str:
+    """An exception as one short line: its kind and its message; of an error meant for users the message alone."""
+    line = first_line(error)[:300]
+    kind = type(error).__name__
+    return line if isinstance(error, (UserError, RunError)) or line == kind else f"{kind}: {line}"
 
 
 def closest(name: str, candidates: Iterable[str]) -> str:

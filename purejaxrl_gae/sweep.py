@@ -10,11 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from purejaxrl_gae import algorithms, cli, config, flags, help_page, trust
+from purejaxrl_gae import algorithms, cli, config, flags, help_page
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.host import streams
 from purejaxrl_gae.host.options import SAVED_SWEEP_OPTIONS, SharedOptions, SweepOptions
 
 RESUMABLE_FLAGS = (
@@ -50,7 +49,7 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
 
 
 def _resumed(path: Path, arguments: list[str], trusted: bool) -> tuple[TrainingConfig, SweepOptions]:
-    from purejaxrl_gae.host.sweep_run import saved_sweep
+    from purejaxrl_gae.host.sweep_results import saved_sweep
 
     values = saved_sweep(path, trusted)
     config_class = algorithms.config_class(values.pop("algorithm", None))
@@ -90,28 +89,18 @@ def _with_flags(
 
 
 def new_sweep_path(base: TrainingConfig, options: SweepOptions) -> Path:
-    """The folder of a new sweep, made, with sweep.yaml in it.
+    """The folder of a new sweep: the one asked for, not yet made, or one of a new name, empty.
 
     Raises:
       UserError: it cannot be made, or holds a sweep already.
     """
-    from purejaxrl_gae.host.run_folder import replace_file
+    from purejaxrl_gae.host.folder import refuse_unusable, reserve
 
-    plain = config.to_plain(base)
-    default = f"{config.file_name(plain['env'])}__{base.algorithm}__{time.strftime('%Y%m%d-%H%M%S')}"
-    path = options.run_dir or Path("sweeps") / default
-    if (path / "sweep.yaml").exists():
-        raise UserError(f"run_dir is {str(path)!r}, which holds a sweep already; continue it with --resume {path}")
-    saved = {name: getattr(options, name) for name in SAVED_SWEEP_OPTIONS}
-    saved = {name: list(value) if isinstance(value, tuple) else value for name, value in saved.items()}
-    values = trust.signed({"algorithm": base.algorithm, **plain, **saved})
-    text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        replace_file(path / "sweep.yaml", text)
-    except OSError as error:
-        raise UserError(f"run_dir is {str(path)!r}, which cannot be written: {error.strerror}") from None
-    return path
+    if options.run_dir is not None:
+        refuse_unusable(options.run_dir, "sweep.yaml")
+        return options.run_dir
+    env = config.file_name(config.to_plain(base)["env"])
+    return reserve(Path("sweeps") / f"{env}__{base.algorithm}__{time.strftime('%Y%m%d-%H%M%S')}")
 
 
 def refuse_wrong_configurations(base: TrainingConfig, options: SweepOptions) -> None:
@@ -148,7 +137,8 @@ def main(arguments: list[str] | None = None) -> None:
         assert path is not None  # options.validate
         sweep_run.run(base, options, path)
 
-    cli.run_and_exit(sweep)
+    with streams.dispensable():
+        cli.run_and_exit(sweep)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from purejaxrl_gae.environments.host_environment import (
+    CopyFailure,
     HostCopies,
     HostEnvironment,
     HostStep,
@@ -18,7 +19,7 @@ from purejaxrl_gae.environments.host_environment import (
     one_hot_observations,
 )
 from purejaxrl_gae.environments.quiet import not_drawn, quietly
-from purejaxrl_gae.errors import UserError, closest, first_line
+from purejaxrl_gae.errors import UserError, closest, first_line, shown
 
 try:
     import gymnasium
@@ -34,6 +35,7 @@ from purejaxrl_gae.environments.gymnasium_forms import (
     check_interface,
     observation_type,
     one_hot_encoding,
+    wrong_step,
 )
 from purejaxrl_gae.environments.gymnasium_vector_adapter import from_vector_env
 
@@ -190,8 +192,8 @@ class SerialCopies:
         """See HostCopies."""
         seed, self._first_seed = self._first_seed if seed is None else seed, None
         seeds = [None] * len(self._envs) if seed is None else copy_seeds(seed, len(self._envs))
-        for index, (env, own_seed) in enumerate(zip(self._envs, seeds, strict=True)):
-            self._observations[index] = self._checked(env.reset(seed=own_seed)[0])
+        for index, own_seed in enumerate(seeds):
+            self._reset_copy(index, seed=own_seed)
         return self._observations.copy()
 
     def step(self, actions: np.ndarray) -> HostStep:
@@ -201,8 +203,11 @@ class SerialCopies:
         terminated, truncated = np.zeros(num_envs, bool), np.zeros(num_envs, bool)
         final_observations = np.empty_like(self._observations)
         for index, (env, action) in enumerate(zip(self._envs, self._to_env(actions), strict=True)):
-            observation, rewards[index], terminated[index], truncated[index] = self._act(env, action)
-            final_observations[index] = self._checked(observation)
+            try:
+                observation, rewards[index], terminated[index], truncated[index] = self._act(env, action)
+                final_observations[index] = self._checked(observation)
+            except (Exception, SystemExit) as error:
+                raise CopyFailure(index, error) from error
         self._observations[:] = final_observations
         observations = self.reset_where(terminated | truncated)
         return HostStep(observations, rewards, terminated, truncated, final_observations)
@@ -210,7 +215,7 @@ class SerialCopies:
     def reset_where(self, mask: np.ndarray) -> np.ndarray:
         """See HostCopies."""
         for index in np.flatnonzero(mask):
-            self._observations[index] = self._checked(self._envs[index].reset()[0])
+            self._reset_copy(int(index))
         return self._observations.copy()
 
     def frame(self) -> np.ndarray:
@@ -232,11 +237,27 @@ class SerialCopies:
     def _act(self, env: gymnasium.Env, action: Any) -> tuple[Any, float, bool, bool]:
         total = 0.0
         for _ in range(self._action_repeat):
-            observation, reward, terminated, truncated, _ = env.step(action)
-            total += float(reward)
+            outputs: Any = env.step(action)
+            if not isinstance(outputs, tuple) or len(outputs) != 5:
+                raise UserError(wrong_step(self._name, outputs))
+            observation, reward, terminated, truncated, _ = outputs
+            total += self._number(reward)
             if terminated or truncated:
                 break
         return observation, total, bool(terminated), bool(truncated)
+
+    def _number(self, reward: Any) -> float:
+        if not isinstance(reward, (float, int, np.number, np.bool_)):
+            value = np.asarray(reward)
+            if value.shape != () or value.dtype.kind not in "fiub":
+                raise UserError(f"reward of {self._name} is {shown(reward)}; it must be a number")
+        return float(reward)
+
+    def _reset_copy(self, index: int, **options: Any) -> None:
+        try:
+            self._observations[index] = self._checked(self._envs[index].reset(**options)[0])
+        except (Exception, SystemExit) as error:
+            raise CopyFailure(index, error) from error
 
     def _checked(self, observation: Any) -> Any:
         """Refuses an observation that NumPy would silently stretch over its place."""

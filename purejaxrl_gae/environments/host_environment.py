@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from purejaxrl_gae.environments.contract import ActionSpace, OneHot
+from purejaxrl_gae.errors import EnvironmentFailure, described
 
 STAGGER_STREAM = 0x57A6  # separate these random numbers from the environments' own
 STICKY_STREAM = 0x571C
@@ -92,6 +93,35 @@ class HostEnvironment:
     observation_dtype: Any = np.float32
     num_envs: int | None = None
     one_hot: OneHot | None = None
+
+
+class CopyFailure(Exception):
+    """A copy raised, or returned what no environment may.
+
+    Args:
+      copy: its number.
+      error: what happened.
+
+    Attributes:
+      copy: its number.
+    """
+
+    def __init__(self, copy: int, error: BaseException):
+        super().__init__(described(error))
+        self.copy = copy
+
+
+def failure_of(name: str, error: BaseException, when: str) -> EnvironmentFailure:
+    """The one line that says which environment failed, which of its copies where that is known, when and how.
+
+    Args:
+      name: of the environment.
+      error: what was caught.
+      when: as `in step 3 of update 7`.
+    """
+    copy = f", copy {error.copy}," if isinstance(error, CopyFailure) else ""
+    how = str(error) if isinstance(error, CopyFailure) else described(error)
+    return EnvironmentFailure(f"env {name}{copy} failed {when}: {how}")
 
 
 def copy_seeds(seed: int, num_envs: int) -> list[int]:

@@ -1,12 +1,18 @@
 """Checkpoints of a run's full state, by orbax: atomic, checked, the newest few kept.
 
-A state is stored as flat named arrays, with a digest over all of them beside it. A checkpoint that is incomplete,
-unreadable or altered is passed over with a message that names it, and the one before it is taken.
+A state is stored as flat named arrays; beside it what is known of it, the step among it, and a digest over all of
+that. A checkpoint that is incomplete, unreadable, altered or renamed is passed over with a message that names it, and
+the one before it is taken.
 """
 
+import contextlib
+import errno
 import hashlib
+import json
 import logging
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +21,7 @@ import numpy as np
 
 from purejaxrl_gae.errors import RunError
 
-FORMAT = 1
+FORMAT = 2  # 1 had no digest over what is stored beside the state
 CHECKPOINT_SECONDS = 30.0  # between two, where no number of steps says when
 
 
@@ -45,6 +51,7 @@ class Checkpoints:
         self.directory = directory.resolve()
         self.keep = keep
         self._manager: Any = None
+        self._unusable: set[int] = set()
 
     def save(self, step: int, state: Any, about: dict[str, Any]) -> None:
         """Writes the state of that environment step; returns once it is complete on disk.
@@ -54,21 +61,35 @@ class Checkpoints:
         """
         import orbax.checkpoint as ocp
 
+        from purejaxrl_gae.host.checkpoint_files import Files
+
         arrays = to_arrays(state)
-        about = {**about, "format": FORMAT, "digest": digest(arrays)}
-        contents = ocp.args.Composite(state=ocp.args.StandardSave(arrays), about=ocp.args.JsonSave(about))
+        about = {**about, "format": FORMAT, "step": step}
+        about["digest"] = digest(arrays, about)
         try:
-            self._open().save(step, args=contents, force=True)
+            manager = self._open()
+            with _silent_logs():
+                if step in self._unusable:
+                    manager.delete(step)
+                    self._unusable.discard(step)
+                manager.save(step, args=ocp.args.Composite(state=Files(arrays, about)), force=True)
         except ocp.checkpoint_manager.StepAlreadyExistsError:
             return
-        except OSError:
-            raise
-        except Exception as error:  # tensorstore reports a full disk as ValueError
-            raise OSError(f"checkpoint at step {step} could not be written: {_one_line(error)}") from error
+        except Exception as error:
+            for unfinished in self.directory.glob(f"{step}.orbax-checkpoint-tmp*"):
+                shutil.rmtree(unfinished, ignore_errors=True)
+            raise _as_os_error(error) from error
 
     def steps(self) -> list[int]:
-        """Environment steps of the complete checkpoints, oldest first."""
-        return sorted(self._open().all_steps()) if self.directory.is_dir() else []
+        """Environment steps of the complete checkpoints, oldest first.
+
+        Raises:
+          RunError: the folder cannot be read.
+        """
+        try:
+            return sorted(self._open().all_steps()) if self.directory.is_dir() else []
+        except OSError as error:
+            raise RunError(f"{self.directory} cannot be read: {error.strerror or error}") from None
 
     def path(self, step: int) -> Path:
         """The folder of a checkpoint."""
@@ -90,31 +111,35 @@ class Checkpoints:
             try:
                 arrays, about = self._read(step)
             except Exception as error:
-                warn(f"checkpoint {self.path(step)} is damaged and is passed over: {_one_line(error)}")
+                self._unusable.add(step)
+                warn(f"checkpoint {self.path(step)} cannot be used and is passed over: {_one_line(error)}")
                 continue
             return Restored(from_arrays(arrays, like, self.path(step)), about, step)
         if steps:
-            raise RunError(f"no checkpoint in {self.directory} can be read; all of {steps} are damaged")
+            raise RunError(f"no checkpoint in {self.directory} can be used, of {steps}")
         return None
 
     def _read(self, step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         import orbax.checkpoint as ocp
 
-        contents = ocp.args.Composite(state=ocp.args.StandardRestore(), about=ocp.args.JsonRestore())
-        logger = logging.getLogger("absl")
-        level = logger.level
-        logger.setLevel(logging.CRITICAL)
-        try:
-            restored = self._open().restore(step, args=contents)
-        finally:
-            logger.setLevel(level)
-        arrays = {name: np.asarray(array) for name, array in restored["state"].items()}
-        if digest(arrays) != restored["about"]["digest"]:
+        from purejaxrl_gae.host.checkpoint_files import Files
+
+        manager = self._open()
+        with _silent_logs():
+            files = manager.restore(step, args=ocp.args.Composite(state=Files()))["state"]
+        arrays, about = files.arrays, files.about
+        if about.get("format") != FORMAT:
+            raise ValueError(f"it is of format {about.get('format')}; this version reads {FORMAT}")
+        if digest(arrays, about) != about["digest"]:
             raise ValueError("its contents do not match its digest")
-        return arrays, restored["about"]
+        if about["step"] != step:
+            raise ValueError(f"it was taken at step {about['step']} and its folder renamed")
+        return arrays, about
 
     def _open(self) -> Any:
         import orbax.checkpoint as ocp
+
+        from purejaxrl_gae.host.checkpoint_files import FilesHandler
 
         if self._manager is None:
             logging.getLogger("absl").setLevel(logging.ERROR)
@@ -126,11 +151,9 @@ class Checkpoints:
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=self.keep, enable_async_checkpointing=False, create=False, multiprocessing_options=alone
             )
-            handlers = {
-                "state": ocp.StandardCheckpointHandler(multiprocessing_options=alone),
-                "about": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
-            }
-            self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
+            self._manager = ocp.CheckpointManager(
+                self.directory, options=options, item_handlers={"state": FilesHandler()}
+            )
         return self._manager
 
 
@@ -165,13 +188,15 @@ def from_arrays(arrays: dict[str, np.ndarray], like: Any, source: Path) -> Any:
     return jax.tree.unflatten(structure, restored)
 
 
-def digest(arrays: dict[str, np.ndarray]) -> str:
-    """SHA-256 over names, types, shapes and bytes."""
+def digest(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> str:
+    """SHA-256 over names, types, shapes and bytes, and over all of `about` but the digest itself."""
     total = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         total.update(f"{name}|{array.dtype}|{array.shape}|".encode())
         total.update(array.tobytes())
+    known = {name: value for name, value in about.items() if name != "digest"}
+    total.update(json.dumps(known, sort_keys=True).encode())
     return total.hexdigest()
 
 
@@ -182,6 +207,29 @@ def _is_key(leaf: Any) -> bool:
 def _name(path: Any) -> str:
     """A leaf's path as `learner.params.policy.mlp.Dense_0.kernel`."""
     return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+@contextlib.contextmanager
+def _silent_logs() -> Iterator[None]:
+    """Keeps libraries from saying at length what one line says."""
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _as_os_error(error: Exception) -> OSError:
+    """The operating system's reason, where a library's long message holds one."""
+    code, text = getattr(error, "errno", None), str(error)
+    for known in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO):
+        if code == known or os.strerror(known) in text:
+            return OSError(known, os.strerror(known))
+    return OSError(_one_line(error))
 
 
 def _one_line(error: Exception) -> str:

@@ -1,13 +1,14 @@
-"""What a run shows: a live line on a terminal, plain lines elsewhere."""
+"""What a run shows: a live line on a terminal, plain lines elsewhere. What cannot be shown costs nothing."""
 
 import math
-import sys
 import time
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from purejaxrl_gae.host.streams import Stream
 
 PLAIN_SECONDS = 2.0
 
@@ -22,8 +23,9 @@ class Display:
     """
 
     def __init__(self, total_steps: int, *, enabled: bool, muted: bool = False):
-        self._console = Console(highlight=False, soft_wrap=True, quiet=muted)
-        self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        output = cast(Any, Stream("stdout", self._lost))
+        self._console = Console(file=output, highlight=False, soft_wrap=True, quiet=muted)
+        self._errors = Console(file=cast(Any, Stream("stderr")), highlight=False, soft_wrap=True)
         self._total_steps = total_steps
         self._enabled = enabled
         self._last_plain_line = -math.inf
@@ -74,8 +76,6 @@ class Display:
     def say(self, message: str) -> None:
         """One line on standard output, above the bar."""
         self._console.print(message, markup=False)
-        if self._live is None:
-            sys.stdout.flush()
 
     def table(self, titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
         """Rows under their titles; floats with one decimal."""
@@ -90,6 +90,9 @@ class Display:
         """One line on standard error."""
         console = self._errors if self._live is None else self._live.console
         console.print(message, markup=False)
+
+    def _lost(self, reason: str) -> None:
+        self._errors.print(f"standard output cannot be written ({reason}); the run goes on without it", markup=False)
 
 
 def _short(number: float) -> str:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purejaxrl_gae.environments import HostEnvironment
+from purejaxrl_gae.environments.host_environment import CopyFailure, failure_of
 from purejaxrl_gae.evaluation import LONGEST_EPISODE, Evaluation
 from purejaxrl_gae.program.types import Learner, Network
 from purejaxrl_gae.rollout import clip_to_bounds, normalize_observations
@@ -52,6 +53,8 @@ def make_host_evaluator(
                 episodes_of_copies(num_episodes, num_copies),
                 longest=environment.max_episode_steps or LONGEST_EPISODE,
             )
+        except (CopyFailure, SystemExit) as error:
+            raise failure_of(environment.name, error, "in an evaluation") from error
         finally:
             copies.close()
 

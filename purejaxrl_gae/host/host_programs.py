@@ -14,7 +14,8 @@ import numpy as np
 from purejaxrl_gae import agents, rollout, training
 from purejaxrl_gae.debugging import lower
 from purejaxrl_gae.environments import HostEnvironment
-from purejaxrl_gae.environments.host_environment import end_nonfinite_episodes
+from purejaxrl_gae.environments.host_environment import HostStep, end_nonfinite_episodes, failure_of
+from purejaxrl_gae.errors import EnvironmentFailure, UserError
 from purejaxrl_gae.host.programs import Programs, Stretch, bytes_held, refuse_too_large
 from purejaxrl_gae.program.types import Algorithm, EpisodeTotals, Recording, TrainState
 from purejaxrl_gae.training import Progress
@@ -69,6 +70,7 @@ class HostAgent:
         refuse_too_large(self._config, bytes_held(self._learn.memory_analysis()))
         self.copies = environment.open(self._config.num_envs, self._seed_from(0), training=True)
         self._observations = np.zeros(0)
+        self._failure: EnvironmentFailure | None = None
 
     def init(self) -> TrainState:
         """The state before the first update."""
@@ -79,14 +81,33 @@ class HostAgent:
         return self._begin(jax.tree.map(jnp.asarray, saved), int(saved.counters.updates))
 
     def advance(self, state: TrainState, num_updates: int) -> tuple[TrainState, Stretch]:
-        """Up to that many updates; see Programs."""
+        """Up to that many updates; see Programs. Fewer where an environment fails, and then none.
+
+        Raises:
+          EnvironmentFailure: an environment failed before the first; the state is still good.
+        """
         done: list[Progress] = []
         while len(done) < num_updates and all(progress.healthy for progress in done):
-            state, progress = self._learn(self._hyperparameters, state, self._record(state))
+            try:
+                recording = self._recorded(state)
+            except EnvironmentFailure:
+                if done:
+                    break
+                raise
+            state, progress = self._learn(self._hyperparameters, state, recording)
             done.append(jax.device_get(progress))
         counters = jax.tree.map(lambda leaf: np.asarray(leaf)[None], state.counters)
         totals: EpisodeTotals = jax.tree.map(lambda *each: np.sum(each)[None], *(progress.totals for progress in done))
         return state, Stretch(len(done), np.array([done[-1].healthy]), _mean_metrics(done), totals, counters)
+
+    def _recorded(self, state: TrainState) -> Recording:
+        """A rollout; once an environment has failed, that failure again and again."""
+        if self._failure is None:
+            try:
+                return self._record(state)
+            except EnvironmentFailure as failure:
+                self._failure = failure
+        raise self._failure
 
     def _seed_from(self, updates: int) -> int:
         """Of the environments that start after so many updates."""
@@ -94,7 +115,12 @@ class HostAgent:
 
     def _begin(self, state: TrainState, updates: int) -> TrainState:
         """New episodes everywhere."""
-        self._observations = self.copies.reset(self._seed_from(updates))
+        try:
+            self._observations = self.copies.reset(self._seed_from(updates))
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise failure_of(self._environment.name, error, "in its first reset") from error
         world = state.world
         world = world.replace(
             observations=jnp.asarray(self._observations, jnp.float32),
@@ -160,10 +186,8 @@ class HostAgent:
         for t in range(config.num_steps):
             noise = jax.tree.unflatten(noise_structure, [leaf[t] for leaf in noise_leaves])
             actions, clipped = map(np.asarray, self._act(params, normalizers, self._observations, noise))
-            step = self.copies.step(clipped)
-            if config.on_nonfinite == "skip":
-                step, nonfinite = end_nonfinite_episodes(self.copies, step)
-                nonfinite_steps += int(nonfinite.sum())
+            step, nonfinite = self._step(clipped, t, state)
+            nonfinite_steps += nonfinite
             truncated = step.truncated & ~step.terminated
             recording.observations[t], recording.actions[t] = self._observations, actions
             recording.rewards[t], recording.terminated[t], recording.truncated[t] = (
@@ -176,6 +200,20 @@ class HostAgent:
                 recording.final_values[t] = self._value(params, normalizers, step.final_observations)
             self._observations = step.observations
         return recording._replace(next_observations=self._observations, nonfinite_steps=np.int32(nonfinite_steps))
+
+    def _step(self, actions: np.ndarray, t: int, state: TrainState) -> tuple[HostStep, int]:
+        """One step of every environment, and how many of its rewards and observations were left out."""
+        try:
+            step = self.copies.step(actions)
+            if self._config.on_nonfinite != "skip":
+                return step, 0
+            step, nonfinite = end_nonfinite_episodes(self.copies, step)
+            return step, int(nonfinite.sum())
+        except (Exception, SystemExit) as error:
+            updates = int(state.counters.updates)
+            total = updates * self._config.steps_per_update + t * self._config.num_envs
+            when = f"in step {t + 1} of update {updates + 1} (environment step {total:,})"
+            raise failure_of(self._environment.name, error, when) from error
 
     def _learned(self, hyperparameters: Any, state: TrainState, recording: Recording):
         """One update from a recording: `(state, Progress)`."""

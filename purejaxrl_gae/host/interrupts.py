@@ -1,12 +1,16 @@
-"""Ctrl-C and SIGTERM as a request to finish what is running, save, and stop."""
+"""Ctrl-C, SIGTERM and a closed terminal (SIGHUP) as a request to finish what is running, save, and stop."""
 
 import signal
 import threading
 from types import FrameType, TracebackType
 
+REQUESTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
 
 class StopRequests:
-    """While entered, the first SIGINT or SIGTERM is only noted; a second one takes its usual effect.
+    """While entered, the first SIGINT, SIGTERM or SIGHUP is only noted; a second one takes its usual effect.
+
+    SIGHUP stays ignored where it is, as under nohup.
 
     Attributes:
       signal: the one received, or None.
@@ -18,7 +22,9 @@ class StopRequests:
 
     def __enter__(self) -> "StopRequests":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in REQUESTS:
+                if number != signal.SIGINT and signal.getsignal(number) is signal.SIG_IGN:
+                    continue
                 self._previous[number] = signal.signal(number, self._note)
         return self
 

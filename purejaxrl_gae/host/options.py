@@ -55,6 +55,12 @@ class SharedOptions:
     compilation_cache: bool = True
     """keep compiled programs on disk, so that a second start need not compile"""
 
+    def __post_init__(self) -> None:
+        """Takes paths as text too."""
+        for name in ("run_dir", "resume", "config"):
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, Path(value))
+
     def validate(self) -> None:
         """Refuses wrong values.
 

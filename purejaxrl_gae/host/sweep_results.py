@@ -1,6 +1,7 @@
-"""What came of a sweep's configurations: results.jsonl, the ranked table, best.yaml."""
+"""What a sweep's files say: sweep.yaml, results.jsonl, the ranked table, best.yaml."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ import yaml
 
 from purejaxrl_gae import config, trust
 from purejaxrl_gae.config import TrainingConfig
+from purejaxrl_gae.errors import UserError, shown
+from purejaxrl_gae.host import json_lines
+from purejaxrl_gae.host.options import SAVED_SWEEP_OPTIONS, SweepOptions
 from purejaxrl_gae.host.reports import statistics_of
-from purejaxrl_gae.host.run_folder import plain_number, replace_file
+from purejaxrl_gae.host.run_folder import plain_number
 
 TABLE_TITLES = ("IQM", "95% interval", "worst seed", "area", "diverged")
 RANKING = "IQM, then the lower end of its interval, then the area under the learning curve"
@@ -48,22 +52,36 @@ class LearningCurves:
         return [self._sums.tolist(), self._updates.tolist()]
 
 
-def read(path: Path) -> dict[int, Result]:
-    """Results by configuration; none where there is no file yet."""
-    results: dict[int, Result] = {}
-    for line in path.read_text().splitlines() if path.is_file() else []:
-        try:
-            result = json.loads(line)
-        except ValueError:
-            break  # a line cut short by a crash
-        results[result["configuration"]] = result
-    return results
+def read(path: Path, complain: Callable[[str], None]) -> dict[int, Result]:
+    """Results by configuration; none where there is no file yet. Lines that cannot be read are named and left out."""
+    lines = json_lines.read(path, "configuration")
+    if lines.unreadable:
+        complain(f"{lines.complaint(path)}; their configurations are trained again")
+    return {result["configuration"]: result for result in lines.records}
 
 
-def write(path: Path, results: dict[int, Result]) -> None:
-    """All of them, a line each, or the file as it was."""
-    lines = [json.dumps(results[index]) + "\n" for index in sorted(results)]
-    replace_file(path, "".join(lines))
+def saved_sweep(path: Path, trusted: bool = False) -> dict[str, Any]:
+    """Returns what a sweep's folder says it runs; `trusted` as for `config.read_yaml`.
+
+    Raises:
+      UserError: it is no sweep's folder.
+    """
+    if not config.is_file(path / "sweep.yaml"):
+        raise UserError(f"resume is {shown(str(path))}, which holds no sweep: it has no sweep.yaml")
+    return config.read_yaml(path / "sweep.yaml", trusted=trusted)
+
+
+def saved_values(base: TrainingConfig, options: SweepOptions) -> str:
+    """What sweep.yaml says."""
+    saved = {name: getattr(options, name) for name in SAVED_SWEEP_OPTIONS}
+    saved = {name: list(value) if isinstance(value, tuple) else value for name, value in saved.items()}
+    values = trust.signed({"algorithm": base.algorithm, **config.to_plain(base), **saved})
+    return yaml.safe_dump(values, sort_keys=False, default_flow_style=None)
+
+
+def text(results: dict[int, Result]) -> str:
+    """All of them, a line each."""
+    return "".join(json.dumps(results[index]) + "\n" for index in sorted(results))
 
 
 def result(
@@ -115,15 +133,14 @@ def _merits(result: Result) -> tuple[float, ...]:
     return tuple(-np.inf if merit is None else merit for merit in merits)
 
 
-def write_best(path: Path, base: TrainingConfig, best: Result) -> None:
-    """The best configuration, whole, as a file that --config takes."""
+def best(base: TrainingConfig, best_result: Result, source: str) -> str:
+    """The best configuration, whole, as a file that --config takes; `source` names where the result was read."""
     values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in best["values"].items()
+        name: tuple(value) if isinstance(value, list) else value for name, value in best_result["values"].items()
     }
-    plain = config.to_plain(replace(base, **trust.foreign(values, str(path))))
+    plain = config.to_plain(replace(base, **trust.foreign(values, source)))
     signed = trust.signed({"algorithm": base.algorithm, **plain})
-    text = yaml.safe_dump(signed, sort_keys=False, default_flow_style=None)
-    replace_file(path, text)
+    return yaml.safe_dump(signed, sort_keys=False, default_flow_style=None)
 
 
 def table(base: TrainingConfig, best_first: list[Result]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:

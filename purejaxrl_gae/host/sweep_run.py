@@ -6,44 +6,28 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from purejaxrl_gae import algorithms, config
-from purejaxrl_gae.agents import WIDEST_GROUP
 from purejaxrl_gae.config import TrainingConfig
-from purejaxrl_gae.errors import Interrupted, RunError, UserError, shown
+from purejaxrl_gae.errors import Interrupted, RunError, described
 from purejaxrl_gae.host import devices, sweep_results
 from purejaxrl_gae.host.checkpoints import CHECKPOINT_SECONDS, Checkpoints
 from purejaxrl_gae.host.display import Display
+from purejaxrl_gae.host.folder import Folder, rescue
 from purejaxrl_gae.host.interrupts import StopRequests
 from purejaxrl_gae.host.memory import available_bytes, bytes_per_agent, keep_freed_memory
 from purejaxrl_gae.host.options import SweepOptions
 from purejaxrl_gae.host.programs import AgentPrograms, describe_device, make_agents_evaluator, use_compilation_cache
 from purejaxrl_gae.host.reports import scores, versions
-from purejaxrl_gae.host.run_folder import plain_number, replace_file
+from purejaxrl_gae.host.run_folder import plain_number
+from purejaxrl_gae.host.sweep_chunks import Chunk, divide
 
 TABLE_ROWS = 20
-MEMORY_SHARE = 0.5
 RESULTS = "results.jsonl"
-
-
-class Chunk(NamedTuple):
-    """Configurations that are trained at once.
-
-    Attributes:
-      indices: their places in the whole list.
-      values: what each changes of the base config.
-      group: names what decides their program, the same for all: values that cannot be traced, and what is switched off.
-      slots: configurations the compiled program has room for, at least as many.
-    """
-
-    indices: list[int]
-    values: list[dict[str, Any]]
-    group: str
-    slots: int
 
 
 class Sweep:
@@ -52,18 +36,19 @@ class Sweep:
     Args:
       base: config that every configuration changes.
       options: see SweepOptions.
-      path: folder of the sweep.
+      folder: of the sweep; a new one is made once the first program is compiled.
       display: what to show.
       claimed: devices to train on.
     """
 
     def __init__(
-        self, base: TrainingConfig, options: SweepOptions, path: Path, display: Display, claimed: list[jax.Device]
+        self, base: TrainingConfig, options: SweepOptions, folder: Folder, display: Display, claimed: list[jax.Device]
     ):
-        self.base, self.options, self.path, self.display = base, options, path, display
+        self.base, self.options, self.folder, self.path, self.display = base, options, folder, folder.path, display
         self.devices = claimed
         self.seeds = options.seeds_from(base.seed)
-        self.results = sweep_results.read(path / RESULTS)
+        self.results = sweep_results.read(self.path / RESULTS, display.complain)
+        self._is_made = options.resume is not None
         self.compiled: dict[tuple[str, int], tuple[AgentPrograms, Any]] = {}
         self.env_steps = 0
         self.run_seconds = self.compile_seconds = 0.0
@@ -77,47 +62,23 @@ class Sweep:
             self._train_chunk(chunk, f"chunk {number + 1} of {len(chunks)}", stop)
 
     def _chunks(self, configurations: list[dict[str, Any]], first_index: int) -> list[Chunk]:
-        """Groups what can share a program, then cuts each group into equal parts that fit into memory."""
-        algorithm = algorithms.make_algorithm(self.base)
-        traced = set(vars(algorithm.hyperparameters))
-        groups: dict[str, list[tuple[int, dict[str, Any]]]] = {}
-        for index, values in enumerate(configurations, first_index):
-            changed = replace(self.base, **values)
-            changed.validate()
-            # None switches a part of the algorithm off, which no traced number can do.
-            static = {k: v for k, v in values.items() if k not in traced or v is None}
-            off = sorted(k for k in traced if getattr(changed, k) is None)
-            groups.setdefault(repr((sorted(static.items()), off)), []).append((index, values))
-        chunks = []
-        for group, members in groups.items():
-            fitting = self._configurations_at_once(replace(self.base, **members[0][1]), len(members))
-            parts = -(-len(members) // fitting)
-            slots = -(-len(members) // parts)
-            for part in _batched(members, slots):
-                chunks.append(Chunk([index for index, _ in part], [own for _, own in part], group, slots))
-        agents = len(configurations) * len(self.seeds)
-        needed = bytes_per_agent(algorithm).held * agents
+        """Divides the configurations, and says into what."""
+        options, number = self.options, len(self.seeds)
+        chunks = divide(self.base, configurations, first_index, number, options.max_agents, self.devices)
+        agents = len(configurations) * number
+        needed = bytes_per_agent(algorithms.make_algorithm(self.base)).held * agents
         self.display.say(
-            f"{len(configurations)} configurations x {len(self.seeds)} seeds = {agents} agents: "
-            f"{_counted(len(groups), 'program')}, {_counted(len(chunks), 'chunk')}; "
+            f"{len(configurations)} configurations x {number} seeds = {agents} agents: "
+            f"{_counted(len({chunk.group for chunk in chunks}), 'program')}, {_counted(len(chunks), 'chunk')}; "
             f"about {needed / 1e9:.2f} GB for all of them, {available_bytes() / 1e9:.0f} GB there"
         )
         return chunks
-
-    def _configurations_at_once(self, some: TrainingConfig, number: int) -> int:
-        if self.options.max_agents:
-            return max(1, self.options.max_agents // len(self.seeds))
-        each, room = bytes_per_agent(algorithms.make_algorithm(some)), MEMORY_SHARE * available_bytes()
-        if self.devices[0].platform == "cpu":  # agents wait for their turn, few work at a time
-            fitting = (room - each.working * WIDEST_GROUP * len(self.devices)) / each.held
-        else:
-            fitting = room / (each.held + each.working)
-        return int(min(number, max(1, fitting // len(self.seeds))))
 
     def _train_chunk(self, chunk: Chunk, name: str, stop: StopRequests) -> None:
         some = replace(self.base, **chunk.values[0])
         values = chunk.values + [chunk.values[-1]] * (chunk.slots - len(chunk.values))  # idle repetitions
         programs, evaluate = self._programs(some, chunk)
+        self._make_folder()
         names = list(vars(programs.algorithm.hyperparameters))
         hyperparameters = type(programs.algorithm.hyperparameters)(
             **{field: self._column(some, values, field) for field in names}
@@ -135,7 +96,8 @@ class Sweep:
         last_checkpoint = time.monotonic()
         while updates < some.num_updates:
             if devices.agree(stop.signal is not None):
-                self._save(checkpoints, updates, run.save(state), curves)
+                if not self._save(checkpoints, updates, run.save(state), curves):
+                    raise RunError(f"stopped, but {name} could not be saved: {self.folder.missing()}")
                 raise Interrupted(128 + int(stop.signal or 15))
             started = time.perf_counter()
             state, stretch = run.advance(
@@ -155,11 +117,15 @@ class Sweep:
                 self._save(checkpoints, updates, run.save(state), curves)
                 last_checkpoint = time.monotonic()
         saved = run.save(state)
-        returns = np.asarray(evaluate(saved.learner, seeds).returns, np.float64).mean(axis=1)[:real]
+        try:
+            returns = np.asarray(evaluate(saved.learner, seeds).returns, np.float64).mean(axis=1)[:real]
+        except Exception as error:
+            kept = "is saved" if self._save(checkpoints, updates, saved, curves) else "could not be saved"
+            raise RunError(f"{name} is trained and {kept}, but its evaluation failed ({described(error)})") from error
         if some.on_nonfinite == "halt":
             returns = np.where(saved.counters.skipped_updates[:real] > 0, np.nan, returns)  # diverged
-        self._add_results(chunk, some.env_steps, returns, scores(saved.counters)[:real], curves.areas())
-        if devices.is_writer():
+        written = self._add_results(chunk, some.env_steps, returns, scores(saved.counters)[:real], curves.areas())
+        if written and devices.is_writer():
             remove_checkpoints(self._checkpoint_folder(chunk))
 
     def _checkpoint_folder(self, chunk: Chunk) -> Path:
@@ -187,12 +153,17 @@ class Sweep:
         finished = len(self.results) * len(self.seeds) * self.base.env_steps
         return finished + updates * self.base.steps_per_update * len(chunk.values) * len(self.seeds)
 
-    def _save(self, checkpoints: Checkpoints, updates: int, saved: Any, curves: sweep_results.LearningCurves) -> None:
-        if devices.is_writer():
-            checkpoints.save(updates, saved, {"versions": versions(), "curves": curves.state()})
+    def _make_folder(self) -> None:
+        if not self._is_made:
+            self.folder.make("sweep.yaml", sweep_results.saved_values(self.base, self.options))
+            self._is_made = True
 
-    def _add_results(self, chunk: Chunk, env_steps: int, *of_agents: np.ndarray) -> None:
-        """Keeps what came of a chunk.
+    def _save(self, checkpoints: Checkpoints, updates: int, saved: Any, curves: sweep_results.LearningCurves) -> bool:
+        about = {"versions": versions(), "curves": curves.state()}
+        return self.folder.attempt("a checkpoint", lambda: checkpoints.save(updates, saved, about))
+
+    def _add_results(self, chunk: Chunk, env_steps: int, *of_agents: np.ndarray) -> bool:
+        """Keeps what came of a chunk; True if it could be written.
 
         Args:
           chunk: that was trained.
@@ -202,8 +173,7 @@ class Sweep:
         by_configuration = (values.reshape(-1, len(self.seeds)) for values in of_agents)
         for index, values, own, train, areas in zip(chunk.indices, chunk.values, *by_configuration, strict=True):
             self.results[index] = sweep_results.result(index, values, self.seeds, own, train, areas, env_steps)
-        if devices.is_writer():
-            sweep_results.write(self.path / RESULTS, self.results)
+        return self.folder.write_file(RESULTS, sweep_results.text(self.results).encode())
 
     def finish(self) -> dict[str, Any]:
         """The ranked table, best.yaml and summary.json."""
@@ -226,16 +196,30 @@ class Sweep:
             "device": describe_device(),
             "devices": len(self.devices),
         }
-        if devices.is_writer():
-            sweep_results.write_best(self.path / "best.yaml", self.base, ranked[0])
-            replace_file(self.path / "summary.json", json.dumps(plain_number(summary), indent=2) + "\n")
+        rescued = self._write_at_end(summary)
         speed = f" ({self.env_steps / self.run_seconds:,.0f} steps/s)" if self.run_seconds else ""
         self.display.say(
             f"{self.env_steps:,} steps in {self.run_seconds:.1f} s{speed} after {self.compile_seconds:.1f} s of "
             f"compiling {_counted(len(self.compiled), 'program')}; best: "
             f"{self.path / 'best.yaml'}"
         )
+        if self.folder.failing:
+            raise RunError(f"the sweep ended well, but {self.folder.missing()} could not be written{rescued}")
         return summary
+
+    def _write_at_end(self, summary: dict[str, Any]) -> str:
+        """Writes results, best.yaml and summary.json; where they cannot be, names where they are instead."""
+        self.folder.complain_no_more()
+        files = {
+            RESULTS: sweep_results.text(self.results).encode(),
+            "best.yaml": sweep_results.best(self.base, summary["best"], str(self.path / RESULTS)).encode(),
+            "summary.json": (json.dumps(plain_number(summary), indent=2) + "\n").encode(),
+        }
+        homeless = {name: contents for name, contents in files.items() if not self.folder.write_file(name, contents)}
+        if not homeless:
+            return ""
+        refuge = rescue(self.path.resolve().name, homeless)
+        return f"; they are in {refuge}" if refuge else "; no other place took them either"
 
 
 def run(base: TrainingConfig, options: SweepOptions, path: Path) -> dict[str, Any]:
@@ -244,7 +228,7 @@ def run(base: TrainingConfig, options: SweepOptions, path: Path) -> dict[str, An
     Args:
       base: config that the configurations change.
       options: see SweepOptions.
-      path: the sweep's folder.
+      path: the sweep's folder; a new one is not yet made, or empty.
 
     Returns:
       The summary, as written to summary.json.
@@ -260,9 +244,13 @@ def run(base: TrainingConfig, options: SweepOptions, path: Path) -> dict[str, An
     agents = (len(options.grid_points(type(base))) + options.number_of_draws()) * options.num_seeds
     claimed = devices.claim(options, agents)
     display = Display(agents * base.env_steps, enabled=options.progress, muted=not devices.is_writer())
-    sweep = Sweep(base, options, path, display, claimed)
+    reserved = options.resume is None and options.run_dir is None
+    folder = Folder(path, display.complain, writes=devices.is_writer(), reserved=reserved)
     with StopRequests() as stop:
         try:
+            if options.resume is not None:
+                folder.lock("resume")
+            sweep = Sweep(base, options, folder, display, claimed)
             display.start()
             for first_index, configurations in _rounds(sweep, options, base):
                 sweep.train(configurations, first_index, stop)
@@ -270,11 +258,13 @@ def run(base: TrainingConfig, options: SweepOptions, path: Path) -> dict[str, An
             display.stop()
             display.say(f"saved; continue with: python -m purejaxrl_gae.sweep --resume {path}")
             raise
+        else:
+            if not sweep.results:
+                raise RunError("the sweep has no configuration")
+            return sweep.finish()
         finally:
             display.stop()
-    if not sweep.results:
-        raise RunError("the sweep has no configuration")
-    return sweep.finish()
+            folder.close()
 
 
 def _rounds(sweep: Sweep, options: SweepOptions, base: TrainingConfig) -> Iterator[tuple[int, list[dict[str, Any]]]]:
@@ -296,22 +286,6 @@ def _rounds(sweep: Sweep, options: SweepOptions, base: TrainingConfig) -> Iterat
 def remove_checkpoints(folder: Path) -> None:
     """Removes a finished chunk's checkpoints; of a link in their place nothing, wherever it leads."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def saved_sweep(path: Path, trusted: bool = False) -> dict[str, Any]:
-    """Returns what a sweep's folder says it runs; `trusted` as for `config.read_yaml`.
-
-    Raises:
-      UserError: it is no sweep's folder.
-    """
-    if not config.is_file(path / "sweep.yaml"):
-        raise UserError(f"resume is {shown(str(path))}, which holds no sweep: it has no sweep.yaml")
-    return config.read_yaml(path / "sweep.yaml", trusted=trusted)
-
-
-def _batched(items: list[Any], size: int) -> Iterator[list[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
 
 
 def _counted(number: int, noun: str) -> str:

@@ -16,7 +16,7 @@ from purejaxrl_gae.environments import (  # noqa: E402
     host_environment,
     make_environment,
 )
-from purejaxrl_gae.environments.host_environment import copy_seeds, end_nonfinite_episodes  # noqa: E402
+from purejaxrl_gae.environments.host_environment import CopyFailure, copy_seeds, end_nonfinite_episodes  # noqa: E402
 from purejaxrl_gae.errors import UserError  # noqa: E402
 
 
@@ -335,8 +335,9 @@ def test_an_observation_that_changes_its_shape_later_is_refused():
     copies = from_gymnasium(Shrinking).open(1, 0)
     copies.reset()
     copies.step(np.zeros((1, 1, 2), np.float32))
-    with pytest.raises(UserError, match=r"has shape \(1,\); its observation_space says \(2,\)"):
+    with pytest.raises(CopyFailure, match=r"has shape \(1,\); its observation_space says \(2,\)") as failure:
         copies.step(np.zeros((1, 1, 2), np.float32))
+    assert failure.value.copy == 0
 
 
 def test_frames_are_pictures_of_copy_0():

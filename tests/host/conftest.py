@@ -1,5 +1,7 @@
 """What tests of runs share."""
 
+import contextlib
+import resource
 import signal
 
 import pytest
@@ -27,3 +29,19 @@ class SignalAtThirdLook:
 def signal_at_third_look():
     """The class that stands in for StopRequests."""
     return SignalAtThirdLook
+
+
+@pytest.fixture
+def files_of_at_most():
+    """Lets no file of this process grow beyond so many bytes: a write then fails as on a full disk."""
+
+    @contextlib.contextmanager
+    def limited(size):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited

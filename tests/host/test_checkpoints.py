@@ -1,5 +1,7 @@
 """Checkpoints come back bit for bit, or say what is wrong with them."""
 
+import gc
+import json
 from functools import partial
 from typing import NamedTuple
 
@@ -101,9 +103,77 @@ def test_altered_numbers_are_noticed_even_where_the_file_reads_well(checkpoints,
     import purejaxrl_gae.host.checkpoints as module
 
     original = module.digest
-    monkeypatch.setattr(module, "digest", lambda arrays: original({**arrays, "weights": arrays["weights"] + 1}))
-    with pytest.raises(RunError, match="all of \\[1\\] are damaged"):
+
+    def of_others(arrays, about):
+        return original({**arrays, "weights": arrays["weights"] + 1}, about)
+
+    monkeypatch.setattr(module, "digest", of_others)
+    with pytest.raises(RunError, match="can be used, of \\[1\\]"):
         checkpoints.restore(jax.eval_shape(make_state), lambda message: None)
+
+
+def about_file(checkpoints, step):
+    return checkpoints.path(step) / "state" / "about.json"
+
+
+def altered(**changes):
+    def alter(checkpoints):
+        path = about_file(checkpoints, 2)
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return alter
+
+
+def without_digest(checkpoints):
+    about = json.loads(about_file(checkpoints, 2).read_text())
+    about_file(checkpoints, 2).write_text(json.dumps({name: about[name] for name in about if name != "digest"}))
+
+
+@pytest.mark.parametrize(
+    "damage, reason",
+    [
+        (altered(run_seconds=None), "do not match its digest"),
+        (altered(run_secondz=1.5), "do not match its digest"),
+        (altered(config={"gamma": 0.5}), "do not match its digest"),
+        (altered(format=99), "it is of format 99"),
+        (altered(step=1), "do not match its digest"),
+        (without_digest, "digest"),
+        (lambda checkpoints: about_file(checkpoints, 2).write_text("null"), "NoneType"),
+        (lambda checkpoints: about_file(checkpoints, 2).write_text("{"), ""),
+        (lambda checkpoints: checkpoints.path(2).rename(checkpoints.path(99999)), "taken at step 2"),
+    ],
+)
+def test_all_that_is_stored_beside_the_state_is_inside_the_digest(checkpoints, damage, reason):
+    for step in (1, 2):
+        checkpoints.save(step, make_state(step), {"run_seconds": 1.5, "config": {"gamma": 0.9}})
+    damage(checkpoints)
+    warnings = []
+    restored = Checkpoints(checkpoints.directory, 3).restore(jax.eval_shape(make_state), warnings.append)
+    assert (restored.step, restored.about["run_seconds"]) == (1, 1.5)
+    (warning,) = warnings
+    assert reason in warning and "\n" not in warning
+
+
+def test_a_checkpoint_that_could_not_be_used_is_written_anew(checkpoints):
+    for step in (1, 2):
+        checkpoints.save(step, make_state(step), {})
+    without_digest(checkpoints)
+    again = Checkpoints(checkpoints.directory, 3)
+    assert again.restore(jax.eval_shape(make_state), lambda message: None).step == 1
+    again.save(2, make_state(5), {})
+    assert_same(Checkpoints(checkpoints.directory, 3).restore(jax.eval_shape(make_state), never).state, make_state(5))
+
+
+def test_a_save_that_fails_says_why_leaves_nothing_and_does_not_prevent_the_next(checkpoints, capfd, files_of_at_most):
+    checkpoints.save(1, make_state(1), {})
+    with files_of_at_most(100), pytest.raises(OSError) as error:
+        checkpoints.save(2, make_state(2), {})
+    assert error.value.strerror == "File too large"
+    assert {path.name for path in checkpoints.directory.iterdir()} == {"1"}
+    checkpoints.save(3, make_state(3), {})
+    assert checkpoints.steps() == [1, 3]
+    gc.collect()
+    assert capfd.readouterr().err == ""
 
 
 def test_an_unfinished_save_is_not_seen(checkpoints):

@@ -27,9 +27,11 @@ from purejaxrl_gae import (  # noqa: E402
     training,
 )
 from purejaxrl_gae.environments import BoxActions, Environment, Step, from_gymnasium  # noqa: E402
+from purejaxrl_gae.environments.host_environment import CopyFailure  # noqa: E402
 from purejaxrl_gae.errors import Interrupted, RunError  # noqa: E402
 from purejaxrl_gae.host import sweep_run, training_run  # noqa: E402
 from purejaxrl_gae.host.display import Display  # noqa: E402
+from purejaxrl_gae.host.folder import Folder  # noqa: E402
 from purejaxrl_gae.host.host_evaluation import episodes_of_copies, play  # noqa: E402
 from purejaxrl_gae.host.host_programs import compile_host_agent  # noqa: E402
 from purejaxrl_gae.host.options import RunOptions, SweepOptions  # noqa: E402
@@ -242,6 +244,57 @@ def test_numbers_that_are_not_finite_stop_the_run_or_are_left_out(tmp_path):
     assert summary["nonfinite_steps"] == summary["episodes"] > 10 and summary["skipped_updates"] == 0
 
 
+class Failing(Ring):
+    """Takes the given step, counted over all copies, as `broken` says."""
+
+    steps, at, broken = 0, 10**9, None
+
+    def step(self, action):
+        Failing.steps += 1
+        return super().step(action) if Failing.steps != Failing.at else Failing.broken(*super().step(action))
+
+
+def raising(*outputs):
+    raise ValueError("the simulator\nlost its mind")
+
+
+@pytest.mark.parametrize(
+    "broken, reason",
+    [
+        (raising, "ValueError: the simulator"),
+        (lambda *outputs: sys.exit(0), "SystemExit: 0"),
+        (lambda *outputs: outputs[:4], "step of Failing returns 4 values"),
+        (lambda observation, reward, *rest: (observation, None, *rest), "reward of Failing is None; it must be a numb"),
+        (lambda observation, *rest: (np.array(["a", "b"]), *rest), "ValueError: could not convert string to float"),
+        (lambda observation, *rest: (observation[:1], *rest), r"has shape \(1,\); its observation_space says \(2,\)"),
+    ],
+)
+def test_a_failing_environment_is_named_with_copy_and_step(broken, reason):
+    copies = from_gymnasium(Failing).open(3, 0)
+    copies.reset()
+    Failing.steps, Failing.at, Failing.broken = 0, 5, staticmethod(broken)
+    copies.step(np.zeros((3, 1), np.float32))
+    with pytest.raises(CopyFailure, match=reason) as failure:
+        copies.step(np.zeros((3, 1), np.float32))
+    assert failure.value.copy == 1
+
+
+def test_a_run_whose_environment_fails_is_saved_and_goes_on_from_there(tmp_path):
+    path = tmp_path / "failing"
+    failing = dataclasses.replace(TINY, env=from_gymnasium(Failing))
+    Failing.steps, Failing.broken = 0, staticmethod(raising)
+    Failing.at = 3 * 128 + 4 * 4 + 2  # 3 updates, 4 steps of 4 copies, 2 copies
+    with pytest.raises(RunError) as error:
+        training_run.run(failing, options(path))
+    assert str(error.value) == (
+        "env Failing, copy 1, failed in step 5 of update 4 (environment step 400): ValueError: the simulator; saved at "
+        f"step 384; continue with: python -m purejaxrl_gae.a2c --resume {path}"
+    )
+    assert [row["env_steps"] for row in rows(path)] == [256, 384]
+    summary = training_run.run(failing, dataclasses.replace(options(None), resume=path))
+    assert summary["env_steps"] == 1024 and [row["env_steps"] for row in rows(path)] == [256, 384, 640, 896, 1024]
+
+
 def test_what_needs_a_compiled_environment_is_refused_in_one_line(tmp_path, monkeypatch, signal_at_third_look):
     monkeypatch.setattr(training_run.devices, "claim", lambda *_: jax.devices())  # as where there are enough
     with pytest.raises(UserError, match=r"gymnasium:CartPole-v1, which runs on the host; make_train, .* command line"):
@@ -255,7 +308,7 @@ def test_what_needs_a_compiled_environment_is_refused_in_one_line(tmp_path, monk
             algorithms.config_class("reinforce")(env="gymnasium:CartPole-v1", episodes="whole", num_steps=500)
         )
     sweeping = SweepOptions(grid=("gamma=0.9,0.99",), progress=False, compilation_cache=False)
-    sweep = sweep_run.Sweep(TINY, sweeping, tmp_path, Display(0, enabled=False), jax.devices()[:1])
+    sweep = sweep_run.Sweep(TINY, sweeping, Folder(tmp_path, print), Display(0, enabled=False), jax.devices()[:1])
     with pytest.raises(UserError, match="several agents in one program needs a JAX environment"):
         sweep.train([{"gamma": 0.9}, {"gamma": 0.99}], 0, signal_at_third_look())
 

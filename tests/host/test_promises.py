@@ -10,8 +10,8 @@ import pytest
 
 from purejaxrl_gae.errors import RunError
 from purejaxrl_gae.host import checkpoints
+from purejaxrl_gae.host.folder import replace_file
 from purejaxrl_gae.host.interrupts import StopRequests
-from purejaxrl_gae.host.run_folder import replace_file
 
 
 @pytest.fixture

@@ -1,19 +1,26 @@
 """One run as a user sees it: the folder, the numbers in it, stopping, resuming, failing."""
 
+import contextlib
 import dataclasses
 import json
 import math
+import shutil
 import signal
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import yaml
+from tensorboardX.proto.event_pb2 import Event
 
 from purejaxrl_gae import PPOConfig, cli, config, environments
 from purejaxrl_gae.errors import Interrupted, RunError, UserError
 from purejaxrl_gae.host import training_run
+from purejaxrl_gae.host.checkpoints import Checkpoints
+from purejaxrl_gae.host.folder import Folder
 from purejaxrl_gae.host.options import RunOptions
+from purejaxrl_gae.host.run_folder import RunFolder
 from purejaxrl_gae.numpy_policy import load_policy
 from purejaxrl_gae.optimizers import say_schedule
 
@@ -31,6 +38,23 @@ def records(path):
 
 def without_times(rows):
     return [{k: v for k, v in row.items() if k not in ("wall_seconds", "steps_per_second")} for row in rows]
+
+
+def without_notes(errors):
+    return [line for line in errors.splitlines() if not line.startswith("note: ")]
+
+
+def event_steps(path):
+    """Steps of the points in all files of events."""
+    steps = []
+    for file in path.glob("events.out.tfevents.*"):
+        data = file.read_bytes()
+        while data:
+            end = 12 + int.from_bytes(data[:8], "little")
+            event = Event.FromString(data[12:end])
+            steps += [event.step] if event.HasField("summary") else []
+            data = data[end + 4 :]
+    return sorted(steps)
 
 
 @pytest.fixture(scope="module")
@@ -159,19 +183,12 @@ def test_an_interrupted_run_resumes_to_the_same_bits(finished, tmp_path, monkeyp
     expected, actual = np.load(finished[0] / "policy.npz"), np.load(path / "policy.npz")
     for name in expected.files:
         np.testing.assert_array_equal(actual[name], expected[name])
+    assert event_steps(path) == event_steps(finished[0]) == [256, 512, 768, 1024]
 
 
 def test_resume_refuses_to_change_the_training(finished):
     with pytest.raises(UserError, match="--learning-rate cannot be combined with --resume"):
         cli.parse("ppo", ["--resume", str(finished[0]), "--learning-rate", "1e-3"])
-
-
-def test_lines_beyond_the_checkpoint_and_cut_short_are_dropped(tmp_path):
-    from purejaxrl_gae.host.run_folder import RunFolder
-
-    (tmp_path / "metrics.jsonl").write_text('{"env_steps": 1}\n{"env_steps": 2}\n{"env_steps": 3}\n{"env_st')
-    RunFolder(tmp_path, print, tensorboard=False).forget_after(2)
-    assert records(tmp_path) == [{"env_steps": 1}, {"env_steps": 2}]
 
 
 def test_the_goal_score_ends_the_run_early(tmp_path):
@@ -205,18 +222,110 @@ def test_too_many_environments_are_refused_with_a_number_that_fits(tmp_path):
         UserError, match=r"num_envs is 4000000: .* GB and this machine has .*; about \d+ environments fit"
     ):
         training_run.run(huge, options(tmp_path / "huge"))
+    assert not (tmp_path / "huge").exists()
 
 
-def test_a_folder_that_cannot_be_written_costs_no_result(tmp_path, capsys):
+def test_a_folder_that_cannot_be_written_costs_no_result(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
     path = tmp_path / "broken"
-    path.mkdir()
-    (path / "metrics.jsonl").mkdir()  # a folder where the file should be
-    with pytest.raises(RunError, match="training ended well, but not everything could be written"):
+    for name in ("metrics.jsonl", "policy.npz", "checkpoints"):
+        (path / name).mkdir(parents=True)  # folders where the files should be, and the reverse
+    (path / "checkpoints").rmdir()
+    (path / "checkpoints").write_text("")
+    with pytest.raises(RunError, match=r"training ended well, but .*policy.npz.* could not be written to") as error:
         training_run.run(TINY, options(path, tensorboard=False))
-    errors = capsys.readouterr().err
-    assert errors.count("metrics.jsonl") == 1
-    assert (path / "policy.npz").exists()
+    (complaint,) = without_notes(capsys.readouterr().err)
+    assert complaint.startswith("metrics.jsonl in")
+    assert all(name in str(error.value) for name in ("metrics.jsonl", "policy.npz", "a checkpoint"))
+    refuge = Path(str(error.value).rpartition("; the policy is in ")[2])
+    assert refuge.parent == tmp_path
+    assert load_policy(refuge / "policy.npz").act(np.zeros(4)).shape == ()
     assert json.loads((path / "summary.json").read_text())["env_steps"] == 1024
+
+
+def test_a_disk_that_is_full_for_a_while_costs_neither_checkpoints_nor_reports(
+    tmp_path, capsys, monkeypatch, files_of_at_most, finished
+):
+    path = tmp_path / "stuttering"
+    saves = []
+    original = Checkpoints.save
+
+    def save(self, *arguments):
+        saves.append(arguments[0])
+        with files_of_at_most(500) if len(saves) <= 2 else contextlib.nullcontext():
+            if len(saves) <= 2:
+                folders[0].report({"env_steps": 1, "filler": [0.0] * 200}, [0])
+            original(self, *arguments)
+
+    folders = []
+    begin = RunFolder.make_for
+    monkeypatch.setattr(RunFolder, "make_for", lambda self, values: folders.append(self) or begin(self, values))
+    monkeypatch.setattr(Checkpoints, "save", save)
+    training_run.run(TINY, options(path, checkpoint_freq=256, eval_freq=256, tensorboard=False))
+    assert saves == [256, 512, 768, 1024]
+    assert sorted(path.name for path in (path / "checkpoints").iterdir()) == ["1024", "768"]
+    rows = [row for row in records(path) if "filler" not in row]
+    assert without_times(rows) == without_times(records(finished[0])) and len(records(path)) == 6
+    said = [line.replace(f" in {path}", "") for line in without_notes(capsys.readouterr().err)]
+    fails, heals = " cannot be written (File too large); it is tried again later", " can be written again"
+    of_metrics, of_checkpoints = f"metrics.jsonl{fails}", f"a checkpoint{fails}"
+    assert said == [of_metrics, of_checkpoints, f"metrics.jsonl{heals}", of_metrics, f"metrics.jsonl{heals}", said[-1]]
+    assert said[-1] == f"a checkpoint{heals}"
+
+
+def test_a_run_that_stops_without_being_saved_says_so(tmp_path, monkeypatch, signal_at_third_look):
+    path = tmp_path / "unsaved"
+    path.mkdir()
+    (path / "checkpoints").write_text("")
+    monkeypatch.setattr(training_run, "StopRequests", signal_at_third_look)
+    with pytest.raises(RunError, match=r"SIGTERM: stopped at step \d+, which could not be saved: .*checkpoint: none"):
+        training_run.run(TINY, options(path, tensorboard=False))
+
+
+def test_an_evaluation_that_fails_costs_no_policy(tmp_path, monkeypatch):
+    def make_failing(algorithm, episodes):
+        def evaluate(*arguments):
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory\nand more")
+
+        return evaluate
+
+    monkeypatch.setattr(training_run, "make_evaluator", make_failing)
+    path = tmp_path / "unevaluated"
+    with pytest.raises(
+        RunError, match=r"saved in .*failed \(RuntimeError: RESOURCE_EXHAUSTED: Out of memory\)"
+    ) as error:
+        training_run.run(TINY, options(path))
+    assert f"--resume {path} --eval-episodes" in str(error.value)
+    assert load_policy(path / "policy.npz").act(np.zeros(4)).shape == ()
+    monkeypatch.undo()
+    config_, again = cli.parse("ppo", ["--resume", str(path), "--eval-episodes", "3", "--eval-freq", "0"])
+    summary = training_run.run(config_, dataclasses.replace(again, progress=False, compilation_cache=False))
+    assert (summary["eval_episodes"], summary["env_steps"]) == (3, 1024)
+
+
+def test_what_a_config_says_anew_is_named_at_resume(finished, tmp_path, capsys):
+    path = shutil.copytree(finished[0], tmp_path / "edited")
+    values = {**yaml.safe_load((path / "config.yaml").read_text()), "learning_rate": 0.5}
+    (path / "config.yaml").write_text(yaml.safe_dump(values))
+    config_, again = cli.parse("ppo", ["--resume", str(path), "--no-progress"])
+    training_run.run(config_, dataclasses.replace(again, compilation_cache=False))
+    note = f"note: from the checkpoint on with learning_rate 0.5 ({TINY.learning_rate} until then)"
+    assert note in capsys.readouterr().err.splitlines()
+
+
+def test_a_run_that_another_process_writes_is_not_resumed(finished):
+    writer = Folder(finished[0], print)
+    writer.lock("resume")
+    config_, again = cli.parse("ppo", ["--resume", str(finished[0])])
+    with pytest.raises(UserError, match="which another process is writing"):
+        training_run.run(config_, dataclasses.replace(again, compilation_cache=False))
+    writer.close()
+
+
+def test_paths_may_be_text(tmp_path):
+    given = RunOptions(run_dir=str(tmp_path), resume="a", config="b")
+    assert (given.run_dir, given.resume, given.config) == (tmp_path, Path("a"), Path("b"))
+    given.validate()
 
 
 @pytest.mark.parametrize(

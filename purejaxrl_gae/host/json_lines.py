@@ -1,0 +1,52 @@
+"""Reading files of one JSON object a line as a crash or a bad disk may leave them."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Lines(NamedTuple):
+    """What such a file holds.
+
+    Attributes:
+      records: the objects, in order.
+      raw: `records` as they stand in the file, each with its newline.
+      unreadable: the number of each line, from 1, that is no such object, and the line. A last line cut short, which a
+        crash leaves behind, is not among them.
+    """
+
+    records: list[dict[str, Any]]
+    raw: list[bytes]
+    unreadable: dict[int, bytes]
+
+    def complaint(self, path: Path) -> str:
+        """Returns the sentence that names the unreadable lines."""
+        numbers = ", ".join(map(str, list(self.unreadable)[:5])) + (", …" if len(self.unreadable) > 5 else "")
+        some = f"line {numbers}" if len(self.unreadable) == 1 else f"{len(self.unreadable)} lines ({numbers})"
+        return f"{some} of {path} cannot be read"
+
+
+def read(path: Path, key: str) -> Lines:
+    """Reads the objects that have a whole number under `key`; of a file that is not there, none.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    found = Lines([], [], {})
+    *whole, last = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    for number, line in enumerate([*whole, last], 1):
+        record = _object(line, key)
+        if record is not None:
+            found.records.append(record)
+            found.raw.append(line + b"\n")
+        elif number <= len(whole):
+            found.unreadable[number] = line + b"\n"
+    return found
+
+
+def _object(line: bytes, key: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):  # a UnicodeDecodeError is a ValueError
+        return None
+    return record if isinstance(record, dict) and type(record.get(key)) is int else None
