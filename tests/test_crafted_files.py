@@ -1,5 +1,6 @@
 """Files of a stranger who means harm: refused in one line, and nothing in them is imported, called or unpickled."""
 
+import dataclasses
 import io
 import json
 import pickle
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from purejaxrl_gae import cli, config, plot, sweep
+from purejaxrl_gae import algorithms, cli, config, plot, sweep
 from purejaxrl_gae.environments import make_environment
 from purejaxrl_gae.errors import RunError, UserError
 from purejaxrl_gae.evaluate import EvaluateOptions, evaluate
@@ -348,3 +349,22 @@ def test_a_link_in_place_of_a_sweeps_checkpoints_costs_nothing_it_leads_to(stran
     link.symlink_to(strangers_folder / "precious")
     sweep_run.remove_checkpoints(link)
     assert (strangers_folder / "precious").is_dir()
+
+
+@pytest.mark.parametrize("field", ["network"])
+def test_parts_that_are_handed_in_go_through_the_same_gate(field):
+    write_yaml("c.yaml", {"env": "CartPole-v1", field: "planted:make"})
+    parse = {
+        "config": lambda: cli.parse("ppo", ["--config", "c.yaml"])[0],
+        "grid": lambda: swept(field, "planted:make,planted:other"),
+    }
+    for read in parse.values():
+        message = refuse(lambda read=read: algorithms.make_algorithm(read()))
+        assert message.startswith(f"{field} is 'planted:make' in ") and "would import 'planted'" in message
+
+
+def swept(field, choices):
+    """The first configuration of a sweep's folder that goes over a field."""
+    write_yaml("sweep.yaml", {"env": "CartPole-v1", "grid": [f"{field}={choices}"]})
+    base, options = sweep.parse(["--resume", "."])
+    return dataclasses.replace(base, **options.grid_points(type(base))[0])
