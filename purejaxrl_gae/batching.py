@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 
 def compute_if_any(
@@ -18,10 +19,40 @@ def compute_if_any(
 
     Args:
       needed: bool, any shape.
-      compute: pure; closes over no traced value.
+      compute: pure.
       otherwise: the same, and cheap.
       *operands: pytrees of arrays.
     """
+    # A batching rule sees operands alone, so traced values that the functions close over are made some: parameters
+    # of an environment, for example, that agents are vmapped over.
+    compute, of_compute = _hoisted(compute, operands)
+    otherwise, of_otherwise = _hoisted(otherwise, operands)
+    return _branch(
+        needed,
+        lambda values, _, *operands: compute(values, *operands),
+        lambda _, values, *operands: otherwise(values, *operands),
+        of_compute,
+        of_otherwise,
+        *operands,
+    )
+
+
+def _hoisted(function: Callable[..., Any], operands: tuple[Any, ...]) -> tuple[Callable[..., Any], list[jax.Array]]:
+    """Returns `hoisted(values, *operands)` for `function(*operands)`, and the traced values it closes over."""
+    closed, types = jax.make_jaxpr(function, return_shape=True)(*operands)
+    structure = jax.tree.structure(types)
+    traced = {index: value for index, value in enumerate(closed.consts) if isinstance(value, jax.core.Tracer)}
+
+    def hoisted(values, *operands):
+        consts = dict(enumerate(closed.consts)) | dict(zip(traced, values, strict=True))
+        outputs = jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, list(consts.values())))(*jax.tree.leaves(operands))
+        return jax.tree.unflatten(structure, outputs)
+
+    return hoisted, list(traced.values())
+
+
+def _branch(needed: jax.Array, compute: Callable[..., Any], otherwise: Callable[..., Any], *operands: Any) -> Any:
+    """Does what `compute_if_any` says, of functions that close over nothing traced."""
 
     @jax.custom_batching.custom_vmap
     def call(needed, operands):
@@ -38,7 +69,7 @@ def compute_if_any(
 
             return jax.vmap(flat, in_axes=axes, axis_size=axis_size)
 
-        outputs = compute_if_any(needed, over_agents(compute), over_agents(otherwise), *leaves)
+        outputs = _branch(needed, over_agents(compute), over_agents(otherwise), *leaves)
         return outputs, jax.tree.map(lambda _: True, outputs)
 
     return call(needed, operands)

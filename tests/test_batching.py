@@ -45,6 +45,18 @@ def test_a_branch_stays_a_branch_under_vmap():
     np.testing.assert_array_equal(jax.jit(jax.vmap(one))(jnp.zeros(4, bool), x), x)
 
 
+def test_a_branch_takes_along_what_its_functions_close_over():
+    def one(x, scale, shift):
+        return compute_if_any(needed_mask(x), lambda x: jnp.where(needed_mask(x), x * scale, x), lambda x: x, x) + shift
+
+    x, scale = jnp.linspace(-1.0, 3.0, 12).reshape(4, 3), jnp.arange(4)
+    expected = jnp.where(x > 1.0, x * scale[:, None], x)
+    together = jax.jit(jax.vmap(one, (0, 0, None)))(x, scale, 0.0)
+    np.testing.assert_array_equal(together, expected)
+    grid = jax.vmap(jax.vmap(one, (None, 0, None)), (0, None, None))(x, scale, 0.0)
+    np.testing.assert_array_equal(grid[jnp.arange(4), jnp.arange(4)], expected)
+
+
 def test_agents_in_turn_agree_with_each_alone():
     @one_agent_at_a_time
     def function(weights, x, key):

@@ -3,12 +3,13 @@
 import dataclasses
 from functools import partial
 
+import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purejaxrl_gae import PPOConfig, PPOHyperparameters, make_train, ppo, training
+from purejaxrl_gae import PPOConfig, PPOHyperparameters, algorithms, make_train, ppo, training
 from purejaxrl_gae.config import field_types
 from purejaxrl_gae.environments import Step, make_environment, probes
 from purejaxrl_gae.errors import UserError
@@ -229,3 +230,16 @@ def test_the_smallest_batches_run(num_envs, num_steps):
     )
     result = jax.jit(make_train(config))(jax.random.key(0))
     assert int(result.state.counters.skipped_updates) == 0
+
+
+@pytest.mark.parametrize("algorithm", algorithms.CONFIG_CLASSES)
+def test_every_algorithm_is_vmapped_over_parameters_of_its_environment(algorithm):
+    env, params = gymnax.make("CartPole-v1")
+    small = dict(total_timesteps=4, num_envs=2, num_steps=2, hidden_sizes=(2,))
+    small |= {"batch_size": 4} if algorithm == "trpo" else {}
+
+    def train(length):
+        config = algorithms.config_class(algorithm)(env=(env, params.replace(length=length)), **small)
+        return training.make_train_program(algorithms.make_algorithm(config))(jax.random.key(0)).metrics["episodes"]
+
+    assert jax.eval_shape(jax.vmap(train), jnp.ones(3)).shape == (3, 1)

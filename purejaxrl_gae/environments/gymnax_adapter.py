@@ -73,7 +73,8 @@ def from_gymnax(
     Args:
       env: has `reset(key, params)`, `step(key, state, action, params)`, `observation_space(params)` and
         `action_space(params)`.
-      params: the environment's parameters; `env.default_params` where None.
+      params: the environment's parameters; `env.default_params` where None. They may be traced, and so vmapped over,
+        but for what decides a space or the time limit.
       name: `env.name` or the class's name where None.
       env_args: replace fields of the parameters.
       max_episode_steps: replaces the parameter `max_steps_in_episode`, where there is one.
@@ -88,6 +89,19 @@ def from_gymnax(
     params = getattr(env, "default_params", None) if params is None else params
     name = name or str(getattr(env, "name", type(env).__name__))
     params = _with_parameters(name, params, dict(env_args or {}), max_episode_steps)
+    try:
+        return _from_parameters(name, env, params)
+    except jax.errors.JAXTypeError as error:
+        if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params)):
+            raise
+        raise UserError(
+            f"env is {name} with a traced parameter that decides its time limit or the bounds of its spaces; such a "
+            "parameter must be a number, the same for all agents"
+        ) from error
+
+
+def _from_parameters(name: str, env: Any, params: Any) -> Environment:
+    """The Environment of these parameters, some of which may be traced."""
     observation_shape = _observation_shape(name, env.observation_space(params))
     actions = _action_space(name, env.action_space(params))
     state_types = _check_reset(name, env, params, observation_shape)

@@ -269,3 +269,26 @@ def test_probes_reward_the_right_action(name, sign, right):
     rewards = [float(probe.step_env(jax.random.key(0), state, jnp.int32(a), probe.default_params)[2]) for a in (0, 1)]
     assert rewards[right] == 1.0
     assert rewards[1 - right] == -1.0
+
+
+def test_parameters_of_vmapped_agents_are_each_agents_own():
+    env, params = gymnax.make("CartPole-v1")
+
+    def observed(length):
+        environment = make_environment((env, params.replace(length=length)))
+        states, _ = environment.reset(jax.random.key(0), 2)
+        one = lambda states, key: environment.step(key, states, jnp.ones(2, jnp.int32))[:2]  # noqa: E731
+        return jax.lax.scan(one, states, jax.random.split(jax.random.key(1), 30))[1]
+
+    lengths = jnp.array([0.25, 0.5, 1.0])
+    together = jax.jit(jax.vmap(observed))(lengths)
+    np.testing.assert_allclose(together[1], jax.jit(observed)(0.5), rtol=1e-5, atol=1e-6)
+    assert not np.allclose(together[0], together[1]) and not np.allclose(together[2], together[1])
+
+
+def test_a_traced_parameter_that_decides_a_bound_is_refused():
+    env, params = gymnax.make("Pendulum-v1")
+    with pytest.raises(UserError, match="traced parameter that decides its time limit or the bounds of its spaces"):
+        jax.vmap(lambda torque: make_environment((env, params.replace(max_torque=torque))).reset(jax.random.key(0), 1))(
+            jnp.array([1.0, 2.0])
+        )
