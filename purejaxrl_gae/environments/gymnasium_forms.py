@@ -55,7 +55,10 @@ def action_space(name: str, space: Any) -> ActionSpace:
 
 
 def actions_as_wanted(space: Any, *, together: bool = False) -> Callable[[np.ndarray], Any]:
-    """Actions `[N, ...]` as an environment takes them: of the space's type, and beginning where it begins."""
+    """Returns what makes actions `[N, ...]` those an environment takes.
+
+    They begin where the space begins and are of its type; real ones are rounded to a Box of whole numbers.
+    """
     if isinstance(space, spaces.Discrete):
         start = int(space.start)
 
@@ -64,6 +67,8 @@ def actions_as_wanted(space: Any, *, together: bool = False) -> Callable[[np.nda
             return moved if together else moved.tolist()
 
         return discrete
+    if np.issubdtype(space.dtype, np.integer):
+        return lambda actions: np.rint(actions).astype(space.dtype)
     return lambda actions: actions.astype(space.dtype)
 
 

@@ -18,7 +18,6 @@ from purejaxrl_gae.environments.contract import (
     BoxActions,
     DiscreteActions,
     Environment,
-    OneHot,
     Step,
     make_one_hot,
 )
@@ -102,12 +101,13 @@ def from_gymnax(
 
 def _from_parameters(name: str, env: Any, params: Any) -> Environment:
     """The Environment of these parameters, some of which may be traced."""
-    observation_shape = _observation_shape(name, env.observation_space(params))
-    actions = _action_space(name, env.action_space(params))
+    space = env.observation_space(params)
+    observation_shape = _observation_shape(name, space)
+    actions, action_type = _action_space(name, env.action_space(params)), _action_type(env.action_space(params))
     state_types = _check_reset(name, env, params, observation_shape)
     own_reset = _has_own_step(env)
     one_step = _step_with_own_reset(env, params) if own_reset else _step_without_reset(env, params)
-    _check_step(name, env, params, state_types, actions, observation_shape)
+    _check_step(name, env, params, state_types, action_type, observation_shape)
 
     def as_declared(states):
         # Python numbers in a state would change type between reset and step, which no scan can carry.
@@ -123,6 +123,8 @@ def _from_parameters(name: str, env: Any, params: Any) -> Environment:
     def step(key, states, action):
         # Keys are dropped from the program where an environment uses none, so splitting once costs only what is used.
         num_envs = action.shape[0]
+        if jnp.issubdtype(action_type.dtype, jnp.integer):
+            action = jnp.rint(action).astype(action_type.dtype)  # real ones too, where a Box holds whole numbers
         step_keys, _ = keys_of_copies(key, num_envs, 2)
         result = Step(*jax.vmap(one_step)(step_keys, states, action))
         states = as_declared(result.states)
@@ -149,7 +151,8 @@ def _from_parameters(name: str, env: Any, params: Any) -> Environment:
         step=step,
         render=renderer_of(name, env, params),
     )
-    return one_hot_observations(environment, _one_hot(name, env.observation_space(params)))
+    is_number = isinstance(space, spaces.Discrete)
+    return one_hot_observations(environment, make_one_hot(name, (), [space.n], [0]) if is_number else None)
 
 
 def _with_parameters(name: str, params: Any, env_args: dict[str, Any], max_episode_steps: int | None) -> Any:
@@ -218,10 +221,6 @@ def _observation_shape(name: str, space: Any) -> tuple[int, ...]:
     return tuple(int(size) for size in space.shape)
 
 
-def _one_hot(name: str, space: Any) -> OneHot | None:
-    return make_one_hot(name, (), [space.n], [0]) if isinstance(space, spaces.Discrete) else None
-
-
 def _action_space(name: str, space: Any) -> ActionSpace:
     if hasattr(space, "n"):
         if int(space.n) < 1:
@@ -236,6 +235,14 @@ def _action_space(name: str, space: Any) -> ActionSpace:
     return BoxActions(shape, tuple(low.tolist()), tuple(high.tolist()))
 
 
+def _action_type(space: Any) -> jax.ShapeDtypeStruct:
+    """Returns shape and type of one action: float32, or int32 where the space holds whole numbers."""
+    if hasattr(space, "n"):
+        return jax.ShapeDtypeStruct((), jnp.int32)
+    holds_integers = jnp.issubdtype(getattr(space, "dtype", jnp.float32), jnp.integer)
+    return jax.ShapeDtypeStruct(tuple(space.shape), jnp.int32 if holds_integers else jnp.float32)
+
+
 def _check_reset(name: str, env: Any, params: Any, observation_shape: tuple[int, ...]) -> Any:
     """The types of a state's leaves, found without computing; refuses an observation of another shape."""
     outputs = jax.eval_shape(lambda key: env.reset(key, params), jax.random.key(0))
@@ -247,13 +254,9 @@ def _check_reset(name: str, env: Any, params: Any, observation_shape: tuple[int,
 
 
 def _check_step(
-    name: str, env: Any, params: Any, state: Any, actions: ActionSpace, observation_shape: tuple[int, ...]
+    name: str, env: Any, params: Any, state: Any, action: jax.ShapeDtypeStruct, observation_shape: tuple[int, ...]
 ) -> None:
     """Refuses a step that is not gymnax 1.0's six values of the right shapes, and a transition that is not its five."""
-    if isinstance(actions, DiscreteActions):
-        action = jax.ShapeDtypeStruct((), jnp.int32)
-    else:
-        action = jax.ShapeDtypeStruct(actions.shape, jnp.float32)
     try:
         if not _has_own_step(env):
             transition = jax.eval_shape(lambda *args: env.step_env(*args, params), jax.random.key(0), state, action)

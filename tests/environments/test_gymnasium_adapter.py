@@ -230,6 +230,22 @@ def changed(**attributes):
     return type("Changed", (Counting,), attributes)
 
 
+@pytest.mark.parametrize("vector", [False, True])
+def test_real_actions_are_rounded_to_a_box_of_whole_numbers(vector):
+    made = []
+
+    def make():
+        made.append(changed(action_space=spaces.Box(0, 3, (1,), np.int64))())
+        return made[-1]
+
+    environment = from_gymnasium(gymnasium.vector.SyncVectorEnv([make] * 2) if vector else make)
+    copies = environment.open(2, 0)
+    copies.reset()
+    copies.step(np.array([[0.6], [2.4]], np.float32))
+    assert [env.actions[-1].tolist() for env in made[-2:]] == [[1], [2]]
+    assert made[-1].actions[-1].dtype == np.int64
+
+
 NUMBERS = {  # (space, its observation at a time, as zeros and ones, at time 1)
     "Discrete": (spaces.Discrete(4, start=2), lambda self: 2 + self.time, [0, 1, 0, 0]),
     "MultiDiscrete": (

@@ -161,6 +161,21 @@ def test_an_object_with_its_own_step_is_taken():
     assert observations[:, 0, 0].tolist() == [0.0, 1.0, 2.0, 0.0, 1.0, 2.0]
 
 
+class WholeBox(Minimal):
+    def action_space(self, params=None):
+        return spaces.Box(0, 3, (), dtype=jnp.int32)
+
+    def step(self, key, state, action, params=None):
+        observation, state, _, *rest = super().step(key, state, action)
+        return observation, state, jnp.asarray(action, jnp.int32), *rest
+
+
+def test_real_actions_are_rounded_to_a_box_of_whole_numbers():
+    environment = make_environment(WholeBox())
+    states, _ = environment.reset(jax.random.key(0), 2)
+    assert environment.step(jax.random.key(1), states, jnp.array([0.6, 2.4])).rewards.tolist() == [1.0, 2.0]
+
+
 class FiveValues(Minimal):
     def step(self, key, state, action, params=None):
         return jnp.zeros(2), state, jnp.float32(0.0), jnp.array(False), {}
