@@ -17,9 +17,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from purejaxrl_gae import trust
+from purejaxrl_gae.npz import StoredArrays
+
 FORMAT = 3  # 1 had no convolutions and clipped all real actions, 2 took no whole numbers
 LARGEST = 2**30  # bytes of all arrays that are read
-READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0.0),
@@ -188,7 +190,7 @@ def load_policy(path: str | PathLike[str] | BinaryIO) -> NumpyPolicy:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            arrays = _Arrays(archive)
+            arrays = StoredArrays(archive, LARGEST)
             found = arrays.scalar("format")
             if int(found) > FORMAT:
                 raise ValueError(f"it is of format {found}; this version reads {FORMAT} and older")
@@ -201,49 +203,7 @@ def load_policy(path: str | PathLike[str] | BinaryIO) -> NumpyPolicy:
     return policy
 
 
-class _Arrays:
-    """The arrays of an archive, each read when it is asked for.
-
-    Args:
-      archive: the open .npz.
-    """
-
-    def __init__(self, archive: zipfile.ZipFile):
-        self._archive = archive
-        self._room = LARGEST
-
-    def __contains__(self, name: str) -> bool:
-        return f"{name}.npy" in self._archive.NameToInfo
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        """Returns an array, whose header has to say exactly what lies there."""
-        info = self._archive.getinfo(f"{name}.npy")
-        self._room -= info.file_size
-        if self._room < 0:
-            raise ValueError(f"it holds more than {LARGEST:,} bytes: {name} alone {info.file_size:,}")
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others expand without asking
-            raise ValueError(f"it is not a policy.npz: {name} is compressed in another way than NumPy's")
-        with self._archive.open(info) as file:
-            read_header = READ_HEADER[np.lib.format.read_magic(file)]
-            shape, fortran_order, dtype = read_header(file)
-            contents = file.read()
-        if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(contents):
-            raise ValueError(f"it is not a policy.npz: {name} does not hold what its header says")
-        array = np.frombuffer(contents, dtype)
-        return array.reshape(shape[::-1]).T if fortran_order else array.reshape(shape)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Returns an array, or the default where there is none."""
-        if name in self:
-            return self[name]
-        return default
-
-    def scalar(self, name: str, default: Any = None) -> Any:
-        """Returns a single value as Python's own, or the default where there is one to fall back to."""
-        return default if default is not None and name not in self else self[name].item()
-
-
-def _policy(arrays: _Arrays) -> NumpyPolicy:
+def _policy(arrays: StoredArrays) -> NumpyPolicy:
     layers = [
         (arrays[f"kernel_{index}"].astype(np.float64), arrays[f"bias_{index}"].astype(np.float64), bool(activated))
         for index, activated in enumerate(arrays["activated"])
@@ -267,20 +227,16 @@ def _policy(arrays: _Arrays) -> NumpyPolicy:
     )
 
 
-def _one_hot(arrays: _Arrays) -> NumpyOneHot | None:
+def _one_hot(arrays: StoredArrays) -> NumpyOneHot | None:
     if "one_hot_sizes" not in arrays:
         return None
     shape = tuple(int(size) for size in arrays["one_hot_shape"])
     return NumpyOneHot(shape, arrays["one_hot_sizes"].astype(int), arrays["one_hot_starts"].astype(int))
 
 
-def _environment(arrays: _Arrays) -> dict[str, Any]:
+def _environment(arrays: StoredArrays) -> dict[str, Any]:
     """Where the policy was trained; what that names to import is foreign unless the user's own signature is on it."""
     if "environment" not in arrays:
-        return {}
-    try:
-        from purejaxrl_gae import trust
-    except ImportError:  # this file alone, without the package that could make an environment
         return {}
     values = json.loads(str(arrays.scalar("environment")))
     if not isinstance(values, dict):
@@ -289,7 +245,7 @@ def _environment(arrays: _Arrays) -> dict[str, Any]:
     return trust.of_file(values, "the policy", has_flag=True)
 
 
-def _convolutions(arrays: _Arrays) -> NumpyConvolutions | None:
+def _convolutions(arrays: StoredArrays) -> NumpyConvolutions | None:
     if "convolution_strides" not in arrays:
         return None
     layers = [

@@ -15,7 +15,7 @@ from purejaxrl_gae import algorithms, cli, config, plot, sweep
 from purejaxrl_gae.environments import make_environment
 from purejaxrl_gae.errors import RunError, UserError
 from purejaxrl_gae.evaluate import EvaluateOptions, evaluate
-from purejaxrl_gae.host import sweep_run
+from purejaxrl_gae.host import checkpoints, sweep_run
 from purejaxrl_gae.numpy_policy import load_policy
 
 WATCHED = (
@@ -331,16 +331,37 @@ def test_a_plot_imports_nothing_that_a_folder_names(strangers_folder):
     assert run.values["env"] == "planted:make"
 
 
-def test_checkpoints_that_hold_pickles_are_not_unpickled(strangers_folder):
-    write_yaml("config.yaml", {"env": "CartPole-v1", "num_envs": 2, "num_steps": 8, "num_minibatches": 1})
-    pickled = pickle.dumps(Pickled())
-    for name in ("state/arrays.npz", "state/about.json", "state/checkpoint", "state/_METADATA", "about/metadata"):
-        path = strangers_folder / "checkpoints" / "16" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(pickled)
+def bomb():
+    """An array of zeros, compressed a thousandfold."""
+    file = io.BytesIO()
+    np.savez_compressed(file, zeros=np.zeros(5_000_000, np.uint8))
+    return file.getvalue()
+
+
+CHECKPOINTS = {
+    "a pickle": lambda: pickle.dumps(Pickled()),
+    "an object array": lambda: npz(kernel_0=np.asarray([Pickled()], object)),
+    "a pickle as an array": lambda: with_member("kernel_0", pickle.dumps(Pickled()), kernel_0=None),
+    "arrays of 3 GB": lambda: with_entries(npz(), 24, (3 * 10**9).to_bytes(4, "little")),
+    "a compression without limits": lambda: with_member("kernel_0", bytes(9999), zipfile.ZIP_BZIP2, kernel_0=None),
+    "arrays that expand": bomb,
+}
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_no_checkpoint_runs_anything_or_fills_the_memory(strangers_folder, monkeypatch, kind):
+    monkeypatch.setattr(checkpoints, "MISFIT", 1_000_000)
+    state = {"weights": np.zeros((4, 2), np.float32)}
+    stored = checkpoints.Checkpoints(strangers_folder / "checkpoints", 3)
+    stored.save(16, state, {})
+    (found,) = stored.path(16).rglob("arrays.npz")
+    found.write_bytes(CHECKPOINTS[kind]())
     handlers = {"item_handlers": {"state": "planted.Handler", "about": "os.system"}}
-    (strangers_folder / "checkpoints" / "16" / "_CHECKPOINT_METADATA").write_text(json.dumps(handlers))
-    assert "can be used" in refuse(evaluate, EvaluateOptions(run_dir=strangers_folder))
+    (stored.path(16) / "_CHECKPOINT_METADATA").write_text(json.dumps(handlers))
+    (found.parent / "_METADATA").write_bytes(pickle.dumps(Pickled()))
+    reasons = []
+    refuse(checkpoints.Checkpoints(strangers_folder / "checkpoints", 3).restore, state, reasons.append)
+    assert len(reasons) == 1
 
 
 def test_a_link_in_place_of_a_sweeps_checkpoints_costs_nothing_it_leads_to(strangers_folder):

@@ -14,7 +14,6 @@ from purejaxrl_gae import PPOConfig, cli, config, safe_yaml, search_space, sweep
 from purejaxrl_gae.environments import make_environment
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.host import sweep_results
-from purejaxrl_gae.host.options import SweepOptions
 
 OWN = {"env": "tasks:make", "env_args": ["size=3"], "gamma": 0.9}
 TASKS = (
@@ -190,28 +189,25 @@ def test_naming_it_on_the_command_line_is_enough(own_folder):
 
 
 def test_a_new_sweep_is_signed_and_so_is_its_best_configuration(own_folder):
-    flags = ["--env", "tasks:make", "--env-args", "size=3", "--grid", "gamma=0.8,0.9"]
-    base, options = sweep.parse([*flags, "--run-dir", str(own_folder / "sweep")])
-    path = sweep.new_sweep_path(base, options)
-    resumed, _ = sweep.parse(["--resume", str(path)])
+    base, options = sweep.parse(["--env", "tasks:make", "--env-args", "size=3", "--grid", "gamma=0.8,0.9"])
+    (own_folder / "sweep.yaml").write_text(sweep_results.saved_values(base, options))
+    resumed, _ = sweep.parse(["--resume", str(own_folder)])
     assert environment_of(resumed).max_episode_steps == 3
-    sweep_results.write_best(path / "best.yaml", base, {"values": {"gamma": 0.8}})
-    assert environment_of(by_config(path / "best.yaml")).max_episode_steps == 3
+    (own_folder / "best.yaml").write_text(sweep_results.best(base, {"values": {"gamma": 0.8}}, "results"))
+    assert environment_of(by_config(own_folder / "best.yaml")).max_episode_steps == 3
 
 
 def test_results_that_a_stranger_has_changed_do_not_get_the_users_signature(own_folder):
     base = PPOConfig(env="tasks:make")
     for values in ({"env": "os:system"}, {"env": "os:system", "env_args": ["command=true"]}):
-        sweep_results.write_best(own_folder / "best.yaml", base, {"values": values})
+        (own_folder / "best.yaml").write_text(sweep_results.best(base, {"values": values}, "results"))
         with pytest.raises(UserError, match="would import 'os'"):
             environment_of(by_config(own_folder / "best.yaml"))
 
 
-def test_a_refused_sweep_leaves_nothing_signed_behind(own_folder):
-    path = write(own_folder / "c.yaml", OWN)
-    base, _ = sweep.parse(["--config", str(path), "--grid", "gamma=0.8"])
-    folder = sweep.new_sweep_path(base, SweepOptions(grid=("gamma=0.8",), run_dir=own_folder / "sweep"))
-    assert trust.SIGNATURE not in safe_yaml.read(folder / "sweep.yaml")
+def test_a_sweep_of_what_nobody_vouched_for_is_not_signed(own_folder):
+    base, options = sweep.parse(["--config", str(write(own_folder / "c.yaml", OWN)), "--grid", "gamma=0.8"])
+    assert trust.SIGNATURE not in safe_yaml.load(sweep_results.saved_values(base, options))
 
 
 def test_shipped_files_are_part_of_the_package():

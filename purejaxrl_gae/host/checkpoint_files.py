@@ -4,12 +4,15 @@ Everything is written by the calling thread, so that a disk that is full is one 
 """
 
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orbax.checkpoint as ocp
+
+from purejaxrl_gae.npz import StoredArrays
 
 ARRAYS, ABOUT = "arrays.npz", "about.json"
 
@@ -25,10 +28,11 @@ class FilesHandler(ocp.CheckpointHandler):
         (folder / ABOUT).write_text(json.dumps(args.about))
 
     def restore(self, directory: Any, args: Any = None) -> "Files":
-        """Reads both; nothing in them is executed."""
+        """Reads both; nothing in them is executed, and nothing is read beyond `args.largest` bytes."""
         folder = Path(directory)
-        with np.load(folder / ARRAYS, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        with zipfile.ZipFile(folder / ARRAYS) as archive:
+            stored = StoredArrays(archive, args.largest)
+            arrays = {name: stored[name] for name in stored.names()}
         return Files(arrays, json.loads((folder / ABOUT).read_text()))
 
 
@@ -40,7 +44,9 @@ class Files(ocp.args.CheckpointArgs):
     Attributes:
       arrays: by name.
       about: what is known of them, as JSON can hold it.
+      largest: bytes of arrays that may be read.
     """
 
     arrays: dict[str, np.ndarray] | None = None
     about: dict[str, Any] | None = None
+    largest: int = 0

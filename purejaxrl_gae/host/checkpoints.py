@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ import numpy as np
 from purejaxrl_gae.errors import RunError
 
 FORMAT = 2  # 1 had no digest over what is stored beside the state
+MISFIT = 2**30  # bytes by which a state may be larger than one that fits and still be read, to say in what it differs
 CHECKPOINT_SECONDS = 30.0  # between two, where no number of steps says when
 
 
@@ -106,10 +108,10 @@ class Checkpoints:
           RunError: the state's shape is not the one stored, naming the first leaf that differs; or every checkpoint
             is damaged.
         """
-        steps = self.steps()
+        steps, largest = self.steps(), 2 * bytes_of(like) + MISFIT
         for step in reversed(steps):
             try:
-                arrays, about = self._read(step)
+                arrays, about = self._read(step, largest)
             except Exception as error:
                 self._unusable.add(step)
                 warn(f"checkpoint {self.path(step)} cannot be used and is passed over: {_one_line(error)}")
@@ -119,14 +121,14 @@ class Checkpoints:
             raise RunError(f"no checkpoint in {self.directory} can be used, of {steps}")
         return None
 
-    def _read(self, step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def _read(self, step: int, largest: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         import orbax.checkpoint as ocp
 
         from purejaxrl_gae.host.checkpoint_files import Files
 
         manager = self._open()
         with _silent_logs():
-            files = manager.restore(step, args=ocp.args.Composite(state=Files()))["state"]
+            files = manager.restore(step, args=ocp.args.Composite(state=Files(largest=largest)))["state"]
         arrays, about = files.arrays, files.about
         if about.get("format") != FORMAT:
             raise ValueError(f"it is of format {about.get('format')}; this version reads {FORMAT}")
@@ -161,6 +163,12 @@ def to_arrays(state: Any) -> dict[str, np.ndarray]:
     """A pytree as named NumPy arrays; random keys as their data."""
     leaves = jax.tree_util.tree_flatten_with_path(state)[0]
     return {_name(path): np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf) for path, leaf in leaves}
+
+
+def bytes_of(like: Any) -> int:
+    """Returns how large the arrays of a pytree are, or would be."""
+    leaves = [jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(like)]
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
 
 
 def from_arrays(arrays: dict[str, np.ndarray], like: Any, source: Path) -> Any:
