@@ -19,8 +19,8 @@ def test_adams_first_step_is_the_gradient_over_its_size_and_epsilon(adam_eps):
 
 
 def test_an_annealed_value_falls_to_zero_and_never_below():
-    updates = jnp.array([0, 1, 3, 4, 5, 196])
-    values = annealed(CONFIG, jnp.float32(1e-3), updates)
+    progress = jnp.array([0, 1, 3, 4, 5, 196]) / 4.0
+    values = annealed(jnp.float32(1e-3), progress)
     np.testing.assert_allclose(values, [1e-3, 7.5e-4, 2.5e-4, 0.0, 0.0, 0.0], rtol=1e-6)
 
 
