@@ -11,7 +11,7 @@ import yaml
 
 from purejaxrl_gae import config, trust
 from purejaxrl_gae.config import TrainingConfig
-from purejaxrl_gae.errors import UserError, shown
+from purejaxrl_gae.errors import RunError, UserError, shown
 from purejaxrl_gae.host import json_lines
 from purejaxrl_gae.host.options import SAVED_SWEEP_OPTIONS, SweepOptions
 from purejaxrl_gae.host.reports import statistics_of
@@ -53,8 +53,15 @@ class LearningCurves:
 
 
 def read(path: Path, complain: Callable[[str], None]) -> dict[int, Result]:
-    """Results by configuration; none where there is no file yet. Lines that cannot be read are named and left out."""
-    lines = json_lines.read(path, "configuration")
+    """Results by configuration; none where there is no file yet. Lines that cannot be read are named and left out.
+
+    Raises:
+      RunError: the file cannot be read at all.
+    """
+    try:
+        lines = json_lines.read(path, "configuration")
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
     if lines.unreadable:
         complain(f"{lines.complaint(path)}; their configurations are trained again")
     return {result["configuration"]: result for result in lines.records}

@@ -47,8 +47,8 @@ class Sweep:
         self.base, self.options, self.folder, self.path, self.display = base, options, folder, folder.path, display
         self.devices = claimed
         self.seeds = options.seeds_from(base.seed)
-        self.results = sweep_results.read(self.path / RESULTS, display.complain)
         self._is_made = options.resume is not None
+        self.results = sweep_results.read(self.path / RESULTS, display.complain) if self._is_made else {}
         self.compiled: dict[tuple[str, int], tuple[AgentPrograms, Any]] = {}
         self.env_steps = 0
         self.run_seconds = self.compile_seconds = 0.0

@@ -7,14 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
 from purejaxrl_gae import PPOConfig, cli, sweep
-from purejaxrl_gae.errors import Interrupted, UserError
-from purejaxrl_gae.host import programs, sweep_run, training_run
+from purejaxrl_gae.errors import Interrupted, RunError, UserError
+from purejaxrl_gae.host import programs, sweep_results, sweep_run, training_run
 from purejaxrl_gae.host.options import RunOptions, SweepOptions
 
 TINY = PPOConfig(env="CartPole-v1", total_timesteps=512, num_envs=4, num_steps=32, hidden_sizes=(8, 8))
@@ -143,6 +144,31 @@ def test_a_sweep_interrupted_in_the_middle_of_a_chunk_resumes_to_the_same_result
     assert not list((path / "checkpoints").glob("chunk_*"))
 
 
+def test_a_sweep_that_cannot_be_written_ends_and_names_where_its_results_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sweep_run, "CHECKPOINT_SECONDS", 0.0)
+    path = tmp_path / "sweep"
+    for name in ("checkpoints", "best.yaml/x", "results.jsonl/x"):
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text("a file where a folder should be, and the reverse")
+    with pytest.raises(RunError, match=r"best\.yaml.* could not be written; they are in ") as error:
+        run_sweep(path, updates_per_report=1, grid=("learning_rate=1e-4,1e-3",))
+    assert all(what in str(error.value) for what in ("a checkpoint", "results.jsonl"))
+    refuge = Path(str(error.value).rpartition(" ")[2])
+    assert len(results(refuge)) == 2 and cli.parse("ppo", ["--config", str(refuge / "best.yaml")])
+    assert len(capsys.readouterr().err.splitlines()) == 2  # one for the checkpoint, one for the results
+
+
+def test_a_damaged_line_of_results_costs_no_other(whole, tmp_path):
+    good = (whole[0] / "results.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "results.jsonl").write_bytes(b"".join([good[0], b"null\n", b"{}\n", *good[2:]]))
+    said = []
+    assert list(sweep_results.read(tmp_path / "results.jsonl", said.append)) == [0, 2, 3]
+    assert said == [
+        f"2 lines (2, 3) of {tmp_path / 'results.jsonl'} cannot be read; their configurations are trained again"
+    ]
+
+
 def test_a_killed_sweep_resumes_from_the_command_line(tmp_path):
     path = tmp_path / "sweep"
     flags = "--env CartPole-v1 --no-preset --total-timesteps 40000 --num-envs 4 --num-steps 32 --hidden-sizes 8 8 "
@@ -195,6 +221,7 @@ def test_options_that_make_no_sense_are_refused(changes, message):
 def test_a_wrong_value_in_the_grid_is_refused_before_training(tmp_path):
     with pytest.raises(UserError, match=r"gamma is 1\.5; it must be between 0 and 1"):
         run_sweep(tmp_path / "sweep", grid=("gamma=0.9,1.5",))
+    assert not (tmp_path / "sweep").exists()
 
 
 def test_a_folder_that_holds_a_sweep_is_not_overwritten(whole):
