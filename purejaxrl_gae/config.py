@@ -182,7 +182,7 @@ def with_values(config: Any, values: dict[str, Any], source: str) -> Any:
             hint = closest(name, hints) if isinstance(name, str) else ""
             raise UserError(f"{source} has the unknown key {shown(name)}{hint}")
         try:
-            coerced[name] = coerce(name, value, str if name == "env" else hints[name])
+            coerced[name] = coerce(name, value, str if hints[name] is Any else hints[name])
         except UserError as error:
             raise UserError(f"{source}: {error}") from None
     return dataclasses.replace(config, **coerced)
