@@ -61,6 +61,9 @@ def algorithm_of(row: str) -> Algorithm:
         total_timesteps=1000 * num_envs * num_steps,
         num_envs=num_envs,
         num_steps=num_steps,
+        num_minibatches=4,
+        update_epochs=4,
+        normalize_observations=False,
         normalize_rewards=False,
     )
     return ppo.make_algorithm(config)

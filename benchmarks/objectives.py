@@ -98,6 +98,7 @@ def train_task(task: str, options: Options) -> np.ndarray:
             num_minibatches=32,
             update_epochs=10,
             stagger_episodes=True,
+            normalize_observations=False,
         )
         algorithm = algorithms.make_algorithm(config)
         changed = [

@@ -84,7 +84,13 @@ def measure(row: str, options: Options) -> dict:
     """One row, in turns after one that does not count."""
     num_envs, num_steps = ROWS[row]
     config = PPOConfig(
-        env="Pendulum-v1", total_timesteps=options.total_timesteps, num_envs=num_envs, num_steps=num_steps
+        env="Pendulum-v1",
+        total_timesteps=options.total_timesteps,
+        num_envs=num_envs,
+        num_steps=num_steps,
+        num_minibatches=4,
+        update_epochs=4,
+        normalize_observations=False,
     )
     sides = run_options(config, options.checkpoints)
     seconds: dict[str, list[float]] = {name: [] for name in sides}

@@ -111,7 +111,13 @@ def prepare(seconds: float, **point: Any) -> Prepared:
     claimed = devices.claim(RunOptions(devices=size.devices), size.num_agents)
     minibatches = num_minibatches(size.num_envs, size.num_steps)
     config = PPOConfig(
-        env=size.env, num_envs=size.num_envs, num_steps=size.num_steps, num_minibatches=minibatches, anneal_lr=False
+        env=size.env,
+        num_envs=size.num_envs,
+        num_steps=size.num_steps,
+        num_minibatches=minibatches,
+        update_epochs=4,
+        normalize_observations=False,
+        anneal_lr=False,
     )
     algorithm = algorithms.make_algorithm(config)
     if size.num_agents == 1:

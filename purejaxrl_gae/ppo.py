@@ -54,10 +54,16 @@ KL_OBJECTIVES = ("kl_fixed", "kl_adaptive")
 
 @dataclass(frozen=True)
 class PPOConfig(TrainingConfig):
-    """Proximal policy optimization. Defaults are what works on most small tasks; presets know better."""
+    """Proximal policy optimization. Defaults are for any task and budget (docs/defaults.md); presets know better."""
 
     algorithm: ClassVar[str] = "ppo"
 
+    num_envs: int = 8
+    """environments stepped side by side"""
+    num_steps: int = 256
+    """steps in each environment between two updates, T"""
+    normalize_observations: bool = True
+    """shift and scale observations by their running mean and deviation"""
     objective: Literal["clip", "none", "kl_fixed", "kl_adaptive"] = "clip"
     """policy loss: clipped ratio, bare ratio, KL penalty with constant or adapted coefficient"""
     learning_rate: Traced = 3e-4
@@ -68,9 +74,9 @@ class PPOConfig(TrainingConfig):
     """discount"""
     gae_lambda: Traced = 0.95
     """decay of GAE's trace"""
-    num_minibatches: int = 4
+    num_minibatches: int = 32
     """minibatches per epoch; num_envs * num_steps must be a multiple"""
-    update_epochs: int = 4
+    update_epochs: int = 10
     """passes over each rollout, K"""
     norm_adv: bool = True
     """shift and scale the advantages of each minibatch to mean 0 and deviation 1"""
@@ -125,6 +131,11 @@ class PPOConfig(TrainingConfig):
                 f"num_minibatches is {self.num_minibatches}, which does not divide num_envs * num_steps = "
                 f"{self.num_envs} * {self.num_steps} = {self.steps_per_update}; "
                 f"nearest that does: {_nearest_divisor(self.steps_per_update, self.num_minibatches)}"
+            )
+        if self.norm_adv and self.num_minibatches == self.steps_per_update > 1:
+            raise UserError(
+                f"num_minibatches is {self.num_minibatches}, so that each is a single sample, whose advantage norm_adv "
+                f"turns into 0; it must be at most num_envs * num_steps / 2 = {self.steps_per_update // 2}"
             )
         if self.minibatch_sampling == "trajectories" and self.num_envs % self.num_minibatches:
             raise UserError(

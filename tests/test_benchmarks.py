@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import (
     budget,
+    defaults,
     floor,
     kernels,
     measure,
@@ -249,3 +250,10 @@ def test_scaling_visits_every_size_once():
     assert [point.num_agents for point in points if point.series == "seeds"] == list(scaling.SEEDS)
     assert [point.devices for point in points if point.series.startswith("devices")] == [1, 1, 2, 2]
     assert [scaling.num_minibatches(*size) for size in ((1, 32), (1, 6), (3, 1))] == [4, 2, 1]
+
+
+def test_the_table_of_defaults_shows_the_middle_and_the_worst_seed_and_leaves_out_what_has_not_run():
+    scores = {str(seed): {"mode": float(seed), "sampled": 0.0} for seed in (1, 2, 3, 6)}
+    results = {"ours": {"CartPole-v1": scores}, "sb3_settings": {}, "sb3": {}}
+    line = next(line for line in defaults.table(results, "mode") if "CartPole-v1" in line)
+    assert line == "| CartPole-v1 | 2.5 (1) |  |  | 4, 0, 0 |"

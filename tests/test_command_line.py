@@ -12,6 +12,7 @@ import pytest
 
 RUN = [
     *("--env", "CartPole-v1", "--no-preset", "--num-envs", "4", "--num-steps", "32", "--hidden-sizes", "8", "8"),
+    *("--num-minibatches", "4", "--update-epochs", "4"),
     *("--total-timesteps", "60000", "--updates-per-report", "4", "--checkpoint-freq", "1024", "--no-tensorboard"),
 ]
 

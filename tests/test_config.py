@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from purejaxrl_gae import PPOConfig, cli, config, sweep
+from purejaxrl_gae import PPOConfig, algorithms, cli, config, sweep
 from purejaxrl_gae.errors import UserError
 
 PRESETS = sorted(config.configs_directory().glob("*/*.yaml"))
@@ -154,6 +154,20 @@ def test_names_with_colons_and_slashes_have_presets(env):
 @pytest.mark.parametrize("env", CLASSIC_AND_MINATAR)
 def test_classic_control_and_minatar_have_ppo_presets(env):
     assert config.preset_path("ppo", env) is not None
+
+
+def test_presets_of_ppo_name_what_its_defaults_would_else_decide():
+    names = {"num_envs", "num_steps", "num_minibatches", "update_epochs", "learning_rate", "normalize_observations"}
+    paths = [*config.configs_directory().glob("ppo/*.yaml"), *config.configs_directory().glob("seeds/ppo_*.yaml")]
+    assert len(paths) > 20
+    for path in paths:
+        assert names <= set(config.read_yaml(path)), path
+
+
+@pytest.mark.parametrize("algorithm", algorithms.CONFIG_CLASSES)
+def test_rollouts_of_pendulum_show_more_than_one_phase_of_its_episodes(algorithm):
+    preset = config.with_preset(algorithms.config_class(algorithm)(env="Pendulum-v1"))
+    assert preset.num_steps >= 100 or preset.stagger_episodes  # 200 steps that all copies begin together
 
 
 def write(path: Path, text: str) -> str:

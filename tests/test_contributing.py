@@ -87,7 +87,7 @@ def test_the_adapter_shows_the_true_successor_and_tells_ends_apart(my_games):
 
 
 def test_the_adapter_trains(my_games):
-    settings = dict(total_timesteps=128, num_envs=4, num_steps=8)
+    settings = dict(total_timesteps=128, num_envs=4, num_steps=8, num_minibatches=4)
     config = PPOConfig(env="my_games:from_pgx", env_args=("game=countdown",), **settings)
     result = jax.jit(make_train(config))(jax.random.key(0))
     assert np.all(np.isfinite(result.metrics["policy_loss"]))

@@ -18,7 +18,16 @@ from purejaxrl_gae.numpy_policy import load_policy
 
 image = pytest.importorskip("PIL.Image")
 
-TINY = PPOConfig(env="CartPole-v1", total_timesteps=1024, num_envs=4, num_steps=64, hidden_sizes=(8, 8))
+TINY = PPOConfig(
+    env="CartPole-v1",
+    total_timesteps=1024,
+    num_envs=4,
+    num_steps=64,
+    num_minibatches=4,
+    update_epochs=4,
+    normalize_observations=False,
+    hidden_sizes=(8, 8),
+)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from purejaxrl_gae.host.memory import available_bytes
 from purejaxrl_gae.host.programs import AgentPrograms, compile_one_agent, refuse_too_large
 
 SMALL = {"env": "CartPole-v1", "num_envs": 4, "num_steps": 16, "hidden_sizes": (4,), "total_timesteps": 1_000_000}
-PPO = PPOConfig(**SMALL, update_epochs=2)
+PPO = PPOConfig(**SMALL, num_minibatches=4, update_epochs=2, normalize_observations=False)
 TRPO = TRPOConfig(**SMALL, batch_size=32, n_critic_updates=1, cg_max_steps=2)
 
 

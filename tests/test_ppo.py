@@ -20,6 +20,8 @@ PROBE_SETTINGS = dict(
     learning_rate=1e-2,
     gamma=0.9,
     num_minibatches=4,
+    update_epochs=4,
+    normalize_observations=False,
     normalize_rewards=False,
     max_grad_norm=10.0,
 )
@@ -93,7 +95,7 @@ def test_an_endless_environment_behind_a_time_limit_is_worth_its_endless_value(t
 
 
 def test_cartpole_is_learned():
-    config = PPOConfig(env="CartPole-v1", total_timesteps=60_000, num_envs=8, num_steps=128, learning_rate=1e-3)
+    config = PPOConfig(env="CartPole-v1", total_timesteps=40_000)
     algorithm = ppo.make_algorithm(config)
     result = jax.jit(training.make_train_program(algorithm))(jax.random.key(0))
     environment = make_environment("CartPole-v1")
@@ -185,7 +187,7 @@ def test_normalised_observations_and_rewards_learn_too():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        (dict(num_minibatches=7), "num_minibatches is 7, which does not divide num_envs * num_steps = 16 * 128 = 2048"),
+        (dict(num_minibatches=7), "num_minibatches is 7, which does not divide num_envs * num_steps = 8 * 256 = 2048"),
         (dict(gamma=1.5), "gamma is 1.5; it must be between 0 and 1"),
         (dict(learning_rate=float("nan")), "learning_rate is nan"),
         (dict(learning_rate="3e-x"), "learning_rate is '3e-x'; it must be a number"),
@@ -195,11 +197,12 @@ def test_normalised_observations_and_rewards_learn_too():
         (dict(objective="clipp"), "objective is 'clipp'; it must be one of 'clip', 'none', 'kl_fixed', 'kl_adaptive'"),
         (dict(target_kl=0.0), "target_kl is 0.0"),
         (dict(env="Pendulum"), "did you mean 'Pendulum-v1'?"),
-        (dict(minibatch_sampling="trajectories", num_minibatches=32), "does not divide num_envs = 16"),
+        (dict(minibatch_sampling="trajectories", num_minibatches=32), "does not divide num_envs = 8"),
         (
             dict(critic="trust_region", network="shared"),
             "network is shared; critic = trust_region needs",
         ),
+        (dict(num_envs=4, num_steps=8), "num_minibatches is 32, so that each is a single sample"),
         (dict(num_envs=2**20, num_steps=2**10), "one update may hold at most"),
     ],
 )
@@ -208,6 +211,11 @@ def test_wrong_values_are_refused_in_one_line(changes, message):
         make_train(PPOConfig(**changes))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_defaults_take_many_gradient_steps_also_in_a_short_run():
+    config = PPOConfig(total_timesteps=100_000)
+    assert config.num_updates * config.update_epochs * config.num_minibatches >= 10_000
 
 
 def test_a_clipping_range_that_never_clips_is_noted():

@@ -14,7 +14,16 @@ from purejaxrl_gae.config import field_types
 from purejaxrl_gae.environments import Step, make_environment, probes
 from purejaxrl_gae.errors import UserError
 
-SMALL = PPOConfig(env="CartPole-v1", total_timesteps=512, num_envs=4, num_steps=32, hidden_sizes=(8, 8))
+SMALL = PPOConfig(
+    env="CartPole-v1",
+    total_timesteps=512,
+    num_envs=4,
+    num_steps=32,
+    num_minibatches=4,
+    update_epochs=4,
+    normalize_observations=False,
+    hidden_sizes=(8, 8),
+)
 
 
 def assert_close(actual, expected, **tolerance):

@@ -16,7 +16,8 @@ import numpy as np
 SMALL = "--no-preset --no-progress --no-tensorboard --updates-per-report 1 --eval-episodes 2 --seed 3"
 SHAPE = "--num-envs 4 --num-steps 16 --hidden-sizes 8 8 --activation tanh --total-timesteps 256"
 CARTPOLE, PENDULUM = "--env CartPole-v1 --max-episode-steps 12", "--env Pendulum-v1 --max-episode-steps 12"
-PPO = "--num-minibatches 2 --update-epochs 2 --learning-rate 1e-3 --anneal-lr --gae-lambda 0.95 --gamma 0.99"
+PPO_CORE = "--num-minibatches 2 --update-epochs 2 --learning-rate 1e-3 --anneal-lr --gae-lambda 0.95 --gamma 0.99"
+PPO = f"{PPO_CORE} --no-normalize-observations"
 TRPO = "--batch-size 32 --n-critic-updates 2 --learning-rate 1e-3 --target-kl 0.01 --cg-max-steps 5"
 A2C = "--learning-rate 7e-4 --optimizer rmsprop --gae-lambda 0.95 --no-anneal-lr"
 OFF_POLICY = "--update-epochs 2 --num-minibatches 2 --learning-rate 7e-4 --anneal-lr"
@@ -24,7 +25,7 @@ OFF_POLICY = "--update-epochs 2 --num-minibatches 2 --learning-rate 7e-4 --annea
 # name: (command, flags) of each call; every call gets the same folder
 RUNS: dict[str, list[tuple[str, str]]] = {
     "ppo_discrete": [("ppo", f"{CARTPOLE} {SHAPE} {PPO} --clip-vloss --ent-coef 0.01")],
-    "ppo_continuous": [("ppo", f"{PENDULUM} {SHAPE} {PPO} --normalize-observations --normalize-rewards")],
+    "ppo_continuous": [("ppo", f"{PENDULUM} {SHAPE} {PPO_CORE} --normalize-observations --normalize-rewards")],
     "ppo_shared": [("ppo", f"{CARTPOLE} {SHAPE} {PPO} --network shared --initialization uniform --target-kl 0.02")],
     "ppo_kl_adaptive": [("ppo", f"{PENDULUM} {SHAPE} {PPO} --objective kl_adaptive --action-bounds tanh")],
     "ppo_trust_region_critic": [("ppo", f"{CARTPOLE} {SHAPE} {PPO} --critic trust_region --value-target td")],
@@ -33,7 +34,7 @@ RUNS: dict[str, list[tuple[str, str]]] = {
     ],
     "ppo_four_seeds": [("ppo", f"{CARTPOLE} {SHAPE} {PPO} --num-seeds 4 --time-limit terminal --stagger-episodes")],
     "ppo_gymnasium": [
-        ("ppo", f"--env gymnasium:CartPole-v1 --max-episode-steps 12 {SHAPE} {PPO} --normalize-observations")
+        ("ppo", f"--env gymnasium:CartPole-v1 --max-episode-steps 12 {SHAPE} {PPO_CORE} --normalize-observations")
     ],
     "trpo_discrete": [("trpo", f"{CARTPOLE} {SHAPE} {TRPO} --fisher-subsampling 2")],
     "trpo_continuous": [("trpo", f"{PENDULUM} {SHAPE} {TRPO} --normalize-observations --critic trust_region")],

@@ -93,7 +93,7 @@ def pure_ring():
 
 def on_ring(algorithm, env, **changes):
     small = {**SMALL, "total_timesteps": 3 * 128, "seed": 3, **changes}
-    small |= {"batch_size": 64} if algorithm == "trpo" else {}
+    small |= {"trpo": {"batch_size": 64}, "ppo": {"num_minibatches": 4, "update_epochs": 4}}.get(algorithm, {})
     return algorithms.config_class(algorithm)(env=env, **small)
 
 
@@ -224,6 +224,7 @@ def test_ppo_learns_cartpole(tmp_path):
     learning = PPOConfig(
         env="gymnasium:CartPole-v1",
         **dict(total_timesteps=32_768, num_envs=8, num_steps=64, learning_rate=1e-3, update_epochs=8),
+        **dict(num_minibatches=4, normalize_observations=False),
     )
     summary = training_run.run(learning, options(tmp_path / "learning", eval_episodes=40))
     assert summary["eval_return_mean"] > 150.0

@@ -24,7 +24,16 @@ from purejaxrl_gae.host.run_folder import RunFolder
 from purejaxrl_gae.numpy_policy import load_policy
 from purejaxrl_gae.optimizers import say_schedule
 
-TINY = PPOConfig(env="CartPole-v1", total_timesteps=1000, num_envs=4, num_steps=32, hidden_sizes=(8, 8))
+TINY = PPOConfig(
+    env="CartPole-v1",
+    total_timesteps=1000,
+    num_envs=4,
+    num_steps=32,
+    num_minibatches=4,
+    update_epochs=4,
+    normalize_observations=False,
+    hidden_sizes=(8, 8),
+)
 
 
 def options(path, **changes):

@@ -18,7 +18,16 @@ from purejaxrl_gae.errors import Interrupted, RunError, UserError
 from purejaxrl_gae.host import programs, sweep_results, sweep_run, training_run
 from purejaxrl_gae.host.options import RunOptions, SweepOptions
 
-TINY = PPOConfig(env="CartPole-v1", total_timesteps=512, num_envs=4, num_steps=32, hidden_sizes=(8, 8))
+TINY = PPOConfig(
+    env="CartPole-v1",
+    total_timesteps=512,
+    num_envs=4,
+    num_steps=32,
+    num_minibatches=4,
+    update_epochs=4,
+    normalize_observations=False,
+    hidden_sizes=(8, 8),
+)
 GRID = ("learning_rate=1e-4,1e-3", "clip_coef=0.1,0.3")
 
 
@@ -172,6 +181,7 @@ def test_a_damaged_line_of_results_costs_no_other(whole, tmp_path):
 def test_a_killed_sweep_resumes_from_the_command_line(tmp_path):
     path = tmp_path / "sweep"
     flags = "--env CartPole-v1 --no-preset --total-timesteps 40000 --num-envs 4 --num-steps 32 --hidden-sizes 8 8 "
+    flags += "--num-minibatches 4 --update-epochs 4 "
     flags += "--num-seeds 2 --grid learning_rate=1e-4,1e-3 --max-agents 2 --eval-episodes 5 --updates-per-report 10"
     module = [sys.executable, "-m", "purejaxrl_gae.sweep"]
     process = subprocess.Popen([*module, *flags.split(), "--run-dir", str(path)], stdout=subprocess.DEVNULL)
