@@ -237,6 +237,7 @@ PEERS = dict(
     num_envs=4,
     num_steps=16,
     hidden_sizes=(16, 16),
+    normalize_observations=False,
     normalize_rewards=False,
 )
 

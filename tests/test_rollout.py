@@ -13,7 +13,11 @@ from purejaxrl_gae.program.types import EpisodeTotals
 
 
 def collected(env, *, num_envs, num_steps, rollouts=1, counters=None, **options):
-    settings = {"num_minibatches": 1, "hidden_sizes": (8,), "normalize_rewards": False, **options}
+    settings = {"num_minibatches": 1, "hidden_sizes": (8,)} | {
+        "normalize_observations": False,
+        "normalize_rewards": False,
+        **options,
+    }
     algorithm = ppo.make_algorithm(PPOConfig(env=env, num_envs=num_envs, num_steps=num_steps, **settings))
     hyperparameters = algorithm.hyperparameters
     state = training.init_state(algorithm, jax.random.key(0), hyperparameters)
