@@ -23,14 +23,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from purejaxrl_gae.networks import ActorCritic
 
 from purejaxrl_gae import PPOConfig, evaluation, ppo, training
 from purejaxrl_gae.environments import Environment, HostEnvironment
 from purejaxrl_gae.host.host_evaluation import make_host_evaluator
 from purejaxrl_gae.host.host_programs import compile_host_agent
+from purejaxrl_gae.program.actor_critic import ActorCritic
+from purejaxrl_gae.program.types import Learner
 from purejaxrl_gae.statistics import interquartile_mean
-from purejaxrl_gae.training import Learner
 
 TASKS = (
     "CartPole-v1",
@@ -141,7 +141,7 @@ def train_sb3(config: PPOConfig, seeds: list[int]) -> list[dict[str, float]]:
     results = []
     for seed in seeds:
         started = time.perf_counter()
-        learner = training.init_learner(setup, train(config.env, seed, config.total_timesteps), ())
+        learner = Learner(train(config.env, seed, config.total_timesteps), ())
         seconds = time.perf_counter() - started
         results += [{**scores, "seconds": seconds} for scores in score(setup, {seed: learner})]
     return results

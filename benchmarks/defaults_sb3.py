@@ -67,7 +67,7 @@ class OneCopy(gymnasium.Env):
 
 
 def train(task: str, seed: int, total_timesteps: int) -> dict[str, Any]:
-    """Trains with Stable-Baselines3's defaults; parameters as `networks.ActorCritic` has them."""
+    """Trains with Stable-Baselines3's defaults; parameters as `ActorCritic` has them."""
     environment = make_environment(task)
     is_pure = isinstance(environment, Environment)
     env = OneCopy(environment) if is_pure else gymnasium.make(task.removeprefix("gymnasium:"))
@@ -78,7 +78,7 @@ def train(task: str, seed: int, total_timesteps: int) -> dict[str, Any]:
 
 
 def converted(weights: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The parameters of `networks.ActorCritic` from those of an MlpPolicy."""
+    """The parameters of `ActorCritic` from those of an MlpPolicy."""
 
     def dense(name):
         return {"kernel": jnp.asarray(weights[f"{name}.weight"].T), "bias": jnp.asarray(weights[f"{name}.bias"])}
