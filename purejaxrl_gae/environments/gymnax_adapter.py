@@ -72,8 +72,7 @@ def from_gymnax(
     Args:
       env: has `reset(key, params)`, `step(key, state, action, params)`, `observation_space(params)` and
         `action_space(params)`.
-      params: the environment's parameters; `env.default_params` where None. They may be traced, and so vmapped over,
-        but for what decides a space or the time limit.
+      params: its parameters; `env.default_params` where None. Traced ones, but for spaces and the time limit, are fine.
       name: `env.name` or the class's name where None.
       env_args: replace fields of the parameters.
       max_episode_steps: replaces the parameter `max_steps_in_episode`, where there is one.
