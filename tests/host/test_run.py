@@ -8,6 +8,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from purejaxrl_gae.host.checkpoints import Checkpoints
 from purejaxrl_gae.host.folder import Folder
 from purejaxrl_gae.host.options import RunOptions
 from purejaxrl_gae.host.run_folder import RunFolder
+from purejaxrl_gae.kernels import normalization
 from purejaxrl_gae.numpy_policy import load_policy
 from purejaxrl_gae.optimizers import say_schedule
 
@@ -337,6 +339,17 @@ def test_paths_may_be_text(tmp_path):
     given.validate()
 
 
+def anything_learned(learner):
+    """The learner with parameters and moments that are no longer those of the start."""
+    random = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * random.standard_normal(leaf.shape, np.float32), learner.params)
+    moments = learner.normalizers.observations
+    if moments is not None:
+        seen = jnp.asarray(2.0 + 3.0 * random.standard_normal((50, *moments.mean.shape), np.float32))
+        moments = normalization.update_moments(moments, seen)
+    return learner.replace(params=params, normalizers=learner.normalizers.replace(observations=moments))
+
+
 @pytest.mark.parametrize(
     "env, changes",
     [
@@ -350,16 +363,12 @@ def test_paths_may_be_text(tmp_path):
     ],
 )
 def test_the_numpy_policy_equals_the_jax_policy(tmp_path, env, changes):
-    import jax
-
-    from purejaxrl_gae import algorithms, rollout, training
+    from purejaxrl_gae import algorithms, rollout
     from purejaxrl_gae.host.policy_file import policy_bytes
 
-    algorithm = algorithms.make_algorithm(
-        dataclasses.replace(TINY, env=env, hidden_sizes=(64, 64), total_timesteps=2048, **changes)
-    )
-    state = jax.jit(training.make_train_program(algorithm))(jax.random.key(0)).state
-    learner, setup = state.learner, algorithm.setup
+    algorithm = algorithms.make_algorithm(dataclasses.replace(TINY, env=env, hidden_sizes=(64, 64), **changes))
+    setup = algorithm.setup
+    learner = anything_learned(algorithm.init_learner(jax.random.key(0), algorithm.hyperparameters))
     (tmp_path / "policy.npz").write_bytes(policy_bytes(setup, learner))
     policy = load_policy(tmp_path / "policy.npz")
     observations = np.asarray(jax.random.normal(jax.random.key(1), (256, *setup.environment.observation_shape)))
@@ -378,7 +387,6 @@ def test_the_numpy_policy_equals_the_jax_policy(tmp_path, env, changes):
     "encoder, shape", [("minatar_cnn", (10, 10, 4)), ("nature_cnn", (44, 40, 3)), ("nature_cnn", (4, 44, 40))]
 )
 def test_the_numpy_policy_equals_the_jax_policy_through_convolutions(tmp_path, encoder, shape, shared):
-    import jax
 
     from purejaxrl_gae import environments
     from purejaxrl_gae.host.policy_file import policy_bytes
