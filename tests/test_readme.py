@@ -1,0 +1,87 @@
+"""README.md: short, and every command and block of it runs as written, in order, from an empty folder."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from purejaxrl_gae import algorithms, cli, config, flags, sweep
+from purejaxrl_gae.evaluate import EvaluateOptions
+from purejaxrl_gae.plot import PlotOptions
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "README.md"
+BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+INSTALLING = re.compile(r"^pip install \S+ && ")
+
+
+def commands():
+    """The lines of the shell blocks without installing, which a test of what is installed has behind it."""
+    lines = [line for kind, block in BLOCKS if kind == "bash" for line in block.splitlines() if line.strip()]
+    return [INSTALLING.sub("", line) for line in lines if "pytest" not in line]
+
+
+def test_it_is_short_and_has_the_test_command():
+    assert len(PAGE.read_text().splitlines()) < 150
+    assert '\npip install ".[test]" && pytest -n 2\n' in PAGE.read_text()
+
+
+@pytest.mark.parametrize("page", [PAGE, *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name)
+def test_what_is_linked_exists(page):
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
+    for link in links:
+        assert link.startswith("https://") or (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_is_one_that_the_package_takes(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    python, dash_m, module, *arguments = shlex.split(command, comments=True)
+    assert (python, dash_m) == ("python", "-m")
+    name = module.removeprefix("purejaxrl_gae.")
+    if name == "evaluate":
+        flags.read(arguments, config.field_types(EvaluateOptions))
+    elif name == "plot":
+        flags.read(arguments, config.field_types(PlotOptions), "run_dirs")
+    elif "--resume" in arguments or "--help" in arguments:
+        assert name in algorithms.CONFIG_CLASSES
+    elif name == "sweep":
+        sweep.parse(arguments)
+    else:
+        training_config, options = cli.parse(name, arguments)
+        training_config.validate()
+        options.validate()
+
+
+def test_no_command_writes_over_a_file_of_the_checkout():
+    for command in commands():
+        for text in shlex.split(command, comments=True)[3:]:
+            assert not (ROOT / text).is_file(), command
+
+
+@pytest.mark.parametrize("about", ["kernels.gae"])
+def test_the_blocks_that_train_nothing_run(about):
+    (block,) = [block for kind, block in BLOCKS if kind == "python" and about in block]
+    exec(compile(block, str(PAGE), "exec"), {"__name__": "readme"})
+
+
+@pytest.mark.slow
+def test_all_of_it_runs_in_order_from_an_empty_folder(tmp_path):
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    if not (Path(cli.__file__).parent / "configs").is_dir():  # not installed: a checkout
+        environment["PYTHONPATH"] = str(ROOT)
+    for kind, block in BLOCKS:
+        lines = [f"python - <<'BLOCK'\n{block}BLOCK"] if kind == "python" else block.splitlines()
+        for line in lines:
+            if "pytest" in line or not line.strip():
+                continue
+            command = ["bash", "-c", INSTALLING.sub("", line)]
+            done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, (line, done.stderr[-2000:])
+            assert "nan" not in done.stdout.lower(), line
+    made = {"episode.gif", "curve.png", "compared.png", "sweep.png", "runs", "sweeps"}
+    assert made <= {path.name for path in tmp_path.iterdir()}
