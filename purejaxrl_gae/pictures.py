@@ -190,7 +190,7 @@ def draw_profiles(groups: dict[str, np.ndarray], output: Path, title: str | None
         axes.set_ylabel("share of seeds with more than τ")
         axes.set_ylim(-0.02, 1.02)
         axes.grid(alpha=0.3)
-        axes.legend(loc="lower left", frameon=False)
+        axes.figure.legend(loc="outside lower center", frameon=False)  # below: within, it would lie on the curves
 
 
 class _Scale:

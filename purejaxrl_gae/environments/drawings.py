@@ -5,7 +5,7 @@ times its size and scaled down, which is what smooths the edges.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from purejaxrl_gae.errors import UserError
 
 SIZE = 400
 SMOOTHING = 3
+TEXT_SIZE = 20
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 WHITE: Colour = (255, 255, 255)
@@ -102,6 +103,11 @@ class Canvas:
             self._at((centre[0] + side * width / 2, centre[1] - side * height / 2)) for side in (-1, 1)
         )
         self.draw.rounded_rectangle((left, top, right, bottom), corner * self.scale, colour)
+
+    def text(self, point: Point, text: str, anchor: str = "la") -> None:
+        """In ink; `anchor` says what of it lies at the point, as Pillow names it."""
+        font = import_pillow().ImageFont.load_default(TEXT_SIZE * SMOOTHING)
+        self.draw.text(self._at(point), text, INK, font, anchor=anchor)
 
     def _disc(self, centre: Point, radius: float, colour: Colour) -> None:
         x, y = centre
@@ -250,38 +256,4 @@ def draw_grid(observation: np.ndarray) -> np.ndarray:
             colour = CHANNELS[int(found[0]) % len(CHANNELS)] if found.size else CELL
             canvas.rectangle((column + 0.5, rows - row - 0.5), 0.9, 0.9, colour, corner=0.12)
     assert channels >= 1
-    return canvas.pixels()
-
-
-def draw_observations(observations: Sequence[np.ndarray], rewards: Sequence[float]) -> list[np.ndarray]:
-    """Frames of an environment that nothing else can draw: its observation as bars, its rewards until now as a line.
-
-    Args:
-      observations: of T steps, any shape each.
-      rewards: of T steps.
-
-    Returns:
-      T frames `[SIZE, SIZE, 3]` uint8.
-    """
-    flat = np.stack([np.asarray(observation, np.float64).reshape(-1) for observation in observations])
-    grouped = [columns.mean(axis=1) for columns in np.array_split(flat, min(40, max(1, flat.shape[1])), axis=1)]
-    bars = np.stack(grouped, axis=1) if flat.shape[1] else np.zeros((len(flat), 1))
-    bars = bars / max(float(np.abs(bars).max()), 1e-8)
-    returns = np.cumsum(rewards)
-    low, high = min(0.0, float(returns.min())), max(0.0, float(returns.max()))
-    heights = 0.06 + 0.3 * (returns - low) / max(high - low, 1e-8)
-    return [_draw_bars(bars[step], heights[: step + 1], len(bars)) for step in range(len(bars))]
-
-
-def _draw_bars(bars: np.ndarray, heights: np.ndarray, num_steps: int) -> np.ndarray:
-    canvas = Canvas(0.0, 1.0, 0.0)
-    middle, width = 0.7, 0.9 / len(bars)
-    canvas.line([(0.05, middle), (0.95, middle)], 0.004, GREY)
-    for index, value in enumerate(bars):
-        centre = (0.05 + (index + 0.5) * width, middle + 0.125 * float(value))
-        canvas.rectangle(centre, 0.8 * width, max(0.004, 0.25 * abs(float(value))), BLUE)
-    canvas.line([(0.05, 0.42), (0.95, 0.42)], 0.004, LIGHT)
-    points = [(0.05 + 0.9 * step / max(1, num_steps - 1), float(height)) for step, height in enumerate(heights)]
-    canvas.line(points, 0.01, ORANGE)
-    canvas.circle(points[-1], 0.014, ORANGE)
     return canvas.pixels()

@@ -78,13 +78,18 @@ class Display:
         self._console.print(message, markup=False)
 
     def table(self, titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-        """Rows under their titles; floats with one decimal."""
-        table = Table(box=None, pad_edge=False)
-        for title in titles:
-            table.add_column(title, justify="right")
-        for row in rows:
-            table.add_row(*(f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row))
-        self._console.print(table)
+        """Rows under their titles, floats with one decimal; what is too wide goes on below, beside the first column."""
+        cells = [[f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+        broken = [title.replace("_", "_\n") for title in titles]
+        columns = list(zip(broken, *cells, strict=True))
+        widths = [max(len(line) for text in column for line in text.split("\n")) for column in columns]
+        for shown in fitting(widths, self._console.width):
+            table = Table(box=None, pad_edge=False)
+            for index in shown:
+                table.add_column(broken[index], justify="right", no_wrap=True)
+            for row in cells:
+                table.add_row(*(row[index] for index in shown))
+            self._console.print(table)
 
     def complain(self, message: str) -> None:
         """One line on standard error."""
@@ -93,6 +98,19 @@ class Display:
 
     def _lost(self, reason: str) -> None:
         self._errors.print(f"standard output cannot be written ({reason}); the run goes on without it", markup=False)
+
+
+def fitting(widths: list[int], room: int) -> list[list[int]]:
+    """Returns the columns of each of several tables, so that none is wider than there is room; all have column 0."""
+    tables: list[list[int]] = [[0]]
+    used = widths[0]
+    for index, width in enumerate(widths[1:], 1):
+        if used + 2 + width > room and len(tables[-1]) > 1:
+            tables.append([0])
+            used = widths[0]
+        tables[-1].append(index)
+        used += 2 + width
+    return tables
 
 
 def _short(number: float) -> str:

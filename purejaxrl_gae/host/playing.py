@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purejaxrl_gae.environments import BoxActions, DiscreteActions, Environment, Step
-from purejaxrl_gae.environments.drawings import draw_observations
+from purejaxrl_gae.environments.observation_drawings import draw_observations
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.evaluation import LONGEST_EPISODE, Evaluation
 from purejaxrl_gae.host.programs import EVALUATION_STREAM

@@ -180,6 +180,8 @@ class Sweep:
         ranked = sweep_results.ranked(self.results)
         self.display.stop()
         self.display.table(*sweep_results.table(self.base, ranked[:TABLE_ROWS]))
+        if len(ranked) > TABLE_ROWS:
+            self.display.say(f"the best {TABLE_ROWS} of {len(ranked)}; all are in {self.path / RESULTS}")
         self.display.say(f"ranked by {sweep_results.RANKING}")
         summary = {
             "env": config.to_plain(self.base)["env"],

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from purejaxrl_gae.environments import drawings, make_environment
+from purejaxrl_gae.environments import drawings, make_environment, observation_drawings
 
 pytest.importorskip("PIL")
 
@@ -87,14 +87,24 @@ def test_other_environments_are_drawn_by_their_observations():
     environment, _ = first_state("Catch-bsuite")
     assert environment.render is None
     observations = [np.array([1.0, -1.0]), np.array([-1.0, 1.0]), np.array([1.0, -1.0])]
-    frames = drawings.draw_observations(observations, [1.0, 1.0, -2.0])
+    frames = observation_drawings.draw_observations(observations, [1.0, 1.0, -2.0])
     assert len(frames) == 3
-    np.testing.assert_array_equal(frames[0][80, 100], drawings.BLUE)  # 1: above the middle
-    np.testing.assert_array_equal(frames[1][80, 100], drawings.PAPER)
+    np.testing.assert_array_equal(frames[0][76, 148], drawings.BLUE)  # 1: above the middle
+    np.testing.assert_array_equal(frames[1][76, 148], drawings.PAPER)
     np.testing.assert_array_equal(frames[0][:200], frames[2][:200])  # the same observation
     assert not np.array_equal(frames[0][:200], frames[1][:200])
     assert not np.array_equal(frames[0][220:], frames[2][220:])  # after other rewards
-    assert len(drawings.draw_observations([np.zeros(()), np.zeros(())], [0.0, 0.0])) == 2
+    assert len(observation_drawings.draw_observations([np.zeros(()), np.zeros(())], [0.0, 0.0])) == 2
+
+
+def test_observations_have_scales_and_the_numbers_of_their_elements(monkeypatch):
+    texts = []
+    monkeypatch.setattr(drawings.Canvas, "text", lambda self, point, text, anchor="la": texts.append(text))
+    observation_drawings.draw_observations([np.array([0.5, -2.5, 0.0])], [4.0])
+    assert texts == ["observation", "2.5", "0", "-2.5", "0", "1", "2", "return until now", "0", "4"]
+    texts.clear()
+    observation_drawings.draw_observations([np.ones((10, 12))], [-3.0])
+    assert texts[0] == "observation, means of 3" and texts[4:8] == ["0", "12", "24", "36"]
 
 
 def test_an_object_that_only_bears_a_known_name_is_not_drawn_as_it():
