@@ -81,7 +81,7 @@ def ppo_pieces(algorithm: Algorithm) -> pieces.Pieces:
     minibatch_size = rows.shape[0] // config.num_minibatches
     keys = jax.random.split(jax.random.key(1), config.update_epochs)
     flat, unravel = ravel_pytree(learner.params)
-    loss = partial(ppo.loss, setup, hyperparameters, hyperparameters.kl_coef)
+    loss = partial(ppo.loss, setup, hyperparameters)
     optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps)
 
     def shuffle(keys):

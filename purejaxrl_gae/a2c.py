@@ -35,9 +35,12 @@ from purejaxrl_gae.config import (
 )
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.optimizers import OptimizerName, annealed, make_optimizer
+from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of
 from purejaxrl_gae.program.networks import require_own_value_params
 from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.value_function import ValueSamples
+
+ESTIMATORS = {**BUILT_IN, "q": kernels.td_residuals, "td": kernels.td_residuals}  # td: its name until 0.1
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,9 @@ class A2CConfig(TrainingConfig):
 
     num_steps: int = 16
     """steps in each environment between two updates, L"""
-    advantage: Literal["td", "n_step", "gae", "q"] = "gae"
-    """how far ahead the advantage looks: one step, n_steps, a mixture of all; q needs action values"""
+    advantage: Any = "gae"
+    """how far it looks: td_residual one step, n_step n_steps, gae a mixture of all, monte_carlo to the end; q needs action
+    values; or MODULE:FUNCTION of your own with the kernels' argument names"""
     n_steps: int = 0
     """rewards before the bootstrap for advantage = n_step; 0: as many as the rollout holds"""
     critic_form: Literal["state_value", "action_value"] = "state_value"
@@ -117,6 +121,7 @@ def make_algorithm(config: A2CConfig) -> Algorithm:
     setup = training.prepare(config, action_values=config.critic_form == "action_value")
     if config.critic == "trust_region":
         require_own_value_params(setup, "critic = trust_region needs network = separate")
+    check_estimator(config, gamma=config.gamma, gae_lambda=config.gae_lambda, k=config.n_steps)
     return Algorithm(
         setup=setup,
         hyperparameters=training.traced_hyperparameters(config),
@@ -169,16 +174,9 @@ def estimate_advantages(
 ) -> tuple[jax.Array, jax.Array]:
     """`(advantages, targets)`, both `[T, N]`."""
     config, gamma, values = setup.config, hyperparameters.gamma, experience.values
-    if config.advantage in ("td", "q"):
-        advantages = kernels.td_residuals(
-            experience.rewards, values, experience.next_values, experience.terminated, gamma=gamma
-        )
-    elif config.advantage == "n_step":
-        steps = config.n_steps or config.num_steps
-        advantages = kernels.k_step_advantages(**experience.transitions, k=steps, gamma=gamma)
-    else:
-        advantages, _ = kernels.gae(**experience.transitions, gamma=gamma, gae_lambda=hyperparameters.gae_lambda)
-    targets = advantages + values
+    steps = config.n_steps or config.num_steps
+    estimator = estimator_of(config, ESTIMATORS)
+    advantages, targets = estimate(estimator, experience, gamma=gamma, gae_lambda=hyperparameters.gae_lambda, k=steps)
     if config.advantage == "q":
         advantages = setup.network.prediction(params, experience.observations, experience.actions) - values
     if config.norm_adv:

@@ -1,11 +1,11 @@
 """From a config to its algorithm, without any algorithm knowing of another."""
 
 import importlib
+import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
-from purejaxrl_gae import training
+from purejaxrl_gae import training, trust
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import UserError, closest, shown
 from purejaxrl_gae.program.types import Algorithm
@@ -20,30 +20,47 @@ CONFIG_CLASSES = {
 }
 
 
-def module_of(algorithm: Any) -> ModuleType:
-    """The module that defines an algorithm.
+def config_class(algorithm: Any) -> type[TrainingConfig]:
+    """Returns the config dataclass of an algorithm: one of ours by its name, or MODULE:CLASS of the user's own.
 
     Raises:
-      UserError: there is none of that name.
+      UserError: there is none of that name, or it is no config.
     """
-    if not isinstance(algorithm, str) or algorithm not in CONFIG_CLASSES:
+    if isinstance(algorithm, str) and algorithm in CONFIG_CLASSES:
+        return getattr(importlib.import_module(f"purejaxrl_gae.{algorithm}"), CONFIG_CLASSES[algorithm])
+    if not isinstance(algorithm, str) or ":" not in algorithm:
         hint = closest(algorithm, CONFIG_CLASSES) if isinstance(algorithm, str) else ""
-        raise UserError(f"algorithm is {shown(algorithm)}; it must be one of {list(CONFIG_CLASSES)}{hint}")
-    return importlib.import_module(f"purejaxrl_gae.{algorithm}")
-
-
-def config_class(algorithm: Any) -> type[TrainingConfig]:
-    """The config dataclass of an algorithm."""
-    return getattr(module_of(algorithm), CONFIG_CLASSES[algorithm])
+        known = ", ".join(CONFIG_CLASSES)
+        raise UserError(
+            f"algorithm is {shown(algorithm)}; it must be one of {known}, or MODULE:CLASS of your own{hint}"
+        )
+    kind = trust.load("algorithm", algorithm, known=())
+    if not (isinstance(kind, type) and issubclass(kind, TrainingConfig)):
+        raise UserError(f"algorithm is {shown(algorithm)}, which is no config; it must be a subclass of TrainingConfig")
+    if getattr(kind, "algorithm", None) != algorithm:
+        said = shown(getattr(kind, "algorithm", None))
+        raise UserError(
+            f"algorithm is {shown(algorithm)}, whose field algorithm is {said}; it must say where it is found"
+        )
+    return kind
 
 
 def make_algorithm(config: TrainingConfig) -> Algorithm:
-    """The algorithm that a config describes.
+    """Makes the algorithm that a config describes: by `make_algorithm` of the module that defines the config's class.
 
     Raises:
-      UserError: a field or the environment is wrong.
+      UserError: a field or the environment is wrong, or the module makes no Algorithm.
     """
-    return module_of(config.algorithm).make_algorithm(config)
+    module = sys.modules[type(config).__module__]
+    make = getattr(module, "make_algorithm", None)
+    if make is None:
+        raise UserError(
+            f"algorithm is {config.algorithm}, but {module.__name__} has no function make_algorithm(config)"
+        )
+    made = make(config)
+    if not isinstance(made, Algorithm):
+        raise UserError(f"algorithm is {config.algorithm}, whose make_algorithm returned a {type(made).__name__}")
+    return made
 
 
 def make_train(config: TrainingConfig) -> Callable[..., TrainResult]:

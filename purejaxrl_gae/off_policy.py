@@ -33,11 +33,33 @@ from purejaxrl_gae.config import (
 )
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.optimizers import annealed, make_optimizer
+from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of
 from purejaxrl_gae.program.networks import require_own_value_params
 from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.value_function import ValueSamples
 
 LARGEST_LOG_RATIO = 20.0  # unclipped ratios stay numbers: e^20 is 5e8
+
+
+def vtrace(rewards, values, next_values, log_ratios, terminated, truncated, gamma, gae_lambda, rho_clip, c_clip):
+    """Returns V-trace's advantages and value targets; see `kernels.vtrace`."""
+    targets, advantages, _ = kernels.vtrace(
+        rewards,
+        values,
+        next_values,
+        log_ratios,
+        terminated,
+        truncated,
+        gamma=gamma,
+        gae_lambda=gae_lambda,
+        rho_clip=rho_clip,
+        c_clip=c_clip,
+    )
+    return advantages, targets
+
+
+ESTIMATORS = {**BUILT_IN, "vtrace": vtrace}
+del ESTIMATORS["n_step"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +70,9 @@ class OffPolicyConfig(TrainingConfig):
 
     method: Literal["actor_critic", "policy_gradient"] = "actor_critic"
     """weight each step by its own ratio, or by its whole trajectory's"""
+    advantage: Any = "vtrace"
+    """estimator of method = actor_critic: vtrace, gae, td_residual, monte_carlo, or MODULE:FUNCTION of your own with the
+    kernels' argument names, log_ratios, rho_clip and c_clip among them"""
     update_epochs: int = 4
     """times that each rollout is learned from, K"""
     num_minibatches: int = 1
@@ -129,6 +154,13 @@ def make_algorithm(config: OffPolicyConfig) -> Algorithm:
     setup = training.prepare(config)
     if config.critic == "trust_region":
         require_own_value_params(setup, "critic = trust_region needs network = separate")
+    given = {
+        "gamma": config.gamma,
+        "gae_lambda": config.gae_lambda,
+        "rho_clip": config.rho_clip,
+        "c_clip": config.c_clip,
+    }
+    check_estimator(config, log_ratios=0.0, **given)
     return Algorithm(
         setup=setup,
         hyperparameters=training.traced_hyperparameters(config),
@@ -207,17 +239,17 @@ def estimate_targets(setup: Setup, hyperparameters: Hyperparameters, params: Par
     rho_clip = hyperparameters.rho_clip if config.clip_ratios else jnp.inf
     if config.method == "actor_critic":
         log_ratios = jnp.minimum(log_ratios, LARGEST_LOG_RATIO)
-        value_targets, advantages, ratios = kernels.vtrace(
-            experience.rewards,
-            values,
-            next_values,
-            log_ratios,
-            *ends,
+        revalued = experience._replace(values=values, next_values=next_values)
+        advantages, value_targets = estimate(
+            estimator_of(config, ESTIMATORS),
+            revalued,
+            log_ratios=log_ratios,
             gamma=hyperparameters.gamma,
             gae_lambda=hyperparameters.gae_lambda,
             rho_clip=rho_clip,
             c_clip=hyperparameters.c_clip if config.clip_ratios else jnp.inf,
         )
+        ratios = jnp.minimum(rho_clip, jnp.exp(log_ratios))
     else:
         log_ratios = jnp.minimum(kernels.trajectory_log_ratios(log_ratios, *ends), LARGEST_LOG_RATIO)
         ratios = jnp.minimum(rho_clip, jnp.exp(log_ratios))

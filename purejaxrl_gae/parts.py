@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+
 from purejaxrl_gae import trust
-from purejaxrl_gae.errors import UserError, closest, shown
+from purejaxrl_gae.errors import UserError, closest, first_line, shown
 
 
 def find(field: str, value: Any, built_in: Mapping[str, Any]) -> Any:
@@ -72,3 +74,17 @@ def call(field: str, function: Callable[..., Any], available: Mapping[str, Any])
         )
     takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
     return function(**{name: value for name, value in available.items() if takes_any or name in wanted})
+
+
+def trace(field: str, name: str, function: Callable[..., Any], *types: Any) -> Any:
+    """Traces a part that was handed in, which computes nothing, and returns the types of its outputs.
+
+    Raises:
+      UserError: it raises something; what it raised is the cause.
+    """
+    try:
+        return jax.eval_shape(function, *types)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{field} is {name}, which raised {type(error).__name__}: {first_line(error)}") from error

@@ -36,7 +36,9 @@ from purejaxrl_gae.config import (
 )
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.optimizers import annealed, make_optimizer
+from purejaxrl_gae.program.estimators import check_estimator, estimate, estimator_of
 from purejaxrl_gae.program.networks import require_own_value_params
+from purejaxrl_gae.program.objectives import check_objective, needs_old_policy, objective_of, policy_loss
 from purejaxrl_gae.program.types import (
     Algorithm,
     Distribution,
@@ -48,8 +50,6 @@ from purejaxrl_gae.program.types import (
     Setup,
 )
 from purejaxrl_gae.value_function import ValueSamples
-
-KL_OBJECTIVES = ("kl_fixed", "kl_adaptive")
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,14 @@ class PPOConfig(TrainingConfig):
     """steps in each environment between two updates, T"""
     normalize_observations: bool = True
     """shift and scale observations by their running mean and deviation"""
-    objective: Literal["clip", "none", "kl_fixed", "kl_adaptive"] = "clip"
-    """policy loss: clipped ratio, bare ratio, KL penalty with constant or adapted coefficient"""
+    objective: Any = "clip"
+    """policy loss: clip, none (bare ratio), kl_fixed or kl_adaptive (penalty with constant or adapted coefficient), or
+    MODULE:FUNCTION of your own; see `program.objectives.policy_loss` for what it may name"""
+    advantage: Any = "gae"
+    """estimator: gae, td_residual, n_step, monte_carlo, or MODULE:FUNCTION of your own, with the kernels' argument
+    names"""
+    n_steps: int = 0
+    """rewards before the bootstrap for advantage = n_step; 0: as many as the rollout holds"""
     learning_rate: Traced = 3e-4
     """Adam's step size"""
     anneal_lr: bool = True
@@ -125,7 +131,7 @@ class PPOConfig(TrainingConfig):
         require(self, "max_grad_norm", self.max_grad_norm > 0.0, "greater than 0")
         require(self, "value_trust_region", self.value_trust_region > 0.0, "greater than 0")
         require(self, "target_kl", self.target_kl is None or self.target_kl > 0.0, "greater than 0, or none")
-        require_between(self, 0, MOST_STEPS_PER_UPDATE, "gradient_chunk")
+        require_between(self, 0, MOST_STEPS_PER_UPDATE, "gradient_chunk", "n_steps")
         if self.steps_per_update % self.num_minibatches:
             raise UserError(
                 f"num_minibatches is {self.num_minibatches}, which does not divide num_envs * num_steps = "
@@ -190,9 +196,12 @@ def make_algorithm(config: PPOConfig) -> Algorithm:
     setup = training.prepare(config)
     if config.critic == "trust_region":
         require_own_value_params(setup, "critic = trust_region needs network = separate")
+    hyperparameters = training.traced_hyperparameters(config)
+    check_objective(setup, hyperparameters, Samples)
+    check_estimator(config, **_for_estimators(config, hyperparameters))
     return Algorithm(
         setup=setup,
-        hyperparameters=training.traced_hyperparameters(config),
+        hyperparameters=hyperparameters,
         init_learner=partial(init_learner, setup),
         learn=partial(learn, setup),
         num_keys=config.update_epochs,
@@ -226,7 +235,7 @@ def learn(
             values=experience.values,
             advantages=advantages,
             targets=targets,
-            distribution=experience.distribution if setup.config.objective in KL_OBJECTIVES else None,
+            distribution=experience.distribution if needs_old_policy(objective_of(setup.config)) else None,
         )
     )
     current = _anneal(setup.config, hyperparameters, progress)
@@ -260,13 +269,17 @@ def estimate_advantages(
     config: PPOConfig, hyperparameters: Hyperparameters, experience: Experience
 ) -> tuple[jax.Array, jax.Array]:
     """Returns `(advantages, targets)`, both `[T, N]`."""
-    gamma = hyperparameters.gamma
-    advantages, targets = kernels.gae(**experience.transitions, gamma=gamma, gae_lambda=hyperparameters.gae_lambda)
+    available = _for_estimators(config, hyperparameters)
+    advantages, targets = estimate(estimator_of(config), experience, **available)
     if config.value_target == "td":
-        targets = experience.values + kernels.td_residuals(
-            experience.rewards, experience.values, experience.next_values, experience.terminated, gamma=gamma
-        )
+        targets = estimate(kernels.td_residuals, experience, **available)[1]
     return advantages, targets
+
+
+def _for_estimators(config: PPOConfig, hyperparameters: Hyperparameters) -> dict[str, Any]:
+    """Names what an estimator may ask for besides the rollout."""
+    steps = config.n_steps or config.num_steps
+    return {"gamma": hyperparameters.gamma, "gae_lambda": hyperparameters.gae_lambda, "k": steps}
 
 
 def _reestimate(
@@ -310,7 +323,7 @@ def _run_epochs(
     batch_size = rows.shape[0]
     optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps)
     flat_params, unravel = ravel_pytree(learner.params)
-    minibatch_loss = partial(loss, setup, hyperparameters, learner.extra.get("kl_coef", hyperparameters.kl_coef))
+    minibatch_loss = partial(loss, setup, hyperparameters.replace(**learner.extra))
 
     def unpack_normalized(some_rows):
         minibatch = unpack(some_rows)
@@ -362,14 +375,14 @@ def _stop_by_kl(one_epoch: Any, carry: Any, keys: jax.Array, target_kl: jax.Arra
 
 
 def loss(
-    setup: Setup, hyperparameters: Hyperparameters, kl_coef: jax.Array, params: Params, minibatch: Samples
+    setup: Setup, hyperparameters: Hyperparameters, params: Params, minibatch: Samples
 ) -> tuple[jax.Array, Metrics]:
     """L(theta) of eq. 9, to be minimised, and what it is made of."""
     policy = setup.network.policy(params, minibatch.observations)
     values = setup.network.value(params, minibatch.observations)
     log_probs = policy.log_prob(minibatch.actions)
     entropy = jnp.mean(policy.entropy())
-    policy_loss = _policy_loss(setup.config.objective, hyperparameters, kl_coef, policy, log_probs, minibatch)
+    surrogate = policy_loss(objective_of(setup.config), hyperparameters, policy, log_probs, minibatch)
     value_loss = (
         kernels.clipped_value_loss(values, minibatch.values, minibatch.targets, clip_coef=hyperparameters.clip_coef)
         if setup.config.clip_vloss
@@ -377,25 +390,14 @@ def loss(
     )
     # eq. 9; a value function that is fitted apart has no part in it
     vf_coef = hyperparameters.vf_coef if setup.config.critic == "joint" else 0.0
-    total = hyperparameters.pg_coef * policy_loss + vf_coef * value_loss - hyperparameters.ent_coef * entropy
+    total = hyperparameters.pg_coef * surrogate + vf_coef * value_loss - hyperparameters.ent_coef * entropy
     return total, {
-        "policy_loss": policy_loss,
+        "policy_loss": surrogate,
         "value_loss": value_loss,
         "entropy": entropy,
         "approx_kl": kernels.approximate_kl(log_probs, minibatch.log_probs),
         "clip_fraction": kernels.clip_fraction(log_probs, minibatch.log_probs, clip_coef=hyperparameters.clip_coef),
     }
-
-
-def _policy_loss(objective, hyperparameters, kl_coef, policy, log_probs, minibatch):
-    """One of the paper's surrogates."""
-    old_log_probs, advantages = minibatch.log_probs, minibatch.advantages
-    if objective == "clip":
-        return kernels.ppo_clip_loss(log_probs, old_log_probs, advantages, clip_coef=hyperparameters.clip_coef)
-    if objective == "none":
-        return kernels.unclipped_loss(log_probs, old_log_probs, advantages)
-    kl = minibatch.distribution.kl_divergence(policy)
-    return kernels.kl_penalty_loss(log_probs, old_log_probs, advantages, kl, kl_coef=kl_coef)
 
 
 def make_train(config: PPOConfig):

@@ -8,9 +8,9 @@ with Psi_t one of
 
     total_reward   R(e) = r_1 + gamma r_2 + ...     1  the whole trajectory's
     reward_to_go   R(e_t) = r_t + gamma r_{t+1} ... 2  what followed the action
-    baseline       R(e_t) - V(s_t)                  3
+    monte_carlo    R(e_t) - V(s_t)                  3
     q              Q(s_t, a_t)                      4  of a learned function of states and actions
-    advantage      GAE(gamma, lambda)               5
+    gae            GAE(gamma, lambda)               5
     td_residual    r_t + gamma V(s_{t+1}) - V(s_t)  6
 
 V, or Q, is fitted to the same Monte-Carlo returns, after it has been used.
@@ -36,12 +36,34 @@ from purejaxrl_gae.config import (
 )
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.optimizers import annealed, make_optimizer
+from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of
 from purejaxrl_gae.program.networks import require_own_value_params
 from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.value_function import ValueSamples
 
-Advantage = Literal["total_reward", "reward_to_go", "baseline", "q", "advantage", "td_residual"]
 WITHOUT_VALUES = ("total_reward", "reward_to_go")
+
+
+def total_reward(rewards, next_values, terminated, truncated, gamma):
+    """Returns the discounted return of the whole trajectory, at each of its steps."""
+    return kernels.trajectory_returns(rewards, next_values, terminated, truncated, gamma=gamma)
+
+
+def reward_to_go(rewards, next_values, terminated, truncated, gamma):
+    """Returns what followed each action, discounted."""
+    return kernels.discounted_returns(rewards, next_values, terminated, truncated, gamma=gamma)
+
+
+def q(fitted):
+    """Returns Q(s, a), as it has been learned so far."""
+    return fitted
+
+
+ESTIMATORS = {
+    **{"total_reward": total_reward, "reward_to_go": reward_to_go, "monte_carlo": BUILT_IN["monte_carlo"], "q": q},
+    **{"gae": kernels.gae, "td_residual": kernels.td_residuals},
+    **{"baseline": BUILT_IN["monte_carlo"], "advantage": kernels.gae},  # names until 0.1
+}
 
 
 @dataclass(frozen=True)
@@ -50,8 +72,9 @@ class ReinforceConfig(TrainingConfig):
 
     algorithm: ClassVar[str] = "reinforce"
 
-    advantage: Advantage = "baseline"
-    """Psi, what the gradient of each action's log-probability is weighted by"""
+    advantage: Any = "monte_carlo"
+    """Psi, what the gradient of each action's log-probability is weighted by: total_reward, reward_to_go, monte_carlo
+    (R - V), q, gae, td_residual, or MODULE:FUNCTION of your own with the kernels' argument names"""
     episodes: Literal["continued", "whole"] = "continued"
     """go on across updates, where what is cut off is worth its value; or start N anew each time and learn from each to
     its end, where steps beyond it are counted but not learned from"""
@@ -62,7 +85,7 @@ class ReinforceConfig(TrainingConfig):
     gamma: Traced = 0.99
     """discount"""
     gae_lambda: Traced = 0.95
-    """decay of GAE's trace, for advantage = advantage"""
+    """decay of GAE's trace, for advantage = gae"""
     norm_adv: bool = True
     """shift and scale Psi to mean 0 and deviation 1 over each rollout; the shift is a baseline by itself"""
     ent_coef: Traced = 0.0
@@ -106,6 +129,7 @@ def make_algorithm(config: ReinforceConfig) -> Algorithm:
             f"num_steps is {config.num_steps}, but an episode of {setup.environment.name} takes {steps}; "
             f"episodes = whole needs num_steps to hold it"
         )
+    check_estimator(config, gamma=config.gamma, gae_lambda=config.gae_lambda, fitted=0.0)
     return Algorithm(
         setup=setup,
         hyperparameters=training.traced_hyperparameters(config),
@@ -181,18 +205,13 @@ def estimate_weights(
     gamma = hyperparameters.gamma
     returns = kernels.discounted_returns(rewards, next_values, *ends, gamma=gamma)
     fitted = setup.network.prediction(params, experience.observations, experience.actions)
-    if config.advantage == "total_reward":
-        psi = kernels.trajectory_returns(rewards, next_values, *ends, gamma=gamma)
-    elif config.advantage == "reward_to_go":
-        psi = returns
-    elif config.advantage == "baseline":
-        psi = returns - values
-    elif config.advantage == "q":
-        psi = fitted
-    elif config.advantage == "advantage":
-        psi, _ = kernels.gae(rewards, values, next_values, *ends, gamma=gamma, gae_lambda=hyperparameters.gae_lambda)
-    else:
-        psi = kernels.td_residuals(rewards, values, next_values, ends[0], gamma=gamma)
+    psi, _ = estimate(
+        estimator_of(config, ESTIMATORS),
+        experience._replace(next_values=next_values),
+        gamma=gamma,
+        gae_lambda=hyperparameters.gae_lambda,
+        fitted=fitted,
+    )
     if config.norm_adv:
         psi = kernels.normalize_advantages(psi, where=learned_from(config, experience))
     return psi, returns, fitted

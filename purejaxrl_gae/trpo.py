@@ -32,6 +32,7 @@ from purejaxrl_gae.config import (
 )
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.policy_curvature import make_policy_fisher_product
+from purejaxrl_gae.program.estimators import check_estimator, estimate, estimator_of
 from purejaxrl_gae.program.networks import require_own_value_params
 from purejaxrl_gae.program.types import Algorithm, Distribution, Experience, Hyperparameters, Learner, Metrics, Setup
 from purejaxrl_gae.value_function import ValueSamples
@@ -43,8 +44,9 @@ class TRPOConfig(TrainingConfig):
 
     algorithm: ClassVar[str] = "trpo"
 
-    advantage: Literal["gae", "monte_carlo"] = "gae"
-    """GAE, or discounted returns minus values"""
+    advantage: Any = "gae"
+    """estimator: gae; monte_carlo, discounted returns minus values; td_residual; or MODULE:FUNCTION of your own, with
+    the kernels' argument names"""
     constraint: Literal["trust_region", "penalty"] = "trust_region"
     """bound the KL by a natural-gradient step with line search, or penalise it"""
     critic: Literal["adam", "trust_region"] = "adam"
@@ -152,6 +154,7 @@ def make_algorithm(config: TRPOConfig) -> Algorithm:
         setup,
         "TRPO needs separate networks, or fitting the value function would move the policy out of its region",
     )
+    check_estimator(config, gamma=config.gamma, gae_lambda=config.gae_lambda)
     return Algorithm(
         setup=setup,
         hyperparameters=training.traced_hyperparameters(config),
@@ -218,8 +221,8 @@ def estimate_advantages(
     if config.standardize_returns:
         returns = kernels.normalize_advantages(returns, ddof=1)
     advantages, targets = returns - experience.values, returns
-    if config.advantage == "gae":
-        advantages, lambda_returns = kernels.gae(**experience.transitions, gamma=gamma, gae_lambda=gae_lambda)
+    if config.advantage != "monte_carlo":
+        advantages, lambda_returns = estimate(estimator_of(config), experience, gamma=gamma, gae_lambda=gae_lambda)
         if config.value_target == "lambda_return":
             targets = lambda_returns
     if config.norm_adv:

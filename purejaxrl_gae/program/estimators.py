@@ -1,0 +1,75 @@
+"""Estimators of the advantage, built-in ones and those handed in, called by the names of their arguments."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from purejaxrl_gae import kernels, parts
+from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.program.types import Experience
+
+Estimator = Callable[..., Any]
+
+
+def monte_carlo(rewards, values, next_values, terminated, truncated, gamma):
+    """Returns R - V and R: discounted returns, which go on with a value where a rollout or a time limit cuts them."""
+    returns = kernels.discounted_returns(rewards, next_values, terminated, truncated, gamma=gamma)
+    return returns - values, returns
+
+
+BUILT_IN: dict[str, Estimator] = {
+    "gae": kernels.gae,
+    "td_residual": kernels.td_residuals,
+    "n_step": kernels.k_step_advantages,
+    "monte_carlo": monte_carlo,
+}
+
+
+def estimator_of(config: Any, built_in: dict[str, Any] = BUILT_IN) -> Estimator:
+    """Returns the estimator that a config's `advantage` names.
+
+    Raises:
+      UserError: there is none of that name.
+    """
+    return parts.find("advantage", config.advantage, built_in)
+
+
+def estimate(estimator: Estimator, experience: Experience, **more: Any) -> tuple[jax.Array, jax.Array]:
+    """Estimates advantages and what the value function is fitted to.
+
+    Args:
+      estimator: it may name `rewards`, `values`, `next_values`, `terminated`, `truncated`, all `[T, N]`, and whatever
+        is in `more`; it returns advantages, or `(advantages, targets)`.
+      experience: a rollout.
+      **more: `gamma`, `gae_lambda` and what else the algorithm has.
+
+    Returns:
+      `(advantages, targets)`, both `[T, N]`; where the estimator has no targets, advantages + values.
+    """
+    found = parts.call("advantage", estimator, {**experience.transitions, **more})
+    return found if isinstance(found, tuple) else (found, found + experience.values)
+
+
+def check_estimator(config: Any, **more: Any) -> None:
+    """Traces an estimator that was handed in on two steps of three environments, which computes nothing.
+
+    Raises:
+      UserError: it raises, or what it returns does not have the rollout's shape.
+    """
+    if isinstance(config.advantage, str) and ":" not in config.advantage:
+        return
+    name, numbers = parts.name_of(config.advantage), jax.ShapeDtypeStruct((2, 3), jnp.float32)
+    ends = jax.ShapeDtypeStruct((2, 3), bool)
+
+    def traced(numbers, ends):
+        fields = dict.fromkeys(("observations", "actions", "log_probs", "rewards", "values", "next_values"), numbers)
+        rollout = Experience(**fields, distribution=None, terminated=ends, truncated=ends, last_observations=None)
+        given = {field: numbers if field == "log_ratios" else value for field, value in more.items()}
+        return estimate(estimator_of(config), rollout, **given)
+
+    found = parts.trace("advantage", name, traced, numbers, ends)
+    if any(leaf.shape != (2, 3) for leaf in jax.tree.leaves(found)):
+        shapes = [list(leaf.shape) for leaf in jax.tree.leaves(found)]
+        raise UserError(f"advantage is {name}, which returned {shapes} for a rollout [2, 3]; it must keep its shape")

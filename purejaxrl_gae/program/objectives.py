@@ -1,0 +1,94 @@
+"""PPO's policy losses, the built-in ones and those that are handed in, called by the names of their arguments."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from purejaxrl_gae import kernels, parts
+from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.program.types import Distribution, Hyperparameters, Setup
+
+Objective = Callable[..., jax.Array]
+
+BUILT_IN: dict[str, Objective] = {
+    "clip": kernels.ppo_clip_loss,
+    "none": kernels.unclipped_loss,
+    "kl_fixed": kernels.kl_penalty_loss,
+    "kl_adaptive": kernels.kl_penalty_loss,
+}
+
+
+def objective_of(config: Any) -> Objective:
+    """Returns the policy loss that a config names.
+
+    Raises:
+      UserError: there is none of that name.
+    """
+    return parts.find("objective", config.objective, BUILT_IN)
+
+
+def needs_old_policy(objective: Objective) -> bool:
+    """The loss asks for the distributions that acted, which otherwise need not be kept."""
+    return bool(parts.names_of(objective) & {"old_policy", "kl"})
+
+
+def policy_loss(
+    objective: Objective, hyperparameters: Hyperparameters, policy: Distribution, log_probs: jax.Array, minibatch: Any
+) -> jax.Array:
+    """Computes a policy loss from what it names.
+
+    It may name `log_probs`, `old_log_probs`, `advantages`, `policy`, `old_policy`, `kl` (KL(pi_old || pi), `[B]`),
+    `actions`, `observations`, `hyperparameters`, and each of these by its own name, as `clip_coef`.
+    """
+    available = {
+        **vars(hyperparameters),
+        "hyperparameters": hyperparameters,
+        "log_probs": log_probs,
+        "old_log_probs": minibatch.log_probs,
+        "advantages": minibatch.advantages,
+        "policy": policy,
+        "old_policy": minibatch.distribution,
+        "actions": minibatch.actions,
+        "observations": minibatch.observations,
+        "kl": minibatch.distribution.kl_divergence(policy) if "kl" in parts.names_of(objective) else None,
+    }
+    return parts.call("objective", objective, available)
+
+
+def check_objective(setup: Setup, hyperparameters: Hyperparameters, make_samples: Callable[..., Any]) -> None:
+    """Traces a policy loss that was handed in on a batch of two, which computes nothing.
+
+    Args:
+      setup: static parts.
+      hyperparameters: traced values.
+      make_samples: makes a minibatch of named fields.
+
+    Raises:
+      UserError: it raises, or does not return one real number.
+    """
+    if isinstance(setup.config.objective, str) and setup.config.objective in BUILT_IN:
+        return
+    objective, name = objective_of(setup.config), parts.name_of(setup.config.objective)
+
+    def loss(params, observations, numbers, key):
+        policy = setup.network.policy(params, observations)
+        actions = policy.sample(key)
+        samples = make_samples(
+            observations=observations,
+            actions=actions,
+            log_probs=numbers,
+            values=numbers,
+            advantages=numbers,
+            targets=numbers,
+            distribution=policy,
+        )
+        return policy_loss(objective, hyperparameters, policy, policy.log_prob(actions), samples)
+
+    key = jax.eval_shape(jax.random.key, 0)
+    observations = jax.ShapeDtypeStruct((2, *setup.environment.observation_shape), jnp.float32)
+    numbers = jax.ShapeDtypeStruct((2,), jnp.float32)
+    found = parts.trace("objective", name, loss, jax.eval_shape(setup.network.init, key), observations, numbers, key)
+    if not (hasattr(found, "shape") and found.shape == () and jnp.issubdtype(found.dtype, jnp.floating)):
+        raise UserError(f"objective is {name}, which returned {found}; it must return one real number, the mean loss")
