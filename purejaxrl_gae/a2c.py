@@ -52,8 +52,8 @@ class A2CConfig(TrainingConfig):
     num_steps: int = 16
     """steps in each environment between two updates, L"""
     advantage: Any = "gae"
-    """how far it looks: td_residual one step, n_step n_steps, gae a mixture of all, monte_carlo to the end; q needs action
-    values; or MODULE:FUNCTION of your own with the kernels' argument names"""
+    """how far it looks: td_residual one step, n_step n_steps, gae a mixture of all, monte_carlo to the end; q
+    needs action values; or MODULE:FUNCTION of your own with the kernels' argument names"""
     n_steps: int = 0
     """rewards before the bootstrap for advantage = n_step; 0: as many as the rollout holds"""
     critic_form: Literal["state_value", "action_value"] = "state_value"
@@ -121,7 +121,7 @@ def make_algorithm(config: A2CConfig) -> Algorithm:
     setup = training.prepare(config, action_values=config.critic_form == "action_value")
     if config.critic == "trust_region":
         require_own_value_params(setup, "critic = trust_region needs network = separate")
-    check_estimator(config, gamma=config.gamma, gae_lambda=config.gae_lambda, k=config.n_steps)
+    check_estimator(config, ESTIMATORS, gamma=config.gamma, gae_lambda=config.gae_lambda, k=config.n_steps)
     return Algorithm(
         setup=setup,
         hyperparameters=training.traced_hyperparameters(config),

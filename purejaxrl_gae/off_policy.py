@@ -71,8 +71,8 @@ class OffPolicyConfig(TrainingConfig):
     method: Literal["actor_critic", "policy_gradient"] = "actor_critic"
     """weight each step by its own ratio, or by its whole trajectory's"""
     advantage: Any = "vtrace"
-    """estimator of method = actor_critic: vtrace, gae, td_residual, monte_carlo, or MODULE:FUNCTION of your own with the
-    kernels' argument names, log_ratios, rho_clip and c_clip among them"""
+    """estimator of method = actor_critic: vtrace, gae, td_residual, monte_carlo, or MODULE:FUNCTION of your own, with
+    the kernels' argument names, log_ratios, rho_clip and c_clip among them"""
     update_epochs: int = 4
     """times that each rollout is learned from, K"""
     num_minibatches: int = 1
@@ -160,7 +160,7 @@ def make_algorithm(config: OffPolicyConfig) -> Algorithm:
         "rho_clip": config.rho_clip,
         "c_clip": config.c_clip,
     }
-    check_estimator(config, log_ratios=0.0, **given)
+    check_estimator(config, ESTIMATORS, log_ratios=0.0, **given)
     return Algorithm(
         setup=setup,
         hyperparameters=training.traced_hyperparameters(config),

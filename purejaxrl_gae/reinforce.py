@@ -129,7 +129,7 @@ def make_algorithm(config: ReinforceConfig) -> Algorithm:
             f"num_steps is {config.num_steps}, but an episode of {setup.environment.name} takes {steps}; "
             f"episodes = whole needs num_steps to hold it"
         )
-    check_estimator(config, gamma=config.gamma, gae_lambda=config.gae_lambda, fitted=0.0)
+    check_estimator(config, ESTIMATORS, gamma=config.gamma, gae_lambda=config.gae_lambda, fitted=0.0)
     return Algorithm(
         setup=setup,
         hyperparameters=training.traced_hyperparameters(config),
@@ -198,7 +198,7 @@ def estimate_weights(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns `(Psi, returns, fitted)`, each `[T, N]`; fitted is what V or Q said of the returns before its refit."""
     config = setup.config
-    rewards, values, next_values = experience.rewards, experience.values, experience.next_values
+    rewards, next_values = experience.rewards, experience.next_values
     ends = (experience.terminated, experience.truncated)
     if config.episodes == "whole" and config.advantage in WITHOUT_VALUES:
         next_values = jnp.zeros_like(next_values)  # what was received and nothing else

@@ -52,13 +52,14 @@ def estimate(estimator: Estimator, experience: Experience, **more: Any) -> tuple
     return found if isinstance(found, tuple) else (found, found + experience.values)
 
 
-def check_estimator(config: Any, **more: Any) -> None:
-    """Traces an estimator that was handed in on two steps of three environments, which computes nothing.
+def check_estimator(config: Any, built_in: dict[str, Any] = BUILT_IN, **more: Any) -> None:
+    """Finds an estimator; traces one that was handed in on two steps of three environments, which computes nothing.
 
     Raises:
-      UserError: it raises, or what it returns does not have the rollout's shape.
+      UserError: there is none of that name, it raises, or what it returns does not have the rollout's shape.
     """
-    if isinstance(config.advantage, str) and ":" not in config.advantage:
+    estimator = estimator_of(config, built_in)
+    if isinstance(config.advantage, str) and config.advantage in built_in:
         return
     name, numbers = parts.name_of(config.advantage), jax.ShapeDtypeStruct((2, 3), jnp.float32)
     ends = jax.ShapeDtypeStruct((2, 3), bool)
@@ -67,7 +68,7 @@ def check_estimator(config: Any, **more: Any) -> None:
         fields = dict.fromkeys(("observations", "actions", "log_probs", "rewards", "values", "next_values"), numbers)
         rollout = Experience(**fields, distribution=None, terminated=ends, truncated=ends, last_observations=None)
         given = {field: numbers if field == "log_ratios" else value for field, value in more.items()}
-        return estimate(estimator_of(config), rollout, **given)
+        return estimate(estimator, rollout, **given)
 
     found = parts.trace("advantage", name, traced, numbers, ends)
     if any(leaf.shape != (2, 3) for leaf in jax.tree.leaves(found)):
