@@ -77,9 +77,17 @@ def test_a_film_strip_shows_eight_frames(run_dir, tmp_path):
     path = tmp_path / "episode.PNG"
     played = evaluate(EvaluateOptions(policy=run_dir / "policy.npz", render=path, seed=2))
     assert played["finished"] and played["steps"] >= 8
-    width = animation.STRIP_FRAMES * (animation.STRIP_WIDTH + 4) - 4
+    width = animation.STRIP_FRAMES // 2 * (animation.STRIP_WIDTH + 4) - 4
     with image.open(path) as strip:
-        assert strip.size == (width, 156 + animation.CAPTION_HEIGHT)
+        assert strip.size == (width, 2 * (156 + animation.CAPTION_HEIGHT))
+
+
+def test_square_frames_stand_in_one_row(tmp_path):
+    path = tmp_path / "strip.png"
+    animation.write_animation(path, [np.zeros((40, 40, 3), np.uint8)] * 9, ["caption"] * 9, 30)
+    with image.open(path) as strip:
+        width = animation.STRIP_FRAMES * (animation.STRIP_WIDTH + 4) - 4
+        assert strip.size == (width, animation.STRIP_WIDTH + animation.CAPTION_HEIGHT)
 
 
 @pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")

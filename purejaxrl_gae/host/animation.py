@@ -13,6 +13,7 @@ from purejaxrl_gae.errors import UserError
 
 STRIP_FRAMES = 8
 STRIP_WIDTH = 240
+SQUARE_ENOUGH = 0.8  # height over width of frames that stand in one row; wider ones stand larger, in two
 CAPTION_HEIGHT = 28
 LEAST_WIDTH = 320
 
@@ -90,11 +91,14 @@ def _write_strip(path: Path, frames: list[np.ndarray], captions: list[str], fps:
     pillow = import_pillow()
     chosen = np.unique(np.linspace(0, len(frames) - 1, STRIP_FRAMES).round().astype(int))
     height = round(STRIP_WIDTH * frames[0].shape[0] / frames[0].shape[1])
-    gap = 4
-    strip = pillow.Image.new("RGB", (len(chosen) * (STRIP_WIDTH + gap) - gap, height + CAPTION_HEIGHT), WHITE)
+    in_a_row = STRIP_FRAMES if height > STRIP_WIDTH * SQUARE_ENOUGH else STRIP_FRAMES // 2
+    gap, rows = 4, -(-len(chosen) // in_a_row)
+    across, down = STRIP_WIDTH + gap, height + CAPTION_HEIGHT
+    strip = pillow.Image.new("RGB", (min(len(chosen), in_a_row) * across - gap, rows * down), WHITE)
     for place, index in enumerate(chosen):
         small = pillow.Image.fromarray(frames[index]).resize((STRIP_WIDTH, height), pillow.Image.Resampling.LANCZOS)
-        strip.paste(_with_caption(small, captions[index]), (place * (STRIP_WIDTH + gap), 0))
+        row, column = divmod(place, in_a_row)
+        strip.paste(_with_caption(small, captions[index]), (column * across, row * down))
     strip.save(path, optimize=True)
 
 
