@@ -82,6 +82,6 @@ def test_all_of_it_runs_in_order_from_an_empty_folder(tmp_path):
             command = ["bash", "-c", INSTALLING.sub("", line)]
             done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
             assert done.returncode == 0, (line, done.stderr[-2000:])
-            assert "nan" not in done.stdout.lower(), line
+            assert kind == "bash" or "nan" not in done.stdout, line
     made = {"episode.gif", "curve.png", "compared.png", "sweep.png", "runs", "sweeps"}
     assert made <= {path.name for path in tmp_path.iterdir()}
