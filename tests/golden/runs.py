@@ -11,10 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
+from purejaxrl_gae import algorithms, cli
+
 SMALL = "--no-preset --no-progress --no-tensorboard --updates-per-report 1 --eval-episodes 2 --seed 3"
-SHAPE = "--num-envs 4 --num-steps 16 --hidden-sizes 8 8 --activation tanh --total-timesteps 256"
+GYMNASIUM = "--env gymnasium:CartPole-v1 --max-episode-steps 12"
+SIZES = "--num-envs 4 --num-steps 16 --hidden-sizes 8 8 --total-timesteps 256"
+SHAPE = f"{SIZES} --activation tanh"
 CARTPOLE, PENDULUM = "--env CartPole-v1 --max-episode-steps 12", "--env Pendulum-v1 --max-episode-steps 12"
 PPO_CORE = "--num-minibatches 2 --update-epochs 2 --learning-rate 1e-3 --anneal-lr --gae-lambda 0.95 --gamma 0.99"
 PPO = f"{PPO_CORE} --no-normalize-observations"
@@ -30,12 +35,10 @@ RUNS: dict[str, list[tuple[str, str]]] = {
     "ppo_kl_adaptive": [("ppo", f"{PENDULUM} {SHAPE} {PPO} --objective kl_adaptive --action-bounds tanh")],
     "ppo_trust_region_critic": [("ppo", f"{CARTPOLE} {SHAPE} {PPO} --critic trust_region --value-target td")],
     "ppo_convolutions": [
-        ("ppo", f"--env Breakout-MinAtar {SHAPE} {PPO} --encoder minatar_cnn --activation relu --anneal-clip")
+        ("ppo", f"--env Breakout-MinAtar {SIZES} {PPO} --encoder minatar_cnn --activation relu --anneal-clip")
     ],
     "ppo_four_seeds": [("ppo", f"{CARTPOLE} {SHAPE} {PPO} --num-seeds 4 --time-limit terminal --stagger-episodes")],
-    "ppo_gymnasium": [
-        ("ppo", f"--env gymnasium:CartPole-v1 --max-episode-steps 12 {SHAPE} {PPO_CORE} --normalize-observations")
-    ],
+    "ppo_gymnasium": [("ppo", f"{GYMNASIUM} {SHAPE} {PPO_CORE} --normalize-observations")],
     "trpo_discrete": [("trpo", f"{CARTPOLE} {SHAPE} {TRPO} --fisher-subsampling 2")],
     "trpo_continuous": [("trpo", f"{PENDULUM} {SHAPE} {TRPO} --normalize-observations --critic trust_region")],
     "trpo_penalty": [("trpo", f"{PENDULUM} {SHAPE} {TRPO} --constraint penalty --n-policy-updates 2")],
@@ -51,6 +54,21 @@ RUNS: dict[str, list[tuple[str, str]]] = {
     "off_policy_continuous": [("off_policy", f"{PENDULUM} {SHAPE} {OFF_POLICY} --method policy_gradient")],
     "sweep": [("sweep", f"--algo ppo {CARTPOLE} {SHAPE} {PPO} --grid learning_rate=1e-3,1e-4 --num-seeds 2")],
 }
+
+
+IN_CI = (
+    *("ppo_discrete", "ppo_continuous", "ppo_shared", "ppo_kl_adaptive", "ppo_convolutions"),
+    *("trpo_discrete", "trpo_continuous", "a2c_shared", "reinforce_whole", "off_policy_continuous"),
+)
+RECORDED = Path(__file__).parent / "recorded.json"
+
+
+def first_updates(name: str) -> dict[str, list[float]]:
+    """Returns the metrics of the first two updates of one of IN_CI, trained as one program in this process."""
+    ((command, flags),) = RUNS[name]
+    config, _ = cli.parse(command, f"{flags} {SMALL}".split())
+    metrics = jax.jit(algorithms.make_train(config))(jax.random.key(config.seed)).metrics
+    return {metric: np.asarray(values, np.float64)[:2].tolist() for metric, values in sorted(metrics.items())}
 
 
 def make(name: str, folder: Path) -> dict[str, Any]:
