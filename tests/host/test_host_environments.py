@@ -123,7 +123,7 @@ def test_three_updates_are_those_of_the_same_environment_inside_the_program(algo
 
 def test_advantages_behind_a_time_limit_are_those_of_the_pure_rollout():
     def transitions(env):
-        algorithm = algorithms.make_algorithm(on_ring("ppo", env))
+        algorithm = algorithms.make_algorithm(on_ring("ppo", env, normalize_observations=False))
 
         hyperparameters = algorithm.hyperparameters
         if isinstance(env, Environment):
