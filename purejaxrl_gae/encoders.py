@@ -1,6 +1,5 @@
 """Convolutions in front of the dense layers, for grids and pixels."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -125,20 +124,6 @@ class Convolutions(nn.Module):
         for index, layer in enumerate(self.layers):
             images = ACTIVATIONS[self.activation](Convolve(layer, name=f"Conv_{index}")(images))
         return images.reshape(*inputs.shape[:-1], -1)
-
-    @property
-    def num_activations(self) -> int:
-        """Numbers computed for one observation, over all layers."""
-        return sum(math.prod(shape) for shape in self._shapes())
-
-    def _shapes(self) -> list[tuple[int, int, int]]:
-        """`(H, W, filters)` behind each layer."""
-        height, width = self.image_shape[1:] if self.stack_first else self.image_shape[:2]
-        shapes = []
-        for layer in self.layers:
-            height, width = layer.outputs(height), layer.outputs(width)
-            shapes.append((height, width, layer.filters))
-        return shapes
 
 
 def make_convolutions(

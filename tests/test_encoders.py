@@ -11,7 +11,7 @@ from flax import linen as nn
 from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import A2CConfig, OffPolicyConfig, PPOConfig, ReinforceConfig, TRPOConfig, algorithms, training
-from purejaxrl_gae.encoders import Convolution, Convolutions, make_convolutions
+from purejaxrl_gae.encoders import make_convolutions
 from purejaxrl_gae.environments import DiscreteActions
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.policy_curvature import make_policy_fisher_product
@@ -101,12 +101,6 @@ def test_starts_are_orthogonal_or_uniform_over_all_inputs_of_a_window(shared):
     for kernel in kernels_of(make(shared=shared, initialization="uniform").init(jax.random.key(0))).values():
         bound = 1.0 / math.sqrt(math.prod(kernel.shape[:-1]))
         assert 0.7 * bound < np.abs(kernel).max() <= bound
-
-
-def test_activations_are_counted():
-    layers = (Convolution(16, 3, 1), Convolution(8, 4, 2))
-    assert Convolutions(layers, (10, 12, 4), "relu").num_activations == 8 * 10 * 16 + 3 * 4 * 8
-    assert Convolutions(layers, (4, 10, 12), "relu", stack_first=True).num_activations == 8 * 10 * 16 + 3 * 4 * 8
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from purejaxrl_gae import training
-from purejaxrl_gae.program.types import Algorithm
+from purejaxrl_gae.program.types import Algorithm, Params, Setup
 
 MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_MAX = -1, -4  # numbers of glibc's malloc.h
 COPIES_OF_STATE = 3  # what goes in, what comes out, and what is being changed
@@ -36,11 +37,25 @@ def bytes_per_agent(algorithm: Algorithm) -> AgentBytes:
     key = jax.eval_shape(jax.random.key, 0)
     state = jax.eval_shape(partial(training.init_state, algorithm), key, hyperparameters)
     experience = jax.eval_shape(partial(training.collect, algorithm), hyperparameters, state)[1]
-    convolutions = (setup.network.encoder or setup.network.policy_network.mlp).convolutions
-    convolved = 0 if convolutions is None else convolutions.num_activations
-    hidden = (sum(setup.config.hidden_sizes) + convolved) * 2
-    activations = 4 * hidden * setup.config.steps_per_update
+    activations = _activation_bytes(setup, state.learner.params) * setup.config.steps_per_update
     return AgentBytes(COPIES_OF_STATE * _bytes(state), COPIES_OF_ROLLOUT * _bytes(experience) + activations)
+
+
+def _activation_bytes(setup: Setup, params: Params) -> int:
+    """Returns what differentiating policy and value function by their parameters keeps of each observation."""
+
+    def kept(batch_size: int) -> int:
+        shape = (batch_size, *setup.environment.observation_shape)
+
+        def differentiated(params, observations):
+            def outputs(params):
+                return setup.network.policy(params, observations), setup.network.value(params, observations)
+
+            return jax.vjp(outputs, params)[1]
+
+        return _bytes(jax.eval_shape(differentiated, params, jax.ShapeDtypeStruct(shape, jnp.float32)))
+
+    return kept(2) - kept(1)
 
 
 def available_bytes() -> int:
