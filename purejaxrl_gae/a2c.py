@@ -32,6 +32,7 @@ from purejaxrl_gae.config import (
     require_between,
     require_fraction,
     require_non_negative,
+    require_part,
 )
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.optimizers import OptimizerName, annealed, make_optimizer
@@ -84,6 +85,7 @@ class A2CConfig(TrainingConfig):
     def validate(self) -> None:
         """See TrainingConfig.validate."""
         super().validate()
+        require_part(self, "advantage", ESTIMATORS)
         require_fraction(self, "gamma", "gae_lambda")
         require_non_negative(self, "learning_rate", "ent_coef", "vf_coef")
         for name in ("max_grad_norm", "value_trust_region"):

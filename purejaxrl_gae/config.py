@@ -18,6 +18,7 @@ from purejaxrl_gae.fields import require_between as require_between
 from purejaxrl_gae.fields import require_fraction as require_fraction
 from purejaxrl_gae.fields import require_name as require_name
 from purejaxrl_gae.fields import require_non_negative as require_non_negative
+from purejaxrl_gae.fields import require_part as require_part
 from purejaxrl_gae.fields import traced_fields as traced_fields
 
 # The fields that say which environment: arguments of `environments.make_environment`.
@@ -117,6 +118,7 @@ class TrainingConfig:
         """
         check_types(self)
         require_name(self, "env")
+        require_part(self, "network", ("separate", "shared"))
         require_between(self, 1, 2**62, "total_timesteps")
         require_between(self, 1, MOST_STEPS_PER_UPDATE, "num_envs", "num_steps")
         read_arguments(self.env_args)

@@ -7,6 +7,7 @@ import numbers
 import re
 import types
 import typing
+from collections.abc import Collection
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -54,6 +55,23 @@ def require_name(config: Any, name: str) -> None:
     value = getattr(config, name)
     fits = not isinstance(value, str) or (0 < len(value) <= MOST_LETTERS and value.isprintable())
     require(config, name, fits, f"a name of 1 to {MOST_LETTERS} letters")
+
+
+def require_part(config: Any, name: str, built_in: Collection[str]) -> None:
+    """Requires a field that names a part to be one of the package's, MODULE:NAME, or an object."""
+    check_part(name, getattr(config, name), built_in)
+
+
+def check_part(name: str, value: Any, built_in: Collection[str]) -> None:
+    """Refuses a text that names no part of the package and none of the user's own.
+
+    Raises:
+      UserError: says what there is.
+    """
+    if isinstance(value, str) and value not in built_in and ":" not in value:
+        choices = ", ".join(map(repr, built_in))
+        hint = closest(value, built_in)
+        raise UserError(f"{name} is {shown(value)}; it must be one of {choices}, or MODULE:NAME of your own{hint}")
 
 
 def check_types(config: Any) -> None:

@@ -30,6 +30,7 @@ from purejaxrl_gae.config import (
     require_between,
     require_fraction,
     require_non_negative,
+    require_part,
 )
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.optimizers import annealed, make_optimizer
@@ -107,6 +108,7 @@ class OffPolicyConfig(TrainingConfig):
     def validate(self) -> None:
         """See TrainingConfig.validate."""
         super().validate()
+        require_part(self, "advantage", ESTIMATORS)
         require_between(self, 1, MOST_LOOPS, "update_epochs")
         require_between(self, 1, self.num_envs, "num_minibatches")
         require_fraction(self, "gamma", "gae_lambda")

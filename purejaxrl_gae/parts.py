@@ -11,7 +11,8 @@ from typing import Any
 import jax
 
 from purejaxrl_gae import trust
-from purejaxrl_gae.errors import UserError, closest, first_line, shown
+from purejaxrl_gae.errors import UserError, first_line
+from purejaxrl_gae.fields import check_part
 
 
 def find(field: str, value: Any, built_in: Mapping[str, Any]) -> Any:
@@ -29,10 +30,7 @@ def find(field: str, value: Any, built_in: Mapping[str, Any]) -> Any:
         return value
     if value in built_in:
         return built_in[value]
-    if ":" not in value:
-        choices = ", ".join(map(repr, built_in))
-        hint = closest(value, built_in)
-        raise UserError(f"{field} is {shown(value)}; it must be one of {choices}, or MODULE:NAME of your own{hint}")
+    check_part(field, value, built_in)
     return trust.load(field, value)
 
 

@@ -33,11 +33,14 @@ from purejaxrl_gae.config import (
     require_between,
     require_fraction,
     require_non_negative,
+    require_part,
 )
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.optimizers import annealed, make_optimizer
+from purejaxrl_gae.program.estimators import BUILT_IN as ESTIMATORS
 from purejaxrl_gae.program.estimators import check_estimator, estimate, estimator_of
 from purejaxrl_gae.program.networks import require_own_value_params
+from purejaxrl_gae.program.objectives import BUILT_IN as OBJECTIVES
 from purejaxrl_gae.program.objectives import check_objective, needs_old_policy, objective_of, policy_loss
 from purejaxrl_gae.program.types import (
     Algorithm,
@@ -123,6 +126,8 @@ class PPOConfig(TrainingConfig):
     def validate(self) -> None:
         """See TrainingConfig.validate."""
         super().validate()
+        require_part(self, "objective", OBJECTIVES)
+        require_part(self, "advantage", ESTIMATORS)
         require_between(self, 1, self.steps_per_update, "num_minibatches")
         require_between(self, 1, MOST_LOOPS, "update_epochs")
         require_fraction(self, "gamma", "gae_lambda")

@@ -33,6 +33,7 @@ from purejaxrl_gae.config import (
     require_between,
     require_fraction,
     require_non_negative,
+    require_part,
 )
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.optimizers import annealed, make_optimizer
@@ -102,6 +103,7 @@ class ReinforceConfig(TrainingConfig):
     def validate(self) -> None:
         """See TrainingConfig.validate."""
         super().validate()
+        require_part(self, "advantage", ESTIMATORS)
         require_fraction(self, "gamma", "gae_lambda")
         require_non_negative(self, "learning_rate", "value_learning_rate", "ent_coef")
         require(self, "max_grad_norm", self.max_grad_norm > 0.0, "greater than 0")

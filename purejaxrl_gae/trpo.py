@@ -29,10 +29,11 @@ from purejaxrl_gae.config import (
     require_between,
     require_fraction,
     require_non_negative,
+    require_part,
 )
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.policy_curvature import make_policy_fisher_product
-from purejaxrl_gae.program.estimators import check_estimator, estimate, estimator_of
+from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of
 from purejaxrl_gae.program.networks import require_own_value_params
 from purejaxrl_gae.program.types import Algorithm, Distribution, Experience, Hyperparameters, Learner, Metrics, Setup
 from purejaxrl_gae.value_function import ValueSamples
@@ -103,6 +104,7 @@ class TRPOConfig(TrainingConfig):
     def validate(self) -> None:
         """See TrainingConfig.validate."""
         super().validate()
+        require_part(self, "advantage", BUILT_IN)
         require_fraction(self, "gamma", "gae_lambda", "acceptance_ratio")
         require_between(self, 1, MOST_LOOPS, "cg_max_steps", "line_search_max_iter")
         require_between(self, 1, MOST_LOOPS, "n_critic_updates", "n_policy_updates")

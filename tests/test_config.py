@@ -207,7 +207,7 @@ def test_a_file_may_choose_the_environment(tmp_path):
     [
         (["--learnin-rate", "1"], "unknown flag --learnin-rate; did you mean '--learning-rate'?"),
         (["--learning-rate", "fast"], "--learning-rate"),
-        (["--objective", "clipp"], "--objective"),
+        (["--time-limit", "never"], "--time-limit"),
         (["--env"], "--env needs a value"),
         (["--config", "ppo/CartPol-v1"], "No such file or directory; did you mean 'ppo/CartPole-v1'?"),
         (["--config", "trpo/CartPole-v1"], "is for trpo; run python -m purejaxrl_gae.trpo"),
@@ -236,3 +236,9 @@ def test_wrong_files_are_refused_in_one_line(tmp_path, text, message):
         cli.parse("ppo", ["--config", write(tmp_path / "c.yaml", text)])
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("field", ["network", "objective", "advantage"])
+def test_a_part_is_one_of_ours_or_a_module_and_name(field):
+    with pytest.raises(UserError, match=f"{field} is 'clipp'; it must be one of .*, or MODULE:NAME of your own"):
+        dataclasses.replace(PPOConfig(), **{field: "clipp"}).validate()

@@ -138,8 +138,8 @@ def test_advantages_behind_a_time_limit_are_those_of_the_pure_rollout():
 
     expected, found = transitions(pure_ring()), transitions(from_gymnasium(Ring))
     assert np.any(expected["truncated"]) and np.any(expected["terminated"])
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("algorithm, learn", [("ppo", ("--no-anneal-lr",)), ("trpo", ("--batch-size", 64))])
