@@ -36,7 +36,7 @@ from purejaxrl_gae.config import (
 )
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.optimizers import OptimizerName, annealed, make_optimizer
-from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of
+from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of, notes_of
 from purejaxrl_gae.program.networks import require_own_value_params
 from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.value_function import ValueSamples
@@ -93,6 +93,10 @@ class A2CConfig(TrainingConfig):
         require_between(self, 0, MOST_STEPS_PER_UPDATE, "n_steps")
         if self.advantage == "q" and self.critic_form != "action_value":
             raise UserError("advantage is q, which needs critic_form = action_value; critic_form is state_value")
+
+    def notes(self) -> list[str]:
+        """See TrainingConfig.notes."""
+        return [*super().notes(), *notes_of(self)]
 
 
 A2CHyperparameters: Any = training.hyperparameters_of(A2CConfig)

@@ -45,6 +45,11 @@ def config_class(algorithm: Any) -> type[TrainingConfig]:
     return kind
 
 
+def command_of(algorithm: str) -> str:
+    """Returns the command that trains by an algorithm."""
+    return f"python -m purejaxrl_gae.{'train ' if ':' in algorithm else ''}{algorithm}"
+
+
 def make_algorithm(config: TrainingConfig) -> Algorithm:
     """Makes the algorithm that a config describes: by `make_algorithm` of the module that defines the config's class.
 

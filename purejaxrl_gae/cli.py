@@ -83,8 +83,8 @@ def parse(algorithm: str, arguments: list[str]) -> tuple[TrainingConfig, RunOpti
         return _with_flags(algorithm, arguments, training_config, options, given)
     file_values = values_of_file(early)
     file_algorithm = file_values.pop("algorithm", algorithm)
-    if algorithms.config_class(file_algorithm) is not config_class:
-        raise UserError(f"config {early.config} is for {file_algorithm}; run python -m purejaxrl_gae.{file_algorithm}")
+    if file_algorithm != algorithm and algorithms.config_class(file_algorithm) is not config_class:
+        raise UserError(f"config {early.config} is for {file_algorithm}; run {algorithms.command_of(file_algorithm)}")
     training_values, option_values = split(file_values, SAVED_OPTIONS)
     training_config = base_config(config_class, early, training_values)
     options = config.with_values(RunOptions(), option_values, f"config {early.config}")
@@ -141,7 +141,7 @@ def _of_run(config_class: type[TrainingConfig], path: Path, trusted: bool) -> tu
     training_config, options = saved_run(path, "resume", trusted=trusted)
     if training_config.algorithm != config_class.algorithm:
         right = training_config.algorithm
-        raise UserError(f"resume is {str(path)!r}, a run of {right}; use python -m purejaxrl_gae.{right}")
+        raise UserError(f"resume is {str(path)!r}, a run of {right}; use {algorithms.command_of(right)}")
     return training_config, dataclasses.replace(options, resume=path)
 
 
@@ -227,7 +227,7 @@ def show_help(module: str, kind: Any, default: Any, description: str | None) -> 
     tyro.cli(
         kind,
         args=["--help"],
-        prog=f"python -m purejaxrl_gae.{module}",
+        prog=algorithms.command_of(module),
         description=description,
         config=(tyro.conf.OmitArgPrefixes,),
         **({} if default is None else {"default": _vouched(default)}),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from purejaxrl_gae import safe_yaml, trust
+from purejaxrl_gae import parts, safe_yaml, trust
 from purejaxrl_gae.errors import UserError, closest, shown
 from purejaxrl_gae.fields import MOST_LOOPS as MOST_LOOPS
 from purejaxrl_gae.fields import Traced as Traced
@@ -146,7 +146,7 @@ class TrainingConfig:
             )
 
     def notes(self) -> list[str]:
-        """What a user should know of values that are valid but surely surprising."""
+        """Returns what a user should know of values that are valid but surely surprising."""
         return []
 
 
@@ -215,16 +215,24 @@ def read_yaml(path: Path, *, trusted: bool = False, has_flag: bool = False) -> d
 
 
 def to_plain(config: Any) -> dict[str, Any]:
-    """A config as what YAML and JSON can hold; `env` objects by name."""
-    plain = {}
+    """Returns a config as what YAML and JSON can hold: an `env` object by its name, every other part by `name_of`."""
+    plain, handed_in = {}, parts_of(config)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name == "env" and not isinstance(value, str):
             value = str(getattr(value, "name", type(value).__name__))
+        elif field.name in handed_in:
+            value = parts.name_of(value)
         plain[field.name] = (
             list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
         )
     return plain
+
+
+def parts_of(config: Any) -> dict[str, Any]:
+    """Returns the parts but `env` that a config names or holds: its fields that may be any object."""
+    hints = field_types(type(config))
+    return {name: getattr(config, name) for name, hint in hints.items() if hint is Any and name != "env"}
 
 
 def configs_directory() -> Path:

@@ -8,8 +8,6 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
-
 from purejaxrl_gae import trust
 from purejaxrl_gae.errors import UserError, first_line
 from purejaxrl_gae.fields import check_part
@@ -34,6 +32,18 @@ def find(field: str, value: Any, built_in: Mapping[str, Any]) -> Any:
     return trust.load(field, value)
 
 
+def find_function(field: str, value: Any, built_in: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    """Returns the function that a config's field names; see `find`.
+
+    Raises:
+      UserError: as there, or it is no function.
+    """
+    found = find(field, value, built_in)
+    if not callable(found):
+        raise UserError(f"{field} is {shown(value)}, a {type(found).__name__}; it must be a function")
+    return found
+
+
 def import_name(part: Any) -> str | None:
     """Returns MODULE:NAME of an object that can be found again by it; None of one made in passing."""
     module, name = getattr(part, "__module__", None), getattr(part, "__qualname__", None)
@@ -43,10 +53,24 @@ def import_name(part: Any) -> str | None:
 
 
 def name_of(part: Any) -> str:
-    """Returns what to call a part in messages and files: its name as given, its import name, or what it is."""
+    """Returns what to call a part in messages and files: its name as given, its import name, or what it is.
+
+    What has no import name gets one with a dot, which is neither a built-in's name nor MODULE:NAME.
+    """
     if isinstance(part, str):
         return part
-    return import_name(part) or getattr(part, "__qualname__", None) or type(part).__name__
+    what = part if hasattr(part, "__qualname__") else type(part)
+    return import_name(part) or f"{what.__module__}.{what.__qualname__}"
+
+
+def without_import_name(parts: Mapping[str, Any]) -> list[str]:
+    """Says in one line each which fields hold an object that no command can find again, and what that costs."""
+    return [
+        f"{field} is {name_of(part)}, an object without an import name: no command can resume or evaluate this run; "
+        "define it in a module of its own"
+        for field, part in parts.items()
+        if not isinstance(part, str) and import_name(part) is None
+    ]
 
 
 def names_of(function: Callable[..., Any]) -> set[str]:
@@ -80,6 +104,8 @@ def trace(field: str, name: str, function: Callable[..., Any], *types: Any) -> A
     Raises:
       UserError: it raises something; what it raised is the cause.
     """
+    import jax  # not needed to read a config
+
     try:
         return jax.eval_shape(function, *types)
     except UserError:

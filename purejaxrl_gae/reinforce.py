@@ -37,7 +37,7 @@ from purejaxrl_gae.config import (
 )
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.optimizers import annealed, make_optimizer
-from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of
+from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of, notes_of
 from purejaxrl_gae.program.networks import require_own_value_params
 from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.value_function import ValueSamples
@@ -109,6 +109,10 @@ class ReinforceConfig(TrainingConfig):
         require(self, "max_grad_norm", self.max_grad_norm > 0.0, "greater than 0")
         require_between(self, 1, MOST_LOOPS, "n_critic_updates")
         require_between(self, 0, self.steps_per_update, "batch_size")
+
+    def notes(self) -> list[str]:
+        """See TrainingConfig.notes."""
+        return [*super().notes(), *notes_of(self)]
 
 
 ReinforceHyperparameters: Any = training.hyperparameters_of(ReinforceConfig)

@@ -185,7 +185,7 @@ def experience_of(
     world: World,
     counters: Counters,
     recording: Recording,
-    gamma: jax.Array,
+    gamma: float | jax.Array,
 ) -> tuple[World, Normalizers, Counters, Experience, EpisodeTotals]:
     """Computes from a recording what is learned from it and what is counted.
 

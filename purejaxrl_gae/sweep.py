@@ -100,7 +100,7 @@ def new_sweep_path(base: TrainingConfig, options: SweepOptions) -> Path:
         refuse_unusable(options.run_dir, "sweep.yaml")
         return options.run_dir
     env = config.file_name(config.to_plain(base)["env"])
-    return reserve(Path("sweeps") / f"{env}__{base.algorithm}__{time.strftime('%Y%m%d-%H%M%S')}")
+    return reserve(Path("sweeps") / f"{env}__{config.file_name(base.algorithm)}__{time.strftime('%Y%m%d-%H%M%S')}")
 
 
 def refuse_wrong_configurations(base: TrainingConfig, options: SweepOptions) -> None:

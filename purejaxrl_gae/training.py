@@ -240,7 +240,7 @@ def take_in(
         state.world,
         state.counters,
         recording,
-        hyperparameters.gamma,
+        getattr(hyperparameters, "gamma", 1.0),
     )
     return TrainState(learner.replace(normalizers=normalizers), world, counters), experience, totals
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from purejaxrl_gae import config
+from purejaxrl_gae import config, parts
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import RunError
 from purejaxrl_gae.host import scoring
@@ -36,7 +36,7 @@ def say_what_runs(
         f"{training_config.algorithm} on {plain['env']}, {who}, {describe_device()}{number}: "
         f"{steps:,} steps{each}{rounded}, {training_config.num_updates:,} updates -> {path}"
     )
-    for note in training_config.notes():
+    for note in (*training_config.notes(), *parts.without_import_name(config.parts_of(training_config))):
         display.complain(f"note: {note}")
 
 

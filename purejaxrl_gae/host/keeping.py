@@ -5,7 +5,7 @@ import signal
 import time
 from typing import Any, NoReturn
 
-from purejaxrl_gae import config
+from purejaxrl_gae import algorithms, config
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import EnvironmentFailure, Interrupted, RunError
 from purejaxrl_gae.host import devices, provenance
@@ -49,7 +49,7 @@ class Keeping:
     @property
     def resume_command(self) -> str:
         """The command that goes on with the run."""
-        return f"python -m purejaxrl_gae.{self._config.algorithm} --resume {self._folder.path}"
+        return f"{algorithms.command_of(self._config.algorithm)} --resume {self._folder.path}"
 
     def begin(self) -> None:
         """Makes the folder of a new run.

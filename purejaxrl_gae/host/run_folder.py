@@ -142,7 +142,7 @@ def new_run_path(run_dir: Path | None, env: str, algorithm: str, seed: int) -> P
         refuse_unusable(run_dir, "config.yaml")
         return run_dir
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    return reserve(Path("runs") / f"{file_name(env)}__{algorithm}__{seed}__{stamp}")
+    return reserve(Path("runs") / f"{file_name(env)}__{file_name(algorithm)}__{seed}__{stamp}")
 
 
 def plain_number(value: Any) -> Any:

@@ -27,13 +27,22 @@ BUILT_IN: dict[str, Estimator] = {
 }
 
 
+RENAMED = {"td": "td_residual", "baseline": "monte_carlo", "advantage": "gae"}
+
+
+def notes_of(config: Any) -> list[str]:
+    """Says what an estimator's name until 0.1 has become; files of that time have it."""
+    new = RENAMED.get(config.advantage) if isinstance(config.advantage, str) else None
+    return [] if new is None else [f"advantage is {str(config.advantage)!r}, which is called {new!r} now"]
+
+
 def estimator_of(config: Any, built_in: dict[str, Any] = BUILT_IN) -> Estimator:
     """Returns the estimator that a config's `advantage` names.
 
     Raises:
       UserError: there is none of that name.
     """
-    return parts.find("advantage", config.advantage, built_in)
+    return parts.find_function("advantage", config.advantage, built_in)
 
 
 def estimate(estimator: Estimator, experience: Experience, **more: Any) -> tuple[jax.Array, jax.Array]:

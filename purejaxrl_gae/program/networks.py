@@ -62,7 +62,7 @@ class PureModule:
     apply: Callable[[Params, jax.Array], Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModuleNetwork:
     """A Network of one module for policy and value function, or of one for each.
 

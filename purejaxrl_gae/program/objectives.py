@@ -26,7 +26,7 @@ def objective_of(config: Any) -> Objective:
     Raises:
       UserError: there is none of that name.
     """
-    return parts.find("objective", config.objective, BUILT_IN)
+    return parts.find_function("objective", config.objective, BUILT_IN)
 
 
 def needs_old_policy(objective: Objective) -> bool:

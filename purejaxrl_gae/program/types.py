@@ -265,7 +265,7 @@ class Algorithm(NamedTuple):
 
     Attributes:
       setup: static parts.
-      hyperparameters: the config's traced values.
+      hyperparameters: the config's traced values; rewards are scaled by `gamma`, or 1 where there is none.
       init_learner: `(key, hyperparameters) -> Learner`, with parameters, optimizer state and whatever is extra.
       learn: `(hyperparameters, learner, experience, keys, progress) -> (learner, metrics)`. `progress` is the share of
         the run that lies behind, a scalar in [0, 1]; metrics are finite scalars, or the update is undone.

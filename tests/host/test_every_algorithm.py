@@ -67,4 +67,4 @@ def test_classic_control_has_presets(algorithm, env):
 
 def test_an_unknown_algorithm_is_named_with_the_closest():
     with pytest.raises(UserError, match="did you mean 'off_policy'"):
-        algorithms.module_of("offpolicy")
+        algorithms.config_class("offpolicy")
