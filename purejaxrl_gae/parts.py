@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from purejaxrl_gae import trust
-from purejaxrl_gae.errors import UserError, first_line
+from purejaxrl_gae.errors import UserError, first_line, shown
 from purejaxrl_gae.fields import check_part
 
 
