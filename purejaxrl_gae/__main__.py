@@ -18,6 +18,7 @@ TRAINING = {
     "off_policy": "train by actor-critic or policy gradient on data that is used several times",
 }
 OTHERS = {
+    "train": "train by an algorithm of your own: train MODULE:CLASS --env …",
     "evaluate": "score a policy on fresh episodes, or draw one",
     "plot": "draw learning curves, sweeps and performance profiles",
     "sweep": "train a grid or random draws of settings side by side, and rank them",

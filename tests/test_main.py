@@ -12,7 +12,7 @@ from purejaxrl_gae import __main__, algorithms, cli, evaluate, plot, sweep
 def test_without_a_command_all_are_listed_with_what_they_are_for(arguments, capsys):
     __main__.main(arguments)
     listed = capsys.readouterr().out
-    for name in (*algorithms.CONFIG_CLASSES, "evaluate", "plot", "sweep"):
+    for name in (*algorithms.CONFIG_CLASSES, "train", "evaluate", "plot", "sweep"):
         assert f"\n  {name} " in listed
     assert max(map(len, listed.splitlines())) <= 100
 
