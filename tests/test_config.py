@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
-from purejaxrl_gae import PPOConfig, algorithms, cli, config, sweep
+from purejaxrl_gae import PPOConfig, algorithms, cli, config, kernels, parts, sweep, trust
 from purejaxrl_gae.errors import UserError
 
 PRESETS = sorted(config.configs_directory().glob("*/*.yaml"))
@@ -97,6 +98,17 @@ def test_arrays_of_one_number_are_numbers():
 def test_a_plain_config_reads_back_as_itself():
     original = PPOConfig(env="CartPole-v1", learning_rate=1e-5, hidden_sizes=(7, 5), target_kl=0.1)
     assert config.with_values(PPOConfig(), config.to_plain(original), "test") == original
+
+
+def test_files_keep_the_import_names_of_parts_that_were_handed_in():
+    original = PPOConfig(objective=kernels.unclipped_loss, network="my_nets:make", advantage=lambda rewards: rewards)
+    plain = config.to_plain(original)
+    assert plain["objective"] == "purejaxrl_gae.kernels.losses:unclipped_loss" and plain["network"] == "my_nets:make"
+    assert trust.SIGNATURE in trust.signed(plain)
+    read = config.with_values(PPOConfig(), yaml.safe_load(yaml.safe_dump(plain)), "a file")
+    assert parts.find("objective", read.objective, {}) is kernels.unclipped_loss
+    with pytest.raises(UserError, match=r"advantage is 'test_config\..*lambda.*'; it must be one of"):
+        dataclasses.replace(read, network="separate").validate()
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -1,6 +1,8 @@
 """The code in CONTRIBUTING.md works."""
 
+import dataclasses
 import re
+import shlex
 import sys
 import types
 from pathlib import Path
@@ -11,11 +13,14 @@ import numpy as np
 import pytest
 from flax import struct
 
-from purejaxrl_gae import PPOConfig, make_train
+from purejaxrl_gae import PPOConfig, algorithms, cli, config, make_train, sweep
 from purejaxrl_gae.environments import make_environment
 
-PAGE = Path(__file__).parent.parent / "CONTRIBUTING.md"
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "CONTRIBUTING.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+COMMANDS = re.findall(r"^python -m purejaxrl_gae\.(.*)$", PAGE.read_text(), flags=re.MULTILINE)
+FILES = {block.split()[1]: block for block in BLOCKS if block.startswith("# my_")}
 
 
 class PgxState(struct.PyTreeNode):
@@ -58,6 +63,53 @@ def my_games(monkeypatch):
     module = types.ModuleType("my_games")
     vars(module).update(run_block("from_pgx"))
     monkeypatch.setitem(sys.modules, "my_games", module)
+
+
+@pytest.fixture
+def my_parts(monkeypatch, tmp_path):
+    """A user's folder with the page's files and the longer examples."""
+    for name, block in FILES.items():
+        (tmp_path / name).write_text(block)
+    for folder in (ROOT / "docs" / "examples", tmp_path):
+        monkeypatch.syspath_prepend(str(folder))
+    yield
+    for name in ("my_spo", "my_npg", "my_beta", *(file.removesuffix(".py") for file in FILES)):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_one_and_its_parts_keep_their_contracts(command, my_parts):
+    module, *arguments = shlex.split(command)
+    if module == "sweep":
+        sweep.refuse_wrong_configurations(*sweep.parse(arguments))
+        return
+    algorithm = arguments.pop(0) if module == "train" else module
+    parsed, _ = cli.parse(algorithm, arguments)
+    assert parsed.algorithm == algorithm and algorithms.make_algorithm(parsed).setup.config is parsed
+
+
+def test_parts_of_ones_own_train_together(my_parts):
+    settings = dict(total_timesteps=128, num_envs=4, num_steps=16, num_minibatches=4, update_epochs=2)
+    named = PPOConfig(env="CartPole-v1", network="my_nets:make", advantage="my_estimators:mine", **settings)
+    result = jax.jit(make_train(dataclasses.replace(named, objective="my_losses:spo")))(jax.random.key(0))
+    assert int(result.state.counters.skipped_updates) == 0
+    assert np.all(np.isfinite(result.metrics["policy_loss"])) and "LayerNorm_0" in result.state.learner.params["policy"]
+
+
+def test_the_fisher_product_of_the_distribution_is_its_hessian(my_parts):
+    names = run_block("from my_beta import StretchedBeta")
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4),
+        names["fisher_times_change"],
+        names["hessian_times_change"],
+    )
+
+
+def test_every_part_of_a_config_is_in_the_table_of_extensions():
+    kinds = map(algorithms.config_class, algorithms.CONFIG_CLASSES)
+    parts = {name for kind in kinds for name in config.parts_of(kind())}
+    rows = [line.split("|")[1].strip() for line in PAGE.read_text().splitlines() if line.endswith("| 0 |")]
+    assert parts | {"algorithm", "distribution", "env"} <= {row.replace("environment", "env") for row in rows}
 
 
 def test_the_adapter_shows_the_true_successor_and_tells_ends_apart(my_games):

@@ -1,13 +1,14 @@
-"""What a run that stopped says of the cause."""
+"""What a run says of itself at its beginning, and of the cause where it stopped."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
-from purejaxrl_gae import A2CConfig
-from purejaxrl_gae.host.announcements import became_nonfinite
+from purejaxrl_gae import A2CConfig, PPOConfig, kernels
+from purejaxrl_gae.host.announcements import became_nonfinite, say_what_runs
 from purejaxrl_gae.program.types import Counters, TrainState, World
 
 NO_CHECKPOINTS = SimpleNamespace(steps=lambda: [])
@@ -49,3 +50,17 @@ def test_of_several_agents_the_cause_is_that_of_the_first_that_stopped():
     said = line(saved, sick_seeds=[6])
     assert "seed 6 became NaN or infinite by update 3" in said
     assert ", as reward of the environment is; the run stops" in said
+
+
+def notes_of(training_config):
+    said = []
+    display = SimpleNamespace(say=lambda line: None, complain=said.append)
+    say_what_runs(display, training_config, np.array([0]), jax.devices()[:1], Path("run"))
+    return said
+
+
+def test_a_part_that_no_command_finds_again_is_named_at_the_beginning():
+    assert notes_of(PPOConfig(objective=kernels.unclipped_loss, advantage="my_estimators:mine")) == []
+    (note,) = notes_of(PPOConfig(objective=lambda advantages: -advantages.mean()))
+    assert note.startswith("note: objective is test_announcements.") and "no command can resume or evaluate" in note
+    assert notes_of(A2CConfig(advantage="td")) == ["note: advantage is 'td', which is called 'td_residual' now"]
