@@ -62,7 +62,7 @@ def estimate(estimator: Estimator, experience: Experience, **more: Any) -> tuple
 
 
 def check_estimator(config: Any, built_in: dict[str, Any] = BUILT_IN, **more: Any) -> None:
-    """Finds an estimator; traces one that was handed in on two steps of three environments, which computes nothing.
+    """Finds an estimator; traces one that was handed in on five steps of three environments, which computes nothing.
 
     Raises:
       UserError: there is none of that name, it raises, or what it returns does not have the rollout's shape.
@@ -70,8 +70,8 @@ def check_estimator(config: Any, built_in: dict[str, Any] = BUILT_IN, **more: An
     estimator = estimator_of(config, built_in)
     if isinstance(config.advantage, str) and config.advantage in built_in:
         return
-    name, numbers = parts.name_of(config.advantage), jax.ShapeDtypeStruct((2, 3), jnp.float32)
-    ends = jax.ShapeDtypeStruct((2, 3), bool)
+    name, numbers = parts.name_of(config.advantage), jax.ShapeDtypeStruct((5, 3), jnp.float32)
+    ends = jax.ShapeDtypeStruct((5, 3), bool)
 
     def traced(numbers, ends):
         fields = dict.fromkeys(("observations", "actions", "log_probs", "rewards", "values", "next_values"), numbers)
@@ -80,6 +80,6 @@ def check_estimator(config: Any, built_in: dict[str, Any] = BUILT_IN, **more: An
         return estimate(estimator, rollout, **given)
 
     found = parts.trace("advantage", name, traced, numbers, ends)
-    if any(leaf.shape != (2, 3) for leaf in jax.tree.leaves(found)):
+    if any(leaf.shape != (5, 3) for leaf in jax.tree.leaves(found)):
         shapes = [list(leaf.shape) for leaf in jax.tree.leaves(found)]
-        raise UserError(f"advantage is {name}, which returned {shapes} for a rollout [2, 3]; it must keep its shape")
+        raise UserError(f"advantage is {name}, which returned {shapes} for a rollout [5, 3]; it must keep its shape")

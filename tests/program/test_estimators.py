@@ -1,5 +1,7 @@
 """Estimators that are handed in do what built-in ones do, and are refused before anything is compiled."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -33,6 +35,11 @@ def mine(rewards, values, next_values, terminated, truncated, gamma, gae_lambda)
 
 def without_targets(rewards, values):
     return rewards - values
+
+
+def takes_an_array_for_a_pair(rewards, values):
+    first, _ = rewards
+    return values + first
 
 
 class Hyperparameters(struct.PyTreeNode):
@@ -100,14 +107,13 @@ SMALL = dict(env="CartPole-v1", num_envs=4, num_steps=16, hidden_sizes=(8,))
         (lambda rewards, q_values: rewards, "which asks for 'q_values'; it may name rewards"),
         (
             lambda rewards: rewards[0],
-            r"which returned \[\[3\], \[2, 3\]\] for a rollout \[2, 3\]; it must keep its shape",
+            r"which returned \[\[3\], \[5, 3\]\] for a rollout \[5, 3\]; it must keep its shape",
         ),
         (lambda rewards: rewards @ rewards, "which raised TypeError"),
+        (takes_an_array_for_a_pair, "which raised ValueError: too many values to unpack"),
     ],
 )
 def test_a_wrong_estimator_is_refused_before_compiling(module, settings, advantage, message):
-    import dataclasses
-
     with pytest.raises(UserError, match=message):
         module.make_algorithm(dataclasses.replace(settings, advantage=advantage))
 
