@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from purejaxrl_gae import trust
+from purejaxrl_gae import parts, trust
 from purejaxrl_gae.config import ENVIRONMENT_FIELDS, to_plain
 from purejaxrl_gae.environments import BoxActions
+from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.numpy_policy import FORMAT
 from purejaxrl_gae.program.actor_critic import MLP, ActorCritic
 from purejaxrl_gae.program.types import Learner, Params, Setup
@@ -21,7 +22,14 @@ def has_numpy_form(setup: Setup) -> bool:
 
 
 def policy_bytes(setup: Setup, learner: Learner) -> bytes:
-    """The contents of a policy.npz: weights, normaliser, action bounds, and what the environment was."""
+    """Returns the contents of a policy.npz: weights, normaliser, action bounds, and what the environment was.
+
+    Raises:
+      UserError: the network is one that was handed in.
+    """
+    if not has_numpy_form(setup):
+        name = parts.name_of(setup.config.network)
+        raise UserError(f"network is {name}, from which NumPy cannot act; it must be separate or shared for that")
     network, actions, one_hot = setup.network, setup.environment.actions, setup.environment.one_hot
     plain = to_plain(setup.config)
     environment = trust.signed({name: plain[name] for name in ENVIRONMENT_FIELDS})

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from purejaxrl_gae import A2CConfig, algorithms
+from purejaxrl_gae import A2CConfig, UserError, algorithms, kernels, networks
 from purejaxrl_gae.environments.contract import OneHot
 from purejaxrl_gae.host.policy_file import policy_bytes
 from purejaxrl_gae.numpy_policy import NumpyOneHot, load_policy
@@ -44,3 +44,10 @@ def test_a_policy_of_frozen_lake_acts_on_its_numbers():
     np.testing.assert_allclose(probabilities, jax.nn.softmax(expected), rtol=1e-4)
     np.testing.assert_array_equal(policy.act(np.eye(16)), policy.act(everywhere))
     assert policy.act(np.int64(3)) == policy.act(everywhere)[3]
+
+
+def test_numpy_cannot_act_from_a_network_that_was_handed_in():
+    linear = (lambda key, seen: seen[0], lambda params, seen: (kernels.Categorical(seen[:, :2]), seen @ params))
+    algorithm = algorithms.make_algorithm(A2CConfig(env="CartPole-v1", network=lambda: networks.joint(linear)))
+    with pytest.raises(UserError, match=r"^network is test_policy_file\..*, from which NumPy cannot act"):
+        policy_bytes(algorithm.setup, algorithm.init_learner(jax.random.key(0), algorithm.hyperparameters))
