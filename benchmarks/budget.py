@@ -82,7 +82,7 @@ def ppo_pieces(algorithm: Algorithm) -> pieces.Pieces:
     keys = jax.random.split(jax.random.key(1), config.update_epochs)
     flat, unravel = ravel_pytree(learner.params)
     loss = partial(ppo.loss, setup, hyperparameters)
-    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps)
+    optimizer = make_optimizer(config, hyperparameters, learner.params, max_grad_norm=hyperparameters.max_grad_norm)
 
     def shuffle(keys):
         indices = jax.lax.map(lambda key: minibatches.shuffled_indices(key, rows.shape[0], minibatch_size), keys)

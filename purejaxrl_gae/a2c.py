@@ -27,7 +27,6 @@ from purejaxrl_gae import kernels, minibatches, training, value_function
 from purejaxrl_gae.config import (
     MOST_STEPS_PER_UPDATE,
     Traced,
-    TrainingConfig,
     require,
     require_between,
     require_fraction,
@@ -35,9 +34,11 @@ from purejaxrl_gae.config import (
     require_part,
 )
 from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.optimizers import OptimizerName, annealed, make_optimizer
+from purejaxrl_gae.optimizers import DescentConfig, check_descent, make_optimizer
+from purejaxrl_gae.program import adaptation
 from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of, notes_of
 from purejaxrl_gae.program.networks import require_own_value_params
+from purejaxrl_gae.program.schedules import scheduled
 from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.value_function import ValueSamples
 
@@ -45,7 +46,7 @@ ESTIMATORS = {**BUILT_IN, "q": kernels.td_residuals, "td": kernels.td_residuals}
 
 
 @dataclass(frozen=True)
-class A2CConfig(TrainingConfig):
+class A2CConfig(DescentConfig):
     """Advantage actor-critic."""
 
     algorithm: ClassVar[str] = "a2c"
@@ -61,12 +62,15 @@ class A2CConfig(TrainingConfig):
     """learn V(s), or Q(s, a) of discrete actions"""
     critic: Literal["joint", "trust_region"] = "joint"
     """fit the critic in one loss with the policy, or by a Gauss-Newton step in its own trust region"""
-    optimizer: OptimizerName = "rmsprop"
-    """of the loss"""
+    optimizer: Any = "rmsprop"
+    """of the loss: adam, adamw, rmsprop, muon, or MODULE:FUNCTION of your own, from a traced learning_rate (and
+    adam_eps, if it names that) to an optax transformation of the parameters"""
     learning_rate: Traced = 7e-4
     """its step size"""
     anneal_lr: bool = False
     """lower the learning rate linearly to 0 over the run"""
+    kl_target: Traced = 0.01
+    """KL of an update that schedule = kl_adaptive aims at"""
     gamma: Traced = 0.99
     """discount"""
     gae_lambda: Traced = 0.95
@@ -87,7 +91,7 @@ class A2CConfig(TrainingConfig):
         super().validate()
         require_part(self, "advantage", ESTIMATORS)
         require_fraction(self, "gamma", "gae_lambda")
-        require_non_negative(self, "learning_rate", "ent_coef", "vf_coef")
+        require_non_negative(self, "learning_rate", "kl_target", "ent_coef", "vf_coef")
         for name in ("max_grad_norm", "value_trust_region"):
             require(self, name, getattr(self, name) > 0.0, "greater than 0")
         require_between(self, 0, MOST_STEPS_PER_UPDATE, "n_steps")
@@ -128,9 +132,11 @@ def make_algorithm(config: A2CConfig) -> Algorithm:
     if config.critic == "trust_region":
         require_own_value_params(setup, "critic = trust_region needs network = separate")
     check_estimator(config, ESTIMATORS, gamma=config.gamma, gae_lambda=config.gae_lambda, k=config.n_steps)
+    hyperparameters = training.traced_hyperparameters(config)
+    check_descent(setup, hyperparameters)
     return Algorithm(
         setup=setup,
-        hyperparameters=training.traced_hyperparameters(config),
+        hyperparameters=hyperparameters,
         init_learner=partial(init_learner, setup),
         learn=partial(learn, setup),
     )
@@ -139,10 +145,9 @@ def make_algorithm(config: A2CConfig) -> Algorithm:
 def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
     """Fresh parameters and optimizer state."""
     params = setup.network.init(key)
-    optimizer = make_optimizer(
-        hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps, setup.config.optimizer
-    )
-    return Learner(params, optimizer.init(ravel_pytree(params)[0]))
+    optimizer = make_optimizer(setup.config, hyperparameters, params, max_grad_norm=hyperparameters.max_grad_norm)
+    flat_params, _ = ravel_pytree(params)
+    return Learner(params, optimizer.init(flat_params), adaptation.begin(setup.config, hyperparameters))
 
 
 def learn(
@@ -154,14 +159,13 @@ def learn(
     progress: jax.Array,
 ) -> tuple[Learner, Metrics]:
     """One gradient step; see Algorithm.learn."""
-    config, learning_rate = setup.config, hyperparameters.learning_rate
-    if config.anneal_lr:
-        learning_rate = annealed(learning_rate, progress)
+    config = setup.config
+    current = scheduled(config, adaptation.current(hyperparameters, learner), progress)
     advantages, targets = estimate_advantages(setup, hyperparameters, learner.params, experience)
     samples = Samples(experience.observations, experience.actions, advantages, targets)
     params, optimizer_state, metrics = minibatches.step(
         partial(loss, setup, hyperparameters, samples),
-        make_optimizer(learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps, config.optimizer),
+        make_optimizer(config, current, learner.params, max_grad_norm=hyperparameters.max_grad_norm),
         learner.params,
         learner.optimizer_state,
     )
@@ -172,7 +176,9 @@ def learn(
         )
         metrics |= value_metrics
     metrics["explained_variance"] = kernels.explained_variance(experience.values, targets)
-    return learner.replace(params=params, optimizer_state=optimizer_state), metrics
+    learner = learner.replace(params=params, optimizer_state=optimizer_state)
+    learner, kl_metrics = adaptation.follow_kl(setup, hyperparameters, learner, experience)
+    return learner, metrics | kl_metrics
 
 
 def estimate_advantages(

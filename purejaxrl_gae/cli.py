@@ -17,6 +17,7 @@ from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import Interrupted, RunError, UserError, shown
 from purejaxrl_gae.host import streams
 from purejaxrl_gae.host.options import SAVED_OPTIONS, RunOptions
+from purejaxrl_gae.optimizers import refuse_two_schedules
 
 RESUMABLE_FLAGS = (
     *("resume", "trust", "goal_score", "progress", "tensorboard", "compilation_cache", "total_timesteps"),
@@ -187,6 +188,7 @@ def _with_flags(
             "flags, each overriding the one before."
         )
         show_help(algorithm, type(page), page, description)
+    refuse_two_schedules(given)
     return replaced(training_config, given), replaced(options, given)
 
 

@@ -101,7 +101,7 @@ def descend(
         flat_params, optimizer_state = carry
         minibatch = unpack(rows[minibatch_indices])
         gradient, metrics = mean_gradient(loss, unravel(flat_params), minibatch, chunk_size)
-        changes, optimizer_state = optimizer.update(ravel_pytree(gradient)[0], optimizer_state)
+        changes, optimizer_state = optimizer.update(ravel_pytree(gradient)[0], optimizer_state, flat_params)
         return (flat_params + changes, optimizer_state), metrics
 
     carry, metrics = jax.lax.scan(one_minibatch, carry, indices)
@@ -127,7 +127,7 @@ def step(
     """
     gradient, metrics = jax.grad(loss, has_aux=True)(params)
     flat_params, unravel = ravel_pytree(params)
-    changes, optimizer_state = optimizer.update(ravel_pytree(gradient)[0], optimizer_state)
+    changes, optimizer_state = optimizer.update(ravel_pytree(gradient)[0], optimizer_state, flat_params)
     return unravel(flat_params + changes), optimizer_state, metrics
 
 

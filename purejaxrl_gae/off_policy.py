@@ -25,7 +25,6 @@ from purejaxrl_gae import kernels, minibatches, training, value_function
 from purejaxrl_gae.config import (
     MOST_LOOPS,
     Traced,
-    TrainingConfig,
     require,
     require_between,
     require_fraction,
@@ -33,9 +32,11 @@ from purejaxrl_gae.config import (
     require_part,
 )
 from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.optimizers import annealed, make_optimizer
+from purejaxrl_gae.optimizers import DescentConfig, check_descent, make_optimizer
+from purejaxrl_gae.program import adaptation
 from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of
 from purejaxrl_gae.program.networks import require_own_value_params
+from purejaxrl_gae.program.schedules import scheduled
 from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.value_function import ValueSamples
 
@@ -44,17 +45,9 @@ LARGEST_LOG_RATIO = 20.0  # unclipped ratios stay numbers: e^20 is 5e8
 
 def vtrace(rewards, values, next_values, log_ratios, terminated, truncated, gamma, gae_lambda, rho_clip, c_clip):
     """Returns V-trace's advantages and value targets; see `kernels.vtrace`."""
+    ends, clips = (terminated, truncated), {"rho_clip": rho_clip, "c_clip": c_clip}
     targets, advantages, _ = kernels.vtrace(
-        rewards,
-        values,
-        next_values,
-        log_ratios,
-        terminated,
-        truncated,
-        gamma=gamma,
-        gae_lambda=gae_lambda,
-        rho_clip=rho_clip,
-        c_clip=c_clip,
+        rewards, values, next_values, log_ratios, *ends, gamma=gamma, gae_lambda=gae_lambda, **clips
     )
     return advantages, targets
 
@@ -64,7 +57,7 @@ del ESTIMATORS["n_step"]
 
 
 @dataclass(frozen=True)
-class OffPolicyConfig(TrainingConfig):
+class OffPolicyConfig(DescentConfig):
     """Off-policy actor-critic and off-policy policy gradient."""
 
     algorithm: ClassVar[str] = "off_policy"
@@ -87,9 +80,11 @@ class OffPolicyConfig(TrainingConfig):
     critic: Literal["joint", "trust_region"] = "joint"
     """fit the critic in one loss with the policy, or by a Gauss-Newton step in its own trust region"""
     learning_rate: Traced = 7e-4
-    """Adam's step size"""
+    """the optimizer's step size"""
     anneal_lr: bool = True
     """lower the learning rate linearly to 0 over the run"""
+    kl_target: Traced = 0.01
+    """KL of an update that schedule = kl_adaptive aims at"""
     gamma: Traced = 0.99
     """discount"""
     gae_lambda: Traced = 0.95
@@ -112,7 +107,7 @@ class OffPolicyConfig(TrainingConfig):
         require_between(self, 1, MOST_LOOPS, "update_epochs")
         require_between(self, 1, self.num_envs, "num_minibatches")
         require_fraction(self, "gamma", "gae_lambda")
-        require_non_negative(self, "learning_rate", "ent_coef", "vf_coef")
+        require_non_negative(self, "learning_rate", "kl_target", "ent_coef", "vf_coef")
         for name in ("rho_clip", "c_clip", "max_grad_norm", "value_trust_region"):
             require(self, name, getattr(self, name) > 0.0, "greater than 0")
         if self.num_envs % self.num_minibatches:
@@ -156,16 +151,13 @@ def make_algorithm(config: OffPolicyConfig) -> Algorithm:
     setup = training.prepare(config)
     if config.critic == "trust_region":
         require_own_value_params(setup, "critic = trust_region needs network = separate")
-    given = {
-        "gamma": config.gamma,
-        "gae_lambda": config.gae_lambda,
-        "rho_clip": config.rho_clip,
-        "c_clip": config.c_clip,
-    }
+    given = {name: getattr(config, name) for name in ("gamma", "gae_lambda", "rho_clip", "c_clip")}
     check_estimator(config, ESTIMATORS, log_ratios=0.0, **given)
+    hyperparameters = training.traced_hyperparameters(config)
+    check_descent(setup, hyperparameters)
     return Algorithm(
         setup=setup,
-        hyperparameters=training.traced_hyperparameters(config),
+        hyperparameters=hyperparameters,
         init_learner=partial(init_learner, setup),
         learn=partial(learn, setup),
         num_keys=config.update_epochs,
@@ -175,8 +167,9 @@ def make_algorithm(config: OffPolicyConfig) -> Algorithm:
 def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
     """Fresh parameters and optimizer state."""
     params = setup.network.init(key)
-    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps)
-    return Learner(params, optimizer.init(ravel_pytree(params)[0]))
+    optimizer = make_optimizer(setup.config, hyperparameters, params, max_grad_norm=hyperparameters.max_grad_norm)
+    flat_params, _ = ravel_pytree(params)
+    return Learner(params, optimizer.init(flat_params), adaptation.begin(setup.config, hyperparameters))
 
 
 def learn(
@@ -189,9 +182,7 @@ def learn(
 ) -> tuple[Learner, Metrics]:
     """K epochs on one rollout of the behaviour policy; see Algorithm.learn."""
     config = setup.config
-    if config.anneal_lr:
-        hyperparameters = hyperparameters.replace(learning_rate=annealed(hyperparameters.learning_rate, progress))
-
+    current = scheduled(config, adaptation.current(hyperparameters, learner), progress)
     of_steps = experience._replace(last_observations=None)
 
     def one_epoch(carry, key):
@@ -200,12 +191,14 @@ def learn(
 
     def one_minibatch(carry, environments):
         some = jax.tree.map(lambda leaf: leaf[:, environments], of_steps)
-        return step(setup, hyperparameters, carry, some)
+        return step(setup, current, carry, some)
 
     carry, metrics = jax.lax.scan(one_epoch, (learner.params, learner.optimizer_state), keys)
     largest_ratio = jnp.max(metrics.pop("largest_ratio"))
     metrics = jax.tree.map(jnp.mean, metrics) | {"largest_ratio": largest_ratio}
-    return learner.replace(params=carry[0], optimizer_state=carry[1]), metrics
+    learner = learner.replace(params=carry[0], optimizer_state=carry[1])
+    learner, kl_metrics = adaptation.follow_kl(setup, hyperparameters, learner, experience)
+    return learner, metrics | kl_metrics
 
 
 def step(setup: Setup, hyperparameters: Hyperparameters, carry, experience: Experience):
@@ -214,7 +207,7 @@ def step(setup: Setup, hyperparameters: Hyperparameters, carry, experience: Expe
     targets = estimate_targets(setup, hyperparameters, params, experience)
     params, optimizer_state, metrics = minibatches.step(
         partial(loss, setup, hyperparameters, experience, targets),
-        make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps),
+        make_optimizer(setup.config, hyperparameters, params, max_grad_norm=hyperparameters.max_grad_norm),
         params,
         optimizer_state,
     )

@@ -13,11 +13,9 @@ with L_policy one of
     kl_adaptive   the same, beta doubled or halved after every update to keep the KL near d_targ
 """
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -25,38 +23,29 @@ from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels, minibatches, training, value_function
 from purejaxrl_gae.config import (
-    MOST_LOOPS,
     MOST_STEPS_PER_UPDATE,
     Traced,
-    TrainingConfig,
     require,
     require_between,
     require_fraction,
     require_non_negative,
     require_part,
 )
-from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.optimizers import annealed, make_optimizer
+from purejaxrl_gae.optimizers import DescentConfig, annealed, check_descent, make_optimizer
+from purejaxrl_gae.program import adaptation
+from purejaxrl_gae.program.epochs import Samples, require_minibatches, run_epochs
 from purejaxrl_gae.program.estimators import BUILT_IN as ESTIMATORS
-from purejaxrl_gae.program.estimators import check_estimator, estimate, estimator_of
+from purejaxrl_gae.program.estimators import check_estimator, estimate, estimator_of, revalued
 from purejaxrl_gae.program.networks import require_own_value_params
 from purejaxrl_gae.program.objectives import BUILT_IN as OBJECTIVES
 from purejaxrl_gae.program.objectives import check_objective, needs_old_policy, objective_of, policy_loss
-from purejaxrl_gae.program.types import (
-    Algorithm,
-    Distribution,
-    Experience,
-    Hyperparameters,
-    Learner,
-    Metrics,
-    Params,
-    Setup,
-)
+from purejaxrl_gae.program.schedules import scheduled
+from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.value_function import ValueSamples
 
 
 @dataclass(frozen=True)
-class PPOConfig(TrainingConfig):
+class PPOConfig(DescentConfig):
     """Proximal policy optimization. Defaults are for any task and budget (docs/defaults.md); presets know better."""
 
     algorithm: ClassVar[str] = "ppo"
@@ -76,7 +65,7 @@ class PPOConfig(TrainingConfig):
     n_steps: int = 0
     """rewards before the bootstrap for advantage = n_step; 0: as many as the rollout holds"""
     learning_rate: Traced = 3e-4
-    """Adam's step size"""
+    """the optimizer's step size"""
     anneal_lr: bool = True
     """lower the learning rate linearly to 0 over the run"""
     gamma: Traced = 0.99
@@ -108,7 +97,7 @@ class PPOConfig(TrainingConfig):
     kl_coef: Traced = 1.0
     """beta of the KL objectives; the initial one where it is adapted"""
     kl_target: Traced = 0.01
-    """d_targ of the adaptive KL objective"""
+    """d_targ, the KL of an update that objective = kl_adaptive and schedule = kl_adaptive aim at"""
     critic: Literal["joint", "trust_region"] = "joint"
     """fit the value function in one loss with the policy, or after it by a Gauss-Newton step in its own trust region"""
     value_trust_region: Traced = 0.01
@@ -128,8 +117,7 @@ class PPOConfig(TrainingConfig):
         super().validate()
         require_part(self, "objective", OBJECTIVES)
         require_part(self, "advantage", ESTIMATORS)
-        require_between(self, 1, self.steps_per_update, "num_minibatches")
-        require_between(self, 1, MOST_LOOPS, "update_epochs")
+        require_minibatches(self)
         require_fraction(self, "gamma", "gae_lambda")
         require_non_negative(self, "learning_rate", "clip_coef", "ent_coef", "vf_coef", "pg_coef")
         require_non_negative(self, "kl_coef", "kl_target")
@@ -137,23 +125,6 @@ class PPOConfig(TrainingConfig):
         require(self, "value_trust_region", self.value_trust_region > 0.0, "greater than 0")
         require(self, "target_kl", self.target_kl is None or self.target_kl > 0.0, "greater than 0, or none")
         require_between(self, 0, MOST_STEPS_PER_UPDATE, "gradient_chunk", "n_steps")
-        if self.steps_per_update % self.num_minibatches:
-            raise UserError(
-                f"num_minibatches is {self.num_minibatches}, which does not divide num_envs * num_steps = "
-                f"{self.num_envs} * {self.num_steps} = {self.steps_per_update}; "
-                f"nearest that does: {_nearest_divisor(self.steps_per_update, self.num_minibatches)}"
-            )
-        if self.norm_adv and self.num_minibatches == self.steps_per_update > 1:
-            raise UserError(
-                f"num_minibatches is {self.num_minibatches}, so that each is a single sample, whose advantage norm_adv "
-                f"turns into 0; it must be at most num_envs * num_steps / 2 = {self.steps_per_update // 2}"
-            )
-        if self.minibatch_sampling == "trajectories" and self.num_envs % self.num_minibatches:
-            raise UserError(
-                f"num_minibatches is {self.num_minibatches}, which does not divide num_envs = {self.num_envs}, "
-                f"as minibatch_sampling = trajectories needs; "
-                f"nearest that does: {_nearest_divisor(self.num_envs, self.num_minibatches)}"
-            )
 
     def notes(self) -> list[str]:
         """What a user should know of values that are valid but surely surprising."""
@@ -162,34 +133,7 @@ class PPOConfig(TrainingConfig):
         return []
 
 
-def _nearest_divisor(number: int, wanted: int) -> int:
-    small = [divisor for divisor in range(1, math.isqrt(number) + 1) if number % divisor == 0]
-    return min(small + [number // divisor for divisor in small], key=lambda divisor: (abs(divisor - wanted), divisor))
-
-
 PPOHyperparameters: Any = training.hyperparameters_of(PPOConfig)
-
-
-class Samples(NamedTuple):
-    """What one gradient step needs of a sample, `[M, ...]` each.
-
-    Attributes:
-      observations: as the networks see them.
-      actions: as sampled.
-      log_probs: log pi_old(a|s).
-      values: V(s) when the data was collected.
-      advantages: by GAE.
-      targets: lambda-returns.
-      distribution: pi_old(.|s), or None where no objective asks for it.
-    """
-
-    observations: jax.Array
-    actions: jax.Array
-    log_probs: jax.Array
-    values: jax.Array
-    advantages: jax.Array
-    targets: jax.Array
-    distribution: Distribution | None
 
 
 def make_algorithm(config: PPOConfig) -> Algorithm:
@@ -202,6 +146,7 @@ def make_algorithm(config: PPOConfig) -> Algorithm:
     if config.critic == "trust_region":
         require_own_value_params(setup, "critic = trust_region needs network = separate")
     hyperparameters = training.traced_hyperparameters(config)
+    check_descent(setup, hyperparameters)
     check_objective(setup, hyperparameters, Samples)
     check_estimator(config, **_for_estimators(config, hyperparameters))
     return Algorithm(
@@ -216,10 +161,9 @@ def make_algorithm(config: PPOConfig) -> Algorithm:
 def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
     """Fresh parameters and optimizer state."""
     params = setup.network.init(key)
-    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps)
+    optimizer = make_optimizer(setup.config, hyperparameters, params, max_grad_norm=hyperparameters.max_grad_norm)
     flat_params, _ = ravel_pytree(params)
-    extra = {"kl_coef": hyperparameters.kl_coef} if setup.config.objective == "kl_adaptive" else {}
-    return Learner(params, optimizer.init(flat_params), extra)
+    return Learner(params, optimizer.init(flat_params), adaptation.begin(setup.config, hyperparameters))
 
 
 def learn(
@@ -243,11 +187,15 @@ def learn(
             distribution=experience.distribution if needs_old_policy(objective_of(setup.config)) else None,
         )
     )
-    current = _anneal(setup.config, hyperparameters, progress)
+    current = _of_this_update(setup.config, adaptation.current(hyperparameters, learner), progress)
     reestimate = None
     if setup.config.recompute_advantages:
         reestimate = partial(_reestimate, setup, hyperparameters, experience)
-    learner, metrics = _run_epochs(setup, current, learner, samples, keys, reestimate)
+    optimizer = make_optimizer(setup.config, current, learner.params, max_grad_norm=current.max_grad_norm)
+    minibatch_loss = partial(loss, setup, current)
+    learner, metrics = run_epochs(
+        setup.config, minibatch_loss, optimizer, learner, samples, keys, current.target_kl, reestimate
+    )
     if setup.config.critic == "trust_region":
         params, value_metrics = value_function.step_in_trust_region(
             setup.network,
@@ -256,14 +204,8 @@ def learn(
             trust_region=hyperparameters.value_trust_region,
         )
         learner, metrics = learner.replace(params=params), metrics | value_metrics
-    if setup.config.objective == "kl_adaptive":
-        new_policy = setup.network.policy(learner.params, samples.observations)
-        kl = jnp.mean(samples.distribution.kl_divergence(new_policy))
-        used = learner.extra["kl_coef"]
-        metrics = {**metrics, "kl": kl, "kl_coef": used}
-        learner = learner.replace(extra={"kl_coef": kernels.adapt_kl_coefficient(used, kl, hyperparameters.kl_target)})
-    metrics = {
-        **metrics,
+    learner, kl_metrics = adaptation.follow_kl(setup, hyperparameters, learner, experience)
+    metrics |= kl_metrics | {
         "explained_variance": kernels.explained_variance(experience.values, targets),
         "learning_rate": current.learning_rate,
     }
@@ -295,88 +237,18 @@ def _reestimate(
     samples: Samples,
 ) -> Samples:
     """Returns the samples with advantages and targets by the value function of these parameters."""
-    values = setup.network.value(params, experience.observations)
-    last_values = setup.network.value(params, experience.last_observations)
-    following = jnp.concatenate([values[1:], last_values[None]])
-    next_values = jnp.where(experience.truncated, experience.next_values, following)
-    revalued = experience._replace(values=values, next_values=next_values)
-    advantages, targets = minibatches.flatten_time(estimate_advantages(setup.config, hyperparameters, revalued))
+    advantages, targets = minibatches.flatten_time(
+        estimate_advantages(setup.config, hyperparameters, revalued(setup.network, params, experience))
+    )
     return samples._replace(advantages=advantages, targets=targets)
 
 
-def _anneal(config: PPOConfig, hyperparameters: Hyperparameters, progress: jax.Array) -> Hyperparameters:
-    """The learning rate and clipping range of this update, times the paper's alpha, which falls from 1 to 0."""
-    changes = {}
-    if config.anneal_lr:
-        changes["learning_rate"] = annealed(hyperparameters.learning_rate, progress)
-    if config.anneal_clip:
-        changes["clip_coef"] = annealed(hyperparameters.clip_coef, progress)
-    return hyperparameters.replace(**changes)
-
-
-def _run_epochs(
-    setup: Setup,
-    hyperparameters: Hyperparameters,
-    learner: Learner,
-    samples: Samples,
-    keys: jax.Array,
-    reestimate: Callable[[Params, Samples], Samples] | None,
-) -> tuple[Learner, Metrics]:
-    """K epochs over the samples, one key each, or fewer where the policy has moved further than `target_kl`."""
-    config = setup.config
-    rows, unpack = minibatches.pack(samples)
-    batch_size = rows.shape[0]
-    optimizer = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, hyperparameters.adam_eps)
-    flat_params, unravel = ravel_pytree(learner.params)
-    minibatch_loss = partial(loss, setup, hyperparameters.replace(**learner.extra))
-
-    def unpack_normalized(some_rows):
-        minibatch = unpack(some_rows)
-        if not config.norm_adv:
-            return minibatch
-        return minibatch._replace(advantages=kernels.normalize_advantages(minibatch.advantages))
-
-    def one_epoch(carry, key):
-        current_rows = rows if reestimate is None else minibatches.pack(reestimate(unravel(carry[0]), samples))[0]
-        if config.minibatch_sampling == "epochs":
-            indices = minibatches.shuffled_indices(key, batch_size, batch_size // config.num_minibatches)
-        else:
-            num_trajectories = config.num_envs // config.num_minibatches
-            indices = minibatches.trajectory_indices(key, config.num_steps, config.num_envs, num_trajectories)
-        return minibatches.descend(
-            minibatch_loss,
-            optimizer,
-            unravel,
-            carry,
-            (current_rows, unpack_normalized),
-            indices,
-            chunk_size=config.gradient_chunk,
-        )
-
-    carry = (flat_params, learner.optimizer_state)
-    if hyperparameters.target_kl is None:
-        carry, metrics = jax.lax.scan(one_epoch, carry, keys)
-        metrics = jax.tree.map(jnp.mean, metrics)
-    else:
-        carry, metrics = _stop_by_kl(one_epoch, carry, keys, hyperparameters.target_kl)
-    flat_params, optimizer_state = carry
-    return learner.replace(params=unravel(flat_params), optimizer_state=optimizer_state), metrics
-
-
-def _stop_by_kl(one_epoch: Any, carry: Any, keys: jax.Array, target_kl: jax.Array) -> tuple[Any, Metrics]:
-    """Runs epochs until one's mean approximate KL exceeds the target; metrics are means over those that ran."""
-    shapes = jax.eval_shape(one_epoch, carry, keys[0])[1]
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-
-    def maybe_one_epoch(carry_and_stopped, key):
-        carry, stopped = carry_and_stopped
-        carry, metrics = jax.lax.cond(stopped, lambda carry, _: (carry, zeros), one_epoch, carry, key)
-        return (carry, stopped | (metrics["approx_kl"] > target_kl)), (metrics, ~stopped)
-
-    (carry, _), (metrics, ran) = jax.lax.scan(maybe_one_epoch, (carry, jnp.array(False)), keys)
-    epochs = jnp.sum(ran, dtype=jnp.float32)
-    means = jax.tree.map(lambda metric: jnp.sum(metric) / epochs, metrics)
-    return carry, {**means, "epochs": epochs}
+def _of_this_update(config: PPOConfig, hyperparameters: Hyperparameters, progress: jax.Array) -> Hyperparameters:
+    """The learning rate by its schedule; the clipping range times the paper's alpha, which falls from 1 to 0."""
+    hyperparameters = scheduled(config, hyperparameters, progress)
+    if not config.anneal_clip:
+        return hyperparameters
+    return hyperparameters.replace(clip_coef=annealed(hyperparameters.clip_coef, progress))
 
 
 def loss(

@@ -28,7 +28,6 @@ from purejaxrl_gae import kernels, minibatches, training, value_function
 from purejaxrl_gae.config import (
     MOST_LOOPS,
     Traced,
-    TrainingConfig,
     require,
     require_between,
     require_fraction,
@@ -36,9 +35,11 @@ from purejaxrl_gae.config import (
     require_part,
 )
 from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.optimizers import annealed, make_optimizer
+from purejaxrl_gae.optimizers import DescentConfig, check_descent, make_optimizer
+from purejaxrl_gae.program import adaptation
 from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of, notes_of
 from purejaxrl_gae.program.networks import require_own_value_params
+from purejaxrl_gae.program.schedules import scheduled
 from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.value_function import ValueSamples
 
@@ -68,7 +69,7 @@ ESTIMATORS = {
 
 
 @dataclass(frozen=True)
-class ReinforceConfig(TrainingConfig):
+class ReinforceConfig(DescentConfig):
     """Monte-Carlo policy gradient."""
 
     algorithm: ClassVar[str] = "reinforce"
@@ -80,9 +81,11 @@ class ReinforceConfig(TrainingConfig):
     """go on across updates, where what is cut off is worth its value; or start N anew each time and learn from each to
     its end, where steps beyond it are counted but not learned from"""
     learning_rate: Traced = 1e-3
-    """Adam's step size for the policy"""
+    """the optimizer's step size for the policy"""
     anneal_lr: bool = False
     """lower the learning rate linearly to 0 over the run"""
+    kl_target: Traced = 0.01
+    """KL of an update that schedule = kl_adaptive aims at"""
     gamma: Traced = 0.99
     """discount"""
     gae_lambda: Traced = 0.95
@@ -94,7 +97,7 @@ class ReinforceConfig(TrainingConfig):
     max_grad_norm: Traced = 0.5
     """gradients longer than this are shortened to it"""
     value_learning_rate: Traced = 1e-3
-    """Adam's step size for V or Q"""
+    """the optimizer's step size for V or Q, the same over the run"""
     n_critic_updates: int = 5
     """passes over each rollout to fit V or Q"""
     batch_size: int = 0
@@ -105,7 +108,7 @@ class ReinforceConfig(TrainingConfig):
         super().validate()
         require_part(self, "advantage", ESTIMATORS)
         require_fraction(self, "gamma", "gae_lambda")
-        require_non_negative(self, "learning_rate", "value_learning_rate", "ent_coef")
+        require_non_negative(self, "learning_rate", "value_learning_rate", "kl_target", "ent_coef")
         require(self, "max_grad_norm", self.max_grad_norm > 0.0, "greater than 0")
         require_between(self, 1, MOST_LOOPS, "n_critic_updates")
         require_between(self, 0, self.steps_per_update, "batch_size")
@@ -136,9 +139,11 @@ def make_algorithm(config: ReinforceConfig) -> Algorithm:
             f"episodes = whole needs num_steps to hold it"
         )
     check_estimator(config, ESTIMATORS, gamma=config.gamma, gae_lambda=config.gae_lambda, fitted=0.0)
+    hyperparameters = training.traced_hyperparameters(config)
+    check_descent(setup, hyperparameters, "policy", "value")
     return Algorithm(
         setup=setup,
-        hyperparameters=training.traced_hyperparameters(config),
+        hyperparameters=hyperparameters,
         init_learner=partial(init_learner, setup),
         learn=partial(learn, setup),
         num_keys=config.n_critic_updates,
@@ -146,19 +151,21 @@ def make_algorithm(config: ReinforceConfig) -> Algorithm:
     )
 
 
-def _optimizers(hyperparameters: Hyperparameters):
-    eps = hyperparameters.adam_eps
-    policy = make_optimizer(hyperparameters.learning_rate, hyperparameters.max_grad_norm, eps)
-    return {"policy": policy, "value": make_optimizer(hyperparameters.value_learning_rate, jnp.array(jnp.inf), eps)}
+def _optimizers(config: ReinforceConfig, hyperparameters: Hyperparameters, params: Params):
+    longest = {"policy": hyperparameters.max_grad_norm, "value": jnp.array(jnp.inf)}
+    rates = {"policy": "learning_rate", "value": "value_learning_rate"}
+    return {
+        name: make_optimizer(config, hyperparameters, params[name], rate=rate, max_grad_norm=longest[name])
+        for name, rate in rates.items()
+    }
 
 
 def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
     """Fresh parameters and the state of two optimizers."""
     params = setup.network.init(key)
-    states = {
-        name: optimizer.init(ravel_pytree(params[name])[0]) for name, optimizer in _optimizers(hyperparameters).items()
-    }
-    return Learner(params, states)
+    optimizers = _optimizers(setup.config, hyperparameters, params)
+    states = {name: each.init(ravel_pytree(params[name])[0]) for name, each in optimizers.items()}
+    return Learner(params, states, adaptation.begin(setup.config, hyperparameters))
 
 
 def learn(
@@ -171,8 +178,7 @@ def learn(
 ) -> tuple[Learner, Metrics]:
     """One step of the policy and one refit of the value function; see Algorithm.learn."""
     config = setup.config
-    if config.anneal_lr:
-        hyperparameters = hyperparameters.replace(learning_rate=annealed(hyperparameters.learning_rate, progress))
+    hyperparameters = scheduled(config, adaptation.current(hyperparameters, learner), progress)
     used = learned_from(config, experience)
     counts = used / jnp.mean(used.astype(jnp.float32))  # a mean weighted by them is one over the steps used
     psi, returns, fitted = estimate_weights(setup, hyperparameters, learner.params, experience)
@@ -181,7 +187,7 @@ def learn(
     params, value_state, value_metrics = value_function.descend(
         setup.network,
         learner.params,
-        _optimizers(hyperparameters)["value"],
+        _optimizers(config, hyperparameters, learner.params)["value"],
         learner.optimizer_state["value"],
         samples,
         keys,
@@ -189,7 +195,8 @@ def learn(
     )
     metrics |= value_metrics | {"explained_variance": kernels.explained_variance(fitted, returns, where=used)}
     learner = learner.replace(params=params, optimizer_state={**learner.optimizer_state, "value": value_state})
-    return learner, metrics
+    learner, kl_metrics = adaptation.follow_kl(setup, hyperparameters, learner, experience)
+    return learner, metrics | kl_metrics
 
 
 def learned_from(config: ReinforceConfig, experience: Experience) -> jax.Array:
@@ -239,8 +246,9 @@ def ascend(
         entropy = jnp.mean(counts * policy.entropy())
         return policy_loss - hyperparameters.ent_coef * entropy, {"policy_loss": policy_loss, "entropy": entropy}
 
+    optimizer = _optimizers(setup.config, hyperparameters, learner.params)["policy"]
     params, optimizer_state, metrics = minibatches.step(
-        loss, _optimizers(hyperparameters)["policy"], learner.params["policy"], learner.optimizer_state["policy"]
+        loss, optimizer, learner.params["policy"], learner.optimizer_state["policy"]
     )
     learner = learner.replace(
         params={**learner.params, "policy": params},

@@ -15,6 +15,7 @@ from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.host import streams
 from purejaxrl_gae.host.options import SAVED_SWEEP_OPTIONS, SharedOptions, SweepOptions
+from purejaxrl_gae.optimizers import refuse_two_schedules
 
 RESUMABLE_FLAGS = (
     *("resume", "trust", "progress", "compilation_cache"),
@@ -85,6 +86,7 @@ def _with_flags(
             "swept come from the defaults, the environment's preset, --config and the flags."
         )
         cli.show_help("sweep", type(page), page, description)
+    refuse_two_schedules(given)
     return cli.replaced(base, given), cli.replaced(options, given)
 
 

@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels, minibatches, training, value_function
@@ -24,7 +23,6 @@ from purejaxrl_gae.batching import one_agent_at_a_time
 from purejaxrl_gae.config import (
     MOST_LOOPS,
     Traced,
-    TrainingConfig,
     require,
     require_between,
     require_fraction,
@@ -32,15 +30,17 @@ from purejaxrl_gae.config import (
     require_part,
 )
 from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.optimizers import DescentConfig, check_descent, make_optimizer
 from purejaxrl_gae.policy_curvature import make_policy_fisher_product
 from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of
 from purejaxrl_gae.program.networks import require_own_value_params
+from purejaxrl_gae.program.schedules import scheduled
 from purejaxrl_gae.program.types import Algorithm, Distribution, Experience, Hyperparameters, Learner, Metrics, Setup
 from purejaxrl_gae.value_function import ValueSamples
 
 
 @dataclass(frozen=True)
-class TRPOConfig(TrainingConfig):
+class TRPOConfig(DescentConfig):
     """Trust region policy optimization; option names as in sb3-contrib."""
 
     algorithm: ClassVar[str] = "trpo"
@@ -51,7 +51,7 @@ class TRPOConfig(TrainingConfig):
     constraint: Literal["trust_region", "penalty"] = "trust_region"
     """bound the KL by a natural-gradient step with line search, or penalise it"""
     critic: Literal["adam", "trust_region"] = "adam"
-    """fit the value function by Adam on minibatches, or by a Gauss-Newton step in its own trust region"""
+    """fit the value function by the optimizer on minibatches, or by a Gauss-Newton step in its own trust region"""
     gamma: Traced = 0.99
     """discount"""
     gae_lambda: Traced = 0.95
@@ -77,7 +77,7 @@ class TRPOConfig(TrainingConfig):
     ent_coef: Traced = 0.0
     """weight of an entropy bonus in the surrogate; not in the paper, which has none"""
     learning_rate: Traced = 1e-3
-    """Adam's step size for the value function"""
+    """the optimizer's step size for the value function"""
     n_critic_updates: int = 10
     """passes over each rollout to fit the value function"""
     batch_size: int = 128
@@ -89,7 +89,7 @@ class TRPOConfig(TrainingConfig):
     kl_coef: Traced = 1.0
     """beta, weight of the penalty"""
     policy_learning_rate: Traced = 3e-4
-    """Adam's step size for the penalised policy"""
+    """the optimizer's step size for the penalised policy"""
     n_policy_updates: int = 10
     """passes over each rollout for the penalised policy"""
     compound_expectation: bool = False
@@ -100,6 +100,17 @@ class TRPOConfig(TrainingConfig):
     """1 divides the advantages' variance by n - 1, as the source documents do"""
     drop_last_minibatch: bool = False
     """leave out the random few samples that do not fill a minibatch, as the source documents do"""
+
+    @property
+    def descended(self) -> dict[str, str]:
+        """Names of the parameters that the optimizer fits, with the field that is its learning rate for each."""
+        value = {"value": "learning_rate"} if self.critic == "adam" else {}
+        return value | ({"policy": "policy_learning_rate"} if self.constraint == "penalty" else {})
+
+    @property
+    def scheduled_rates(self) -> tuple[str, ...]:
+        """See DescentConfig.scheduled_rates."""
+        return tuple(self.descended.values())
 
     def validate(self) -> None:
         """See TrainingConfig.validate."""
@@ -157,9 +168,11 @@ def make_algorithm(config: TRPOConfig) -> Algorithm:
         "TRPO needs separate networks, or fitting the value function would move the policy out of its region",
     )
     check_estimator(config, gamma=config.gamma, gae_lambda=config.gae_lambda)
+    hyperparameters = training.traced_hyperparameters(config)
+    check_descent(setup, hyperparameters, *config.descended)
     return Algorithm(
         setup=setup,
-        hyperparameters=training.traced_hyperparameters(config),
+        hyperparameters=hyperparameters,
         init_learner=partial(init_learner, setup),
         learn=partial(learn, setup),
         num_keys=1 + config.n_policy_updates + config.n_critic_updates,
@@ -167,22 +180,13 @@ def make_algorithm(config: TRPOConfig) -> Algorithm:
 
 
 def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
-    """Fresh parameters, and an optimizer state for whatever Adam is to fit."""
+    """Fresh parameters, and an optimizer state for whatever the optimizer is to fit."""
     params = setup.network.init(key)
-    optimizer_state = {}
-    if setup.config.critic == "adam":
-        optimizer_state["value"] = _adam(hyperparameters, hyperparameters.learning_rate).init(
-            ravel_pytree(params["value"])[0]
-        )
-    if setup.config.constraint == "penalty":
-        optimizer_state["policy"] = _adam(hyperparameters, hyperparameters.policy_learning_rate).init(
-            ravel_pytree(params["policy"])[0]
-        )
-    return Learner(params, optimizer_state)
-
-
-def _adam(hyperparameters: Hyperparameters, learning_rate: jax.Array) -> optax.GradientTransformation:
-    return optax.adam(learning_rate, eps=hyperparameters.adam_eps)
+    states = {}
+    for name, rate in setup.config.descended.items():
+        optimizer = make_optimizer(setup.config, hyperparameters, params[name], rate=rate)
+        states[name] = optimizer.init(ravel_pytree(params[name])[0])
+    return Learner(params, states)
 
 
 def learn(
@@ -195,6 +199,7 @@ def learn(
 ) -> tuple[Learner, Metrics]:
     """One policy step and one refit of the value function; see Algorithm.learn."""
     config = setup.config
+    hyperparameters = scheduled(config, hyperparameters, progress)
     advantages, targets = estimate_advantages(config, hyperparameters, experience)
     samples = minibatches.flatten_time(
         Samples(experience.observations, experience.actions, experience.log_probs, experience.distribution, advantages)
@@ -290,7 +295,7 @@ def step_in_trust_region(
 def descend_penalised(
     setup: Setup, hyperparameters: Hyperparameters, learner: Learner, samples: Samples, keys: jax.Array
 ) -> tuple[Learner, Metrics]:
-    """Passes of Adam over E[-r A + beta KL(pi_old || pi)], the constraint turned into a penalty."""
+    """Passes of the optimizer over E[-r A + beta KL(pi_old || pi)], the constraint turned into a penalty."""
 
     def loss(policy_params, minibatch):
         new = setup.network.policy({**learner.params, "policy": policy_params}, minibatch.observations)
@@ -301,11 +306,12 @@ def descend_penalised(
         penalised -= hyperparameters.ent_coef * jnp.mean(new.entropy())
         return penalised, {"policy_loss": penalised, "kl": jnp.mean(kl)}
 
-    optimizer = _adam(hyperparameters, hyperparameters.policy_learning_rate)
+    policy_params = learner.params["policy"]
+    optimizer = make_optimizer(setup.config, hyperparameters, policy_params, rate="policy_learning_rate")
     params, optimizer_state, metrics = minibatches.passes(
         loss,
         optimizer,
-        learner.params["policy"],
+        policy_params,
         learner.optimizer_state["policy"],
         samples,
         keys[1:],
@@ -333,8 +339,8 @@ def fit_values(
             max_steps=config.line_search_max_iter,
         )
         return learner.replace(params=params), metrics
-    optimizer, optimizer_state = _adam(hyperparameters, hyperparameters.learning_rate), learner.optimizer_state["value"]
-    size = config.batch_size or samples.targets.size
+    optimizer = make_optimizer(config, hyperparameters, params["value"])
+    optimizer_state, size = learner.optimizer_state["value"], config.batch_size or samples.targets.size
     params, optimizer_state, metrics = value_function.descend(
         network, params, optimizer, optimizer_state, samples, keys, minibatch_size=size
     )

@@ -113,7 +113,7 @@ def test_agents_and_hyperparameters_are_swept_in_one_program():
             "network is shared; critic = trust_region needs",
         ),
         (dict(n_steps=-1), "n_steps is -1; it must be between 0 and"),
-        (dict(optimizer="sgd"), "optimizer is 'sgd'; it must be one of 'adam', 'rmsprop'"),
+        (dict(optimizer="sgd"), "optimizer is 'sgd'; it must be one of 'adam', 'adamw', 'rmsprop', 'muon', or MODULE"),
     ],
 )
 def test_wrong_values_are_refused_in_one_line(changes, message):

@@ -202,7 +202,7 @@ class Session:
         updates = restored.step // self.config.steps_per_update
         self.display.say(f"resumed at step {restored.step:,}{anew if self.is_on_host else ''}")
         if schedule := say_schedule(self.config, updates):
-            self.display.say(f"annealed: {schedule}")
+            self.display.say(f"schedule: {schedule}")
         return programs.load(restored.state), updates
 
     def _evaluate_if_due(

@@ -20,6 +20,7 @@ from purejaxrl_gae.kernels.fisher import fisher_vector_product as fisher_vector_
 from purejaxrl_gae.kernels.fisher import make_fisher_vector_product as make_fisher_vector_product
 from purejaxrl_gae.kernels.fisher import make_gauss_newton_product as make_gauss_newton_product
 from purejaxrl_gae.kernels.losses import adapt_kl_coefficient as adapt_kl_coefficient
+from purejaxrl_gae.kernels.losses import adapt_learning_rate as adapt_learning_rate
 from purejaxrl_gae.kernels.losses import approximate_kl as approximate_kl
 from purejaxrl_gae.kernels.losses import clip_fraction as clip_fraction
 from purejaxrl_gae.kernels.losses import clipped_value_loss as clipped_value_loss

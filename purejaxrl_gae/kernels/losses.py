@@ -111,6 +111,26 @@ def adapt_kl_coefficient(kl_coef: float | jax.Array, kl: float | jax.Array, kl_t
     return jnp.clip(kl_coef * factor, 1e-6, 1e6)
 
 
+def adapt_learning_rate(
+    learning_rate: float | jax.Array, kl: float | jax.Array, kl_target: float | jax.Array
+) -> jax.Array:
+    """The next learning rate of one that keeps the KL near a target, by the rule of rsl_rl and Brax.
+
+    It is divided by 1.5 where the measured KL exceeds 2 d_targ, but not below 1e-5, and multiplied by 1.5 where it is
+    below d_targ / 2, but not above 1e-2.
+
+    Args:
+      learning_rate: of the update just made.
+      kl: KL(pi_old || pi) measured after that update.
+      kl_target: d_targ.
+
+    Returns:
+      The rate of the next update. Unchanged where `kl` is NaN.
+    """
+    slower, faster = jnp.maximum(1e-5, learning_rate / 1.5), jnp.minimum(1e-2, learning_rate * 1.5)
+    return jnp.where(kl > 2.0 * kl_target, slower, jnp.where(kl < kl_target / 2.0, faster, learning_rate))
+
+
 def value_loss(values: jax.Array, targets: jax.Array, *, weights: jax.Array | None = None) -> jax.Array:
     """Half the mean squared error of the value function: E[w (V(s) - V_target)^2] / 2.
 

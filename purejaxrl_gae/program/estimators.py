@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from purejaxrl_gae import kernels, parts
 from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.program.types import Experience
+from purejaxrl_gae.program.types import Experience, Network, Params
 
 Estimator = Callable[..., Any]
 
@@ -59,6 +59,15 @@ def estimate(estimator: Estimator, experience: Experience, **more: Any) -> tuple
     """
     found = parts.call("advantage", estimator, {**experience.transitions, **more})
     return found if isinstance(found, tuple) else (found, found + experience.values)
+
+
+def revalued(network: Network, params: Params, experience: Experience) -> Experience:
+    """Returns a rollout with the values of these parameters; those behind time limits stay the rollout's."""
+    values = network.value(params, experience.observations)
+    last_values = network.value(params, experience.last_observations)
+    following = jnp.concatenate([values[1:], last_values[None]])
+    next_values = jnp.where(experience.truncated, experience.next_values, following)
+    return experience._replace(values=values, next_values=next_values)
 
 
 def check_estimator(config: Any, built_in: dict[str, Any] = BUILT_IN, **more: Any) -> None:

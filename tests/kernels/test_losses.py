@@ -128,3 +128,20 @@ def test_a_trailing_axis_is_refused_instead_of_broadcast(loss):
         loss(OLD[:, None], OLD, ADVANTAGES)
     with pytest.raises(AssertionError):
         kernels.value_loss(OLD[:, None], OLD)
+
+
+@pytest.mark.parametrize(
+    "rate, kl, following",
+    [
+        (3e-4, 0.021, 2e-4),
+        (3e-4, 0.0049, 4.5e-4),
+        (3e-4, 0.02, 3e-4),
+        (3e-4, 0.005, 3e-4),
+        (1.2e-5, 1.0, 1e-5),
+        (9e-3, 0.0, 1e-2),
+        (0.0, 0.0, 0.0),
+        (3e-4, float("nan"), 3e-4),
+    ],
+)
+def test_the_learning_rate_follows_the_kl_within_bounds(rate, kl, following):
+    np.testing.assert_allclose(kernels.adapt_learning_rate(rate, kl, 0.01), following, rtol=1e-6)
