@@ -128,7 +128,7 @@ def test_whole_episodes_start_anew_every_update():
         (dict(network="shared"), "network is shared; reinforce fits the value function apart"),
         (dict(episodes="whole"), "num_steps is 128, but an episode of CartPole-v1 takes up to 500 steps"),
         (dict(advantage="q", env="Pendulum-v1"), "action values need discrete actions"),
-        (dict(advantage="gae"), "advantage is 'gae'; it must be one of 'total_reward', 'reward_to_go'"),
+        (dict(advantage="gea"), "advantage is 'gea'; it must be one of 'total_reward', 'reward_to_go'"),
         (dict(n_critic_updates=0), "n_critic_updates is 0; it must be between 1 and"),
     ],
 )

@@ -195,7 +195,7 @@ def test_kept_faults_are_off_by_default_and_do_something():
         (dict(batch_size=100), "batch_size is 100, which does not divide num_envs * num_steps = 4 * 128 = 512"),
         (dict(target_kl=0.0), "target_kl is 0.0; it must be greater than 0"),
         (dict(line_search_shrinking_factor=1.0), "line_search_shrinking_factor is 1.0"),
-        (dict(advantage="mc"), "advantage is 'mc'; it must be one of 'gae', 'monte_carlo'"),
+        (dict(advantage="mc"), "advantage is 'mc'; it must be one of 'gae', 'td_residual'"),
         (dict(cg_max_steps=0), "cg_max_steps is 0; it must be between 1 and"),
         (dict(fisher_subsampling=513), "fisher_subsampling is 513"),
     ],
