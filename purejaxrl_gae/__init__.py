@@ -27,6 +27,9 @@ _EXPORTS = {
     "TrainResult": "purejaxrl_gae.training",
     "TrainState": "purejaxrl_gae.program.types",
     "UserError": "purejaxrl_gae.errors",
+    "Agent": "purejaxrl_gae.agent",
+    "load": "purejaxrl_gae.agent",
+    "make_agent": "purejaxrl_gae.agent",
     "make_train": "purejaxrl_gae.algorithms",
     "make_value_function": "purejaxrl_gae.values",
     "with_preset": "purejaxrl_gae.config",
@@ -42,6 +45,9 @@ if TYPE_CHECKING:
     from purejaxrl_gae import kernels as kernels
     from purejaxrl_gae.a2c import A2CConfig as A2CConfig
     from purejaxrl_gae.a2c import A2CHyperparameters as A2CHyperparameters
+    from purejaxrl_gae.agent import Agent as Agent
+    from purejaxrl_gae.agent import load as load
+    from purejaxrl_gae.agent import make_agent as make_agent
     from purejaxrl_gae.algorithms import make_train as make_train
     from purejaxrl_gae.config import with_preset as with_preset
     from purejaxrl_gae.errors import UserError as UserError

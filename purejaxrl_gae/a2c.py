@@ -211,7 +211,7 @@ def loss(setup: Setup, hyperparameters: Hyperparameters, samples: Samples, param
 
 
 def make_train(config: A2CConfig):
-    """`train(key, hyperparameters=None) -> TrainResult`: a whole run of A2C as one program."""
+    """`train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run of A2C as one program."""
     return training.make_train_program(make_algorithm(config))
 
 

@@ -72,13 +72,15 @@ def make_train(config: TrainingConfig) -> Callable[..., TrainResult]:
     """A whole training run as a pure function of a key and, if wanted, of hyperparameters.
 
     `train(key)` uses the config's values. `train(key, {"learning_rate": x})` replaces some; under `vmap` with
-    `in_axes=(None, 0)` each may be a vector, and nothing is compiled twice.
+    `in_axes=(None, 0)` each may be a vector, and nothing is compiled twice. `train(None, state=result.state)` goes on
+    for as many updates again, as one long run would unless something is annealed; a key in place of None gives it
+    random numbers of its own from there on.
 
     Args:
       config: of any algorithm.
 
     Returns:
-      `train(key, hyperparameters=None) -> TrainResult`; jit it, vmap it, or both.
+      `train(key, hyperparameters=None, state=None) -> TrainResult`, a scan over `Agent.update`; jit it, vmap it.
 
     Raises:
       UserError: a field or the environment is wrong.

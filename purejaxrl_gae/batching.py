@@ -15,7 +15,7 @@ def compute_if_any(
 
     `lax.cond` under `vmap` computes both sides for every agent. Here all agents take the first side in a step in which
     one of them needs it, and none does in any other. Both sides must agree wherever `needed` is not set, or what they
-    disagree in must not be used.
+    disagree in must not be used. It may be differentiated, both ways.
 
     Args:
       needed: bool, any shape.
@@ -72,7 +72,15 @@ def _branch(needed: jax.Array, compute: Callable[..., Any], otherwise: Callable[
         outputs = _branch(needed, over_agents(compute), over_agents(otherwise), *leaves)
         return outputs, jax.tree.map(lambda _: True, outputs)
 
-    return call(needed, operands)
+    # Differentiated, it is the first side in every step: JAX cannot transpose a `cond` that was vmapped in between.
+    return _differentiable(call, lambda _, operands: compute(*operands))(needed, operands)
+
+
+def _differentiable(call: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns `call`, differentiated as `plain`, of the same values: JAX cannot transpose a `custom_vmap`."""
+    function = jax.custom_jvp(call)
+    function.defjvp(lambda primals, tangents: jax.jvp(plain, primals, tangents))
+    return function
 
 
 def one_agent_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -106,4 +114,4 @@ def one_agent_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
         outputs = jax.lax.map(one, varying) if jax.default_backend() == "cpu" else jax.vmap(one)(varying)
         return outputs, jax.tree.map(lambda _: True, outputs)
 
-    return call
+    return _differentiable(call, function)

@@ -14,14 +14,15 @@ from typing import Any, TypeVar
 
 from purejaxrl_gae import algorithms, config, flags, help_page, trust
 from purejaxrl_gae.config import TrainingConfig
-from purejaxrl_gae.errors import Interrupted, RunError, UserError, shown
+from purejaxrl_gae.errors import Interrupted, RunError, UserError
 from purejaxrl_gae.host import streams
 from purejaxrl_gae.host.options import SAVED_OPTIONS, RunOptions
+from purejaxrl_gae.host.saved import saved_run, split
 from purejaxrl_gae.optimizers import refuse_two_schedules
 
 RESUMABLE_FLAGS = (
     *("resume", "trust", "goal_score", "progress", "tensorboard", "compilation_cache", "total_timesteps"),
-    *("eval_episodes", "eval_freq", "devices", "coordinator", "num_processes", "process_id"),
+    *("eval_episodes", "eval_freq", "devices", "coordinator", "num_processes", "process_id", "callback"),
 )
 
 EARLY_FLAGS: dict[str, Any] = {
@@ -144,28 +145,6 @@ def _of_run(config_class: type[TrainingConfig], path: Path, trusted: bool) -> tu
         right = training_config.algorithm
         raise UserError(f"resume is {str(path)!r}, a run of {right}; use {algorithms.command_of(right)}")
     return training_config, dataclasses.replace(options, resume=path)
-
-
-def saved_run(path: Path, field: str = "run_dir", *, trusted: bool = False) -> tuple[TrainingConfig, RunOptions]:
-    """Returns the config and options that a run folder's config.yaml holds; `trusted` as for `config.read_yaml`.
-
-    Raises:
-      UserError: it is no run folder; `field` is named.
-    """
-    if not config.is_file(path / "config.yaml"):
-        raise UserError(f"{field} is {shown(str(path))}, which holds no run: it has no config.yaml")
-    values = config.read_yaml(path / "config.yaml", trusted=trusted)
-    config_class = algorithms.config_class(values.pop("algorithm", None))
-    training_values, option_values = split(values, SAVED_OPTIONS)
-    source = str(path / "config.yaml")
-    training_config = config.with_values(config_class(), training_values, source)
-    return training_config, config.with_values(RunOptions(), option_values, source)
-
-
-def split(values: dict[str, Any], options: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A file's values as those of the config and those of the options so named."""
-    option_values = {name: value for name, value in values.items() if name in options}
-    return {name: value for name, value in values.items() if name not in option_values}, option_values
 
 
 def _with_flags(

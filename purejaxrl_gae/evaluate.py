@@ -204,31 +204,11 @@ def _score(evaluation: Any, seeds: np.ndarray) -> dict[str, Any]:
 
 def _restored(run_dir: Path, trusted: bool) -> tuple[Any, Any, int]:
     """A run's algorithm, its newest readable checkpoint, and its number of seeds."""
-    import jax
-
-    from purejaxrl_gae import algorithms, training
-    from purejaxrl_gae.cli import saved_run
-    from purejaxrl_gae.host.checkpoints import Checkpoints
-    from purejaxrl_gae.host.display import Display
+    from purejaxrl_gae.host import saved
     from purejaxrl_gae.host.programs import use_compilation_cache
 
-    config, run_options = saved_run(run_dir, trusted=trusted)
-    num_seeds = run_options.num_seeds
     use_compilation_cache()
-    algorithm = algorithms.make_algorithm(config)
-
-    def types(key):
-        return training.init_state(algorithm, key, algorithm.hyperparameters)
-
-    if num_seeds == 1:
-        state_types = jax.eval_shape(types, jax.random.key(0))
-    else:
-        state_types = jax.eval_shape(jax.vmap(types), jax.random.split(jax.random.key(0), num_seeds))
-    checkpoints = Checkpoints(run_dir / "checkpoints", run_options.keep_checkpoints)
-    restored = checkpoints.restore(state_types, Display(0, enabled=False).complain)
-    if restored is None:
-        raise UserError(f"run_dir is {str(run_dir)!r}, which has no checkpoint yet")
-    return algorithm, restored, num_seeds
+    return saved.restore(run_dir, trusted=trusted)
 
 
 def _policy_and_environment(options: EvaluateOptions) -> tuple[Any, Any]:

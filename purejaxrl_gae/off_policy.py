@@ -287,7 +287,7 @@ def loss(
 
 
 def make_train(config: OffPolicyConfig):
-    """`train(key, hyperparameters=None) -> TrainResult`: a whole run as one program."""
+    """`train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run as one program."""
     return training.make_train_program(make_algorithm(config))
 
 

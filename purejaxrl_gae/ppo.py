@@ -278,7 +278,7 @@ def loss(
 
 
 def make_train(config: PPOConfig):
-    """`train(key, hyperparameters=None) -> TrainResult`: a whole run of PPO as one program."""
+    """`train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run of PPO as one program."""
     return training.make_train_program(make_algorithm(config))
 
 

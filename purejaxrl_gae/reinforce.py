@@ -258,7 +258,7 @@ def ascend(
 
 
 def make_train(config: ReinforceConfig):
-    """`train(key, hyperparameters=None) -> TrainResult`: a whole run of REINFORCE as one program."""
+    """`train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run of REINFORCE as one program."""
     return training.make_train_program(make_algorithm(config))
 
 

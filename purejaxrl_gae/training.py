@@ -369,24 +369,41 @@ def episode_metrics(totals: EpisodeTotals) -> Metrics:
     }
 
 
-def make_train_program(algorithm: Algorithm) -> Callable[..., TrainResult]:
-    """`train(key, hyperparameters=None) -> TrainResult` for one algorithm."""
+def reported_update(
+    algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState
+) -> tuple[TrainState, Metrics]:
+    """One guarded update with the metrics that TrainResult names, each a scalar."""
     config = algorithm.setup.config
+    state, metrics, totals, _ = guarded_update(algorithm, hyperparameters, state, partial(update, algorithm))
+    updates, steps = state.counters.updates, config.steps_per_update
+    if config.env_steps < 2**31:
+        env_steps = jnp.minimum(updates, (2**31 - 1) // steps) * steps  # for a state that was trained further
+    else:
+        env_steps = updates.astype(jnp.float32) * steps
+    score = rollout.recent_score(state.counters)
+    return state, {**metrics, **episode_metrics(totals), "score_last100": score, "env_steps": env_steps}
+
+
+def make_train_program(algorithm: Algorithm) -> Callable[..., TrainResult]:
+    """`train(key, hyperparameters=None, state=None) -> TrainResult` for one algorithm."""
     require_pure(algorithm.setup.environment, "make_train, a whole run as one program,")
-    steps_per_update = config.num_envs * config.num_steps
 
-    def train(key: jax.Array, hyperparameters: Any = None) -> TrainResult:
-        """One whole training run; see TrainResult."""
+    def train(key: jax.Array | None, hyperparameters: Any = None, state: TrainState | None = None) -> TrainResult:
+        """One whole training run from a key, or as many further updates of a state; see `algorithms.make_train`."""
         values = override_hyperparameters(algorithm.hyperparameters, hyperparameters)
-
-        def one_update(state, _):
-            state, metrics, totals, _ = guarded_update(algorithm, values, state, partial(update, algorithm))
-            return state, {**metrics, **episode_metrics(totals), "score_last100": rollout.recent_score(state.counters)}
-
-        state = init_state(algorithm, key, values)
-        state, metrics = jax.lax.scan(one_update, state, length=config.num_updates)
-        steps_type = jnp.int32 if config.env_steps < 2**31 else jnp.float32
-        steps = jnp.arange(1, config.num_updates + 1, dtype=steps_type) * steps_per_update
-        return TrainResult(state, {**metrics, "env_steps": steps})
+        start = _first_state(algorithm, key, values, state)
+        length = algorithm.setup.config.num_updates
+        return TrainResult(*jax.lax.scan(lambda now, _: reported_update(algorithm, values, now), start, length=length))
 
     return train
+
+
+def _first_state(
+    algorithm: Algorithm, key: jax.Array | None, hyperparameters: Hyperparameters, state: TrainState | None
+) -> TrainState:
+    """A fresh state, or one handed in, which a key gives random numbers of its own."""
+    if state is None:
+        if key is None:
+            raise UserError("key is None; train needs a random key, or the state to go on from")
+        return init_state(algorithm, key, hyperparameters)
+    return state if key is None else state.replace(world=state.world.replace(key=key))

@@ -350,7 +350,7 @@ def fit_values(
 
 
 def make_train(config: TRPOConfig):
-    """`train(key, hyperparameters=None) -> TrainResult`: a whole run of TRPO as one program."""
+    """`train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run of TRPO as one program."""
     return training.make_train_program(make_algorithm(config))
 
 

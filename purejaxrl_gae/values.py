@@ -7,7 +7,7 @@ import jax
 
 from purejaxrl_gae import algorithms, kernels
 from purejaxrl_gae.config import TrainingConfig
-from purejaxrl_gae.program.types import Learner
+from purejaxrl_gae.program.types import Learner, Setup
 from purejaxrl_gae.rollout import normalize_observations
 
 
@@ -49,7 +49,11 @@ def make_value_function(config: TrainingConfig) -> Callable[[Learner, jax.Array]
       >>> values.in_rewards.shape
       (2, 3)
     """
-    setup = algorithms.make_algorithm(config).setup
+    return value_function(algorithms.make_algorithm(config).setup)
+
+
+def value_function(setup: Setup) -> Callable[[Learner, jax.Array], Values]:
+    """Returns the value function of what is made of a config already; see `make_value_function`."""
     one_hot = setup.environment.one_hot
 
     def value(learner: Learner, observations: jax.Array) -> Values:

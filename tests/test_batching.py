@@ -72,3 +72,31 @@ def test_agents_in_turn_agree_with_each_alone():
     grid = jax.jit(jax.vmap(jax.vmap(function, (None, 0, 0)), (0, None, None)))(jnp.stack([weights, -weights]), x, keys)
     np.testing.assert_allclose(grid["y"][0], batched["y"], rtol=1e-6)
     np.testing.assert_array_equal(grid["sum"][1], batched["sum"])
+
+
+def test_branches_and_agents_in_turn_are_differentiated():
+    """Both ways, alone and vmapped, as the plain function that they compute; keys and whole numbers stand beside."""
+
+    def branching(x, scale, key, count):
+        def scaled(key, x, scale, count):
+            return jnp.where(needed_mask(x), x * x * scale, x), key, count
+
+        return compute_if_any(
+            needed_mask(x), scaled, lambda key, x, scale, count: (x, key, count), key, x, scale, count
+        )
+
+    in_turn = one_agent_at_a_time(lambda x, scale, key: jnp.sum(jnp.sin(x) * scale))
+
+    def total(scale, x, key, count):
+        return jnp.sum(branching(x, scale, key, count)[0]) + in_turn(x, scale, key)
+
+    def expected(scale, x):
+        return jnp.sum(x * x * (x > 1.0)) + jnp.sum(jnp.sin(x))
+
+    x, keys = jnp.linspace(-1.0, 3.0, 12).reshape(4, 3), jax.random.split(jax.random.key(0), 4)
+    scale, counts = jnp.float32(2.0), jnp.arange(4)
+    for gradient in (jax.grad(total), jax.jacfwd(total)):
+        together = jax.vmap(gradient, (None, 0, 0, 0))(scale, x, keys, counts)
+        np.testing.assert_allclose(together, jax.vmap(expected, (None, 0))(scale, x), rtol=1e-5)
+    summed = jax.grad(lambda scale: jnp.sum(jax.vmap(total, (None, 0, 0, 0))(scale, x, keys, counts)))(scale)
+    np.testing.assert_allclose(summed, sum(jax.vmap(expected, (None, 0))(scale, x)), rtol=1e-5)

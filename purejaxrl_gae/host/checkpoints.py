@@ -108,15 +108,31 @@ class Checkpoints:
           RunError: the state's shape is not the one stored, naming the first leaf that differs; or every checkpoint
             is damaged.
         """
-        steps, largest = self.steps(), 2 * bytes_of(like) + MISFIT
+        found = self.newest(bytes_of(like), warn)
+        if found is None:
+            return None
+        arrays, about, step = found
+        return Restored(from_arrays(arrays, like, self.path(step)), about, step)
+
+    def newest(
+        self, expected: int, warn: Callable[[str], None]
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any], int] | None:
+        """Reads the arrays of the newest checkpoint that is whole, what is known of them, and its step.
+
+        Args:
+          expected: bytes of a state that fits; not much more is read.
+          warn: told about each damaged checkpoint that is passed over.
+
+        Raises:
+          RunError: every checkpoint is damaged.
+        """
+        steps = self.steps()
         for step in reversed(steps):
             try:
-                arrays, about = self._read(step, largest)
+                return *self._read(step, 2 * expected + MISFIT), step
             except Exception as error:
                 self._unusable.add(step)
                 warn(f"checkpoint {self.path(step)} cannot be used and is passed over: {_one_line(error)}")
-                continue
-            return Restored(from_arrays(arrays, like, self.path(step)), about, step)
         if steps:
             raise RunError(f"no checkpoint in {self.directory} can be used, of {steps}")
         return None

@@ -16,6 +16,7 @@ from purejaxrl_gae.debugging import lower
 from purejaxrl_gae.environments import HostEnvironment
 from purejaxrl_gae.environments.host_environment import HostStep, end_nonfinite_episodes, failure_of
 from purejaxrl_gae.errors import EnvironmentFailure, UserError
+from purejaxrl_gae.host.options import RunOptions
 from purejaxrl_gae.host.programs import Programs, Stretch, bytes_held, refuse_too_large
 from purejaxrl_gae.program.types import Algorithm, EpisodeTotals, Recording, TrainState
 from purejaxrl_gae.training import Progress
@@ -235,3 +236,14 @@ def _mean_metrics(done: list[Progress]) -> dict[str, np.ndarray]:
         kept = values[np.isfinite(values)]
         means[name] = np.array([kept.mean() if kept.size else np.nan])
     return means
+
+
+def refuse_what_needs_compiled_environments(algorithm: Algorithm, options: RunOptions) -> None:
+    """Refuses options of a run that need the environment inside the compiled program.
+
+    Raises:
+      UserError: the environment is the host's; the option is named.
+    """
+    for name in ("num_seeds", "devices", "num_processes"):
+        if getattr(options, name) > 1:
+            training.require_pure(algorithm.setup.environment, f"{name} = {getattr(options, name)}")

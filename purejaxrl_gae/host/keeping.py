@@ -7,11 +7,11 @@ from typing import Any, NoReturn
 
 from purejaxrl_gae import algorithms, config
 from purejaxrl_gae.config import TrainingConfig
-from purejaxrl_gae.errors import EnvironmentFailure, Interrupted, RunError
+from purejaxrl_gae.errors import Interrupted, RunError
 from purejaxrl_gae.host import devices, provenance
 from purejaxrl_gae.host.checkpoints import CHECKPOINT_SECONDS, Checkpoints, Restored
 from purejaxrl_gae.host.display import Display
-from purejaxrl_gae.host.options import SAVED_OPTIONS, RunOptions
+from purejaxrl_gae.host.options import RunOptions
 from purejaxrl_gae.host.reports import Clock, versions
 from purejaxrl_gae.host.run_folder import RunFolder
 
@@ -57,8 +57,8 @@ class Keeping:
         Raises:
           UserError: it cannot be made or written, or holds a run already.
         """
-        options = {name: getattr(self._options, name) for name in SAVED_OPTIONS}
-        self._folder.make_for({"algorithm": self._config.algorithm, **config.to_plain(self._config), **options})
+        plain = config.to_plain(self._config)
+        self._folder.make_for({"algorithm": self._config.algorithm, **plain, **self._options.saved()})
 
     def restore(self, types: Any) -> Restored | None:
         """Reads the newest checkpoint, and takes its reports and seconds for the run's; None where there is none.
@@ -118,8 +118,8 @@ class Keeping:
         self._display.say(f"{number.name}: saved at step {step:,}; continue with: {self.resume_command}")
         raise Interrupted(128 + int(number))
 
-    def failed(self, failure: EnvironmentFailure, saved: Any, updates: int) -> RunError:
-        """Saves a run whose environment failed, and returns its error."""
+    def failed(self, failure: RunError, saved: Any, updates: int) -> RunError:
+        """Saves a run whose environment or callback failed, and returns its error."""
         self._display.stop()
         self._folder.complain_no_more()
         if not self.save(saved, updates):

@@ -57,8 +57,8 @@ class SharedOptions:
 
     def __post_init__(self) -> None:
         """Takes paths as text too."""
-        for name in ("run_dir", "resume", "config"):
-            if isinstance(value := getattr(self, name), str):
+        for name in ("run_dir", "resume", "config", "init_from"):
+            if isinstance(value := getattr(self, name, None), str):
                 object.__setattr__(self, name, Path(value))
 
     def validate(self) -> None:
@@ -110,6 +110,16 @@ class SharedOptions:
         return self.updates_per_report or max(shortest, min(num_updates // REPORTS_WANTED, 4 * usual))
 
 
+def refuse_no_reference(reference: str | None) -> None:
+    """Refuses what cannot be MODULE:NAME of a callback, before anything starts.
+
+    Raises:
+      UserError: it is not.
+    """
+    if reference is not None and not all(reference.partition(":")):
+        raise UserError(f"callback is {shown(reference)}; it must be MODULE:NAME of a function of a record")
+
+
 @dataclass(frozen=True)
 class RunOptions(SharedOptions):
     """What a run reports, evaluates and saves, and when it stops."""
@@ -124,6 +134,16 @@ class RunOptions(SharedOptions):
     """newest checkpoints to keep"""
     tensorboard: bool = True
     """write tensorboard events"""
+    init_from: Path | None = None
+    """start with the weights and normalisers of this run's newest checkpoint, with any other flags of its own"""
+    callback: str | None = None
+    """MODULE:NAME of a function called with each report, a dict; the run ends, evaluated and saved, once it returns
+    True"""
+
+    def saved(self) -> dict[str, Any]:
+        """Returns what config.yaml keeps: how the run behaves, and what it started from, not where it lies."""
+        values = {name: getattr(self, name) for name in SAVED_OPTIONS}
+        return {**values, "init_from": None if self.init_from is None else str(self.init_from.resolve())}
 
     def validate(self) -> None:
         """Refuses wrong values.
@@ -132,11 +152,12 @@ class RunOptions(SharedOptions):
           UserError: names the field, the value and what would be valid.
         """
         super().validate()
+        refuse_no_reference(self.callback)
         require_between(self, 0, 2**62, "eval_freq", "checkpoint_freq")
         require_between(self, 1, 1_000_000, "keep_checkpoints")
 
 
-# What a config.yaml keeps of the options: how the run behaves, not where it lies.
+# What a config.yaml keeps of the options.
 SAVED_OPTIONS = (
     "num_seeds",
     "goal_score",
@@ -146,6 +167,8 @@ SAVED_OPTIONS = (
     "checkpoint_freq",
     "keep_checkpoints",
     "tensorboard",
+    "init_from",
+    "callback",
 )
 
 

@@ -9,15 +9,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from purejaxrl_gae import algorithms, config, training
+from purejaxrl_gae import algorithms, config
 from purejaxrl_gae.config import TrainingConfig
 from purejaxrl_gae.environments import HostEnvironment
 from purejaxrl_gae.errors import EnvironmentFailure, RunError, described
 from purejaxrl_gae.host import devices, provenance, reports
 from purejaxrl_gae.host.announcements import became_nonfinite, say_how_it_ended, say_what_runs
+from purejaxrl_gae.host.callbacks import CallbackFailure, Callbacks, OnReport
 from purejaxrl_gae.host.display import Display
 from purejaxrl_gae.host.folder import rescue
-from purejaxrl_gae.host.host_programs import compile_host_agent
+from purejaxrl_gae.host.host_programs import compile_host_agent, refuse_what_needs_compiled_environments
 from purejaxrl_gae.host.interrupts import StopRequests
 from purejaxrl_gae.host.keeping import Keeping
 from purejaxrl_gae.host.memory import keep_freed_memory
@@ -33,34 +34,40 @@ from purejaxrl_gae.host.programs import (
 )
 from purejaxrl_gae.host.reports import Clock, scores
 from purejaxrl_gae.host.run_folder import RunFolder, new_run_path
+from purejaxrl_gae.host.saved import start_from
 from purejaxrl_gae.host.scoring import Scores, play_both_ways
 from purejaxrl_gae.optimizers import say_schedule
 from purejaxrl_gae.program.types import Counters
 from purejaxrl_gae.rollout import SCORE_WINDOW
 
 
-def run(training_config: TrainingConfig, options: RunOptions, preset: str | None = None) -> dict[str, Any]:
+def run(
+    training_config: TrainingConfig, options: RunOptions, preset: str | None = None, on_report: OnReport | None = None
+) -> dict[str, Any]:
     """Trains, or goes on training, and writes the run folder.
 
     Args:
       training_config: of any algorithm; for a resumed run the one its folder holds.
       options: see RunOptions.
       preset: that the config began with, for the summary.
+      on_report: called between compiled stretches with what was reported, a dict of numbers, or lists of one for each
+        seed; the run ends, evaluated and saved, once it returns True.
 
     Returns:
       The summary, as written to summary.json.
 
     Raises:
       UserError: a field is wrong.
-      RunError: the run met something not finite, no checkpoint fits, or something could not be written.
+      RunError: it met something not finite, no checkpoint fits, a callback raised, or something could not be written.
       Interrupted: Ctrl-C, SIGTERM or SIGHUP; the state has been saved.
     """
     options.validate()
     options.seeds_from(training_config.seed)
+    callbacks = Callbacks(on_report, options.callback)
     keep_freed_memory()
     claimed = devices.claim(options, options.num_seeds)
     algorithm = algorithms.make_algorithm(training_config)
-    _refuse_what_only_pure_environments_can(algorithm, options)
+    refuse_what_needs_compiled_environments(algorithm, options)
     if options.compilation_cache:
         use_compilation_cache()
     writes = devices.is_writer()
@@ -77,17 +84,10 @@ def run(training_config: TrainingConfig, options: RunOptions, preset: str | None
         try:
             if options.resume is not None:
                 folder.lock("resume")
-            return Session(algorithm, options, folder, display, claimed, origin).run(stop)
+            return Session(algorithm, options, folder, display, claimed, origin, callbacks).run(stop)
         finally:
             display.stop()
             folder.close()
-
-
-def _refuse_what_only_pure_environments_can(algorithm: Any, options: RunOptions) -> None:
-    """Options that need the environment inside the compiled program."""
-    for name in ("num_seeds", "devices", "num_processes"):
-        if getattr(options, name) > 1:
-            training.require_pure(algorithm.setup.environment, f"{name} = {getattr(options, name)}")
 
 
 class Session:
@@ -100,6 +100,7 @@ class Session:
       display: what to show.
       claimed: devices to train on.
       origin: where this process came from.
+      callbacks: called with each report.
     """
 
     def __init__(
@@ -110,7 +111,9 @@ class Session:
         display: Display,
         claimed: list[jax.Device],
         origin: dict[str, Any],
+        callbacks: Callbacks,
     ):
+        self.callbacks = callbacks
         self.algorithm, self.options, self.folder, self.display = algorithm, options, folder, display
         self.is_on_host = isinstance(algorithm.setup.environment, HostEnvironment)
         self.devices = claimed[:1] if self.is_on_host else claimed
@@ -152,7 +155,7 @@ class Session:
         return AgentPrograms(self.algorithm, len(self.seeds), self.devices).run_of(self.seeds, each)
 
     def _train(self, programs: Programs, state: Any, updates: int, stop: StopRequests) -> tuple[Any, int, bool]:
-        """The loop; ends at the last update, at the goal score, or by an exception."""
+        """The loop; ends at the last update, at the goal score, as a callback says, or by an exception."""
         report_steps = HOST_REPORT_STEPS if self.is_on_host else REPORT_STEPS
         report_every = self.options.report_every(self.config.steps_per_update, self.config.num_updates, report_steps)
         while updates < self.config.num_updates:
@@ -184,19 +187,23 @@ class Session:
             if not last and self.keeping.is_due(before, updates):
                 self.keeping.save(programs.save(state), updates)
             self.clock.run += time.perf_counter() - started - evaluated
-            if self._goal_reached(stretch.counters):
-                return state, updates, True
+            try:
+                stops = self.callbacks.stop_after(record)
+            except CallbackFailure as failure:
+                raise self.keeping.failed(failure, programs.save(state), updates) from failure
+            if self._goal_reached(stretch.counters) or stops:
+                return state, updates, self._goal_reached(stretch.counters)
         return state, updates, False
 
     def _start(self, programs: Programs) -> tuple[Any, int]:
         """The first state, or the newest that was saved, and the updates made until then."""
         if self.options.resume is None:
-            state = programs.init()
+            state = self._fresh(programs)
             self.keeping.begin()
             return state, 0
         restored = self.keeping.restore(programs.saved_types)
         if restored is None:
-            return programs.init(), 0
+            return self._fresh(programs), 0
         name = self.algorithm.setup.environment.name
         anew = f", with new episodes: {name} runs on the host, and its state is not saved"
         updates = restored.step // self.config.steps_per_update
@@ -204,6 +211,13 @@ class Session:
         if schedule := say_schedule(self.config, updates):
             self.display.say(f"schedule: {schedule}")
         return programs.load(restored.state), updates
+
+    def _fresh(self, programs: Programs) -> Any:
+        """The first state, with another run's weights where the options name one."""
+        state = programs.init()
+        if self.options.init_from is None:
+            return state
+        return programs.load(start_from(self.options.init_from, programs.save(state)))
 
     def _evaluate_if_due(
         self, programs: Programs, state: Any, before: int, updates: int, record: dict[str, Any]
