@@ -1,6 +1,5 @@
 """The code in CONTRIBUTING.md works."""
 
-import dataclasses
 import re
 import shlex
 import sys
@@ -90,8 +89,9 @@ def test_every_command_is_one_and_its_parts_keep_their_contracts(command, my_par
 
 def test_parts_of_ones_own_train_together(my_parts):
     settings = dict(total_timesteps=128, num_envs=4, num_steps=16, num_minibatches=4, update_epochs=2)
-    named = PPOConfig(env="CartPole-v1", network="my_nets:make", advantage="my_estimators:mine", **settings)
-    result = jax.jit(make_train(dataclasses.replace(named, objective="my_losses:spo")))(jax.random.key(0))
+    own = dict(network="my_nets:make", advantage="my_estimators:mine", objective="my_losses:spo")
+    own |= dict(optimizer="my_descent:sign", schedule="my_descent:steps")
+    result = jax.jit(make_train(PPOConfig(env="CartPole-v1", **own, **settings)))(jax.random.key(0))
     assert int(result.state.counters.skipped_updates) == 0
     assert np.all(np.isfinite(result.metrics["policy_loss"])) and "LayerNorm_0" in result.state.learner.params["policy"]
 
