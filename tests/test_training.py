@@ -245,7 +245,7 @@ def test_the_smallest_batches_run(num_envs, num_steps):
 def test_every_algorithm_is_vmapped_over_parameters_of_its_environment(algorithm):
     env, params = gymnax.make("CartPole-v1")
     small = dict(total_timesteps=4, num_envs=2, num_steps=2, hidden_sizes=(2,))
-    small |= {"batch_size": 4} if algorithm == "trpo" else {}
+    small |= {"trpo": {"batch_size": 4}, "ppo": {"num_minibatches": 1}}.get(algorithm, {})
 
     def train(length):
         config = algorithms.config_class(algorithm)(env=(env, params.replace(length=length)), **small)
