@@ -47,7 +47,7 @@ def test_draws_lie_in_their_ranges_and_follow_the_seed():
         ("learning_rate=log:1e-3", "a range is log:low:high"),
         ("gamma=uniform:1:0", "low must be below high"),
         ("seed=1,2", "no field to sweep"),
-        ("objective=clip,cilp", "did you mean 'clip'"),
+        ("time_limit=bootstrap,terminl", "did you mean 'terminal'"),
     ],
 )
 def test_what_cannot_be_read_is_refused(text, message):
