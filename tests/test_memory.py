@@ -40,7 +40,7 @@ def test_memory_is_the_same_for_a_million_steps_and_a_thousand_million(bytes_of,
 def test_what_is_too_large_for_the_machine_names_the_field_to_lower(layers, field):
     needed = available_bytes() * (2 if len(layers) == 1 else 1000)
     with pytest.raises(UserError, match=field):
-        refuse_too_large(PPOConfig(hidden_sizes=layers), needed)
+        refuse_too_large(PPOConfig(num_envs=16, hidden_sizes=layers), needed)
 
 
 def test_memory_grows_with_the_rollout():

@@ -10,13 +10,17 @@ from purejaxrl_gae.host.interrupts import StopRequests
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_is_noted_and_the_next_is_the_usual_one(number):
-    usual = signal.getsignal(number)
-    with StopRequests() as stop:
-        assert stop.signal is None
-        os.kill(os.getpid(), number)
-        assert stop.signal is number
+    usual = signal.default_int_handler  # whatever the process was started with, as by nohup
+    before = signal.signal(number, usual)
+    try:
+        with StopRequests() as stop:
+            assert stop.signal is None
+            os.kill(os.getpid(), number)
+            assert stop.signal is number
+            assert signal.getsignal(number) is usual
         assert signal.getsignal(number) is usual
-    assert signal.getsignal(number) is usual
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_closed_terminal_stays_ignored_where_it_is():
