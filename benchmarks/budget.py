@@ -20,10 +20,11 @@ from benchmarks import floor, pieces
 from benchmarks import trpo as trpo_benchmark
 from benchmarks.measure import Side, Timing, bar, interleave, kernel_side, write_json
 from benchmarks.worker import Prepared
-from purejaxrl_gae import PPOConfig, kernels, minibatches, ppo, training, trpo
-from purejaxrl_gae.host.options import RunOptions
-from purejaxrl_gae.optimizers import make_optimizer
+from purejaxrl_gae import PPOConfig, kernels, ppo, trpo
+from purejaxrl_gae.program import minibatches, training
+from purejaxrl_gae.program.optimizers import make_optimizer
 from purejaxrl_gae.program.types import Algorithm
+from purejaxrl_gae.runs.run_options import RunOptions
 
 ROWS = ("16x128", "2048x32", "trpo")
 WANTED = 0.5  # of the peak on all cores, for 2048x32

@@ -24,13 +24,14 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from purejaxrl_gae import PPOConfig, evaluation, ppo, training
+from purejaxrl_gae import PPOConfig, ppo
 from purejaxrl_gae.environments import Environment, HostEnvironment
-from purejaxrl_gae.host.host_evaluation import make_host_evaluator
-from purejaxrl_gae.host.host_programs import compile_host_agent
+from purejaxrl_gae.program import evaluation, training
 from purejaxrl_gae.program.actor_critic import ActorCritic
 from purejaxrl_gae.program.types import Learner
-from purejaxrl_gae.statistics import interquartile_mean
+from purejaxrl_gae.runs.host_evaluation import make_host_evaluator
+from purejaxrl_gae.runs.host_programs import compile_host_agent
+from purejaxrl_gae.runs.statistics import interquartile_mean
 
 TASKS = (
     "CartPole-v1",

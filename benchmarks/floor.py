@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from benchmarks.measure import Side, interleave, kernel_side
 from benchmarks.worker import Prepared, start
 from purejaxrl_gae.environments import BoxActions
-from purejaxrl_gae.policy_curvature import uses_dense_product
+from purejaxrl_gae.program.policy_curvature import uses_dense_product
 from purejaxrl_gae.program.types import Setup
 
 GEMM = 2048  # rows and columns of the matrices that the peak is measured with

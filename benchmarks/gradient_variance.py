@@ -19,7 +19,8 @@ import tyro
 from jax.flatten_util import ravel_pytree
 
 from benchmarks.curves import SeedRuns, train_seeds
-from purejaxrl_gae import ReinforceConfig, kernels, reinforce, training
+from purejaxrl_gae import ReinforceConfig, kernels, reinforce
+from purejaxrl_gae.program import training
 from purejaxrl_gae.program.types import Algorithm, Learner
 
 LABELS = {

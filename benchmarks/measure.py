@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.worker import ROOT, Prepared, Unavailable, start
-from purejaxrl_gae.host.reports import versions
+from purejaxrl_gae.runs.reports import versions
 
 Side = Callable[[], Prepared]
 REST = 0.3  # seconds between turns: threads of the side that has run last still spin for a while

@@ -21,12 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from purejaxrl_gae import PPOConfig, algorithms
+from purejaxrl_gae import PPOConfig
 from purejaxrl_gae.environments import BoxActions, make_environment
-from purejaxrl_gae.host.programs import AgentPrograms
-from purejaxrl_gae.host.reports import scores
-from purejaxrl_gae.pictures import picture
-from purejaxrl_gae.statistics import Aggregate, mean_of_task_means, with_interval
+from purejaxrl_gae.program import algorithms
+from purejaxrl_gae.runs.figures import picture
+from purejaxrl_gae.runs.programs import AgentPrograms
+from purejaxrl_gae.runs.reports import scores
+from purejaxrl_gae.runs.statistics import Aggregate, mean_of_task_means, with_interval
 
 TASKS = ("Pendulum-v1", "MountainCarContinuous-v0", "Reacher-misc", "Swimmer-misc", "PointRobot-misc")
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from benchmarks.measure import Side, jax_side
 from benchmarks.worker import Prepared, Unavailable
-from purejaxrl_gae import algorithms, make_train
-from purejaxrl_gae.config import TrainingConfig
-from purejaxrl_gae.host.programs import AgentPrograms, Programs, compile_one_agent
+from purejaxrl_gae import make_train
+from purejaxrl_gae.program import algorithms
+from purejaxrl_gae.runs.programs import AgentPrograms, Programs, compile_one_agent
+from purejaxrl_gae.settings.config import TrainingConfig
 
 
 def one_agent(config: TrainingConfig) -> Side:

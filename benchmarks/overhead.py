@@ -20,9 +20,9 @@ import tyro
 
 from benchmarks.measure import bar, write_json
 from purejaxrl_gae import PPOConfig
-from purejaxrl_gae.host import training_run
-from purejaxrl_gae.host.checkpoints import CHECKPOINT_SECONDS
-from purejaxrl_gae.host.options import RunOptions
+from purejaxrl_gae.runs import training_run
+from purejaxrl_gae.runs.checkpoints import CHECKPOINT_SECONDS
+from purejaxrl_gae.runs.run_options import RunOptions
 
 ROWS = {"16x128": (16, 128), "2048x32": (2048, 32)}
 LIMIT = 0.02

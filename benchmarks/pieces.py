@@ -8,11 +8,12 @@ import jax
 from jax.flatten_util import ravel_pytree
 
 from benchmarks import floor
-from purejaxrl_gae import kernels, minibatches, training, trpo
-from purejaxrl_gae.policy_curvature import make_policy_fisher_product
+from purejaxrl_gae import kernels, trpo
+from purejaxrl_gae.program import minibatches, training
+from purejaxrl_gae.program.policy_curvature import make_policy_fisher_product
+from purejaxrl_gae.program.rollout import clip_to_bounds, draw_noise
 from purejaxrl_gae.program.types import Algorithm, Experience, Learner, TrainState
-from purejaxrl_gae.rollout import clip_to_bounds, draw_noise
-from purejaxrl_gae.value_function import ValueSamples
+from purejaxrl_gae.program.value_function import ValueSamples
 
 Pieces = dict[str, tuple[Callable[..., Any], tuple]]
 

@@ -102,10 +102,11 @@ def prepare(seconds: float, **point: Any) -> Prepared:
     """In a point's own process: compiles, and chooses how many updates a run makes."""
     import resource
 
-    from purejaxrl_gae import PPOConfig, algorithms
-    from purejaxrl_gae.host import devices
-    from purejaxrl_gae.host.options import RunOptions
-    from purejaxrl_gae.host.programs import AgentPrograms, compile_one_agent
+    from purejaxrl_gae import PPOConfig
+    from purejaxrl_gae.program import algorithms
+    from purejaxrl_gae.runs import devices
+    from purejaxrl_gae.runs.programs import AgentPrograms, compile_one_agent
+    from purejaxrl_gae.runs.run_options import RunOptions
 
     size = Point(**point)
     claimed = devices.claim(RunOptions(devices=size.devices), size.num_agents)

@@ -15,8 +15,8 @@ import tyro
 
 from benchmarks.curves import SeedRuns, train_seeds
 from purejaxrl_gae import TRPOConfig, with_preset
-from purejaxrl_gae.config import configs_directory, read_yaml, with_values
-from purejaxrl_gae.pictures import Curve, draw_curves
+from purejaxrl_gae.runs.figures import Curve, draw_curves
+from purejaxrl_gae.settings.config import configs_directory, read_yaml, with_values
 
 GOAL = -300.0
 EPISODE_STEPS = 200

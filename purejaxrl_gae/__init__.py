@@ -4,7 +4,7 @@ Everything is imported on first use, so `import purejaxrl_gae` is instant and `p
 one copy of each module.
 """
 
-from purejaxrl_gae.search_path import leave_current_folder
+from purejaxrl_gae.settings.search_path import leave_current_folder
 
 leave_current_folder()
 
@@ -24,15 +24,15 @@ _EXPORTS = {
     "PPOHyperparameters": "purejaxrl_gae.ppo",
     "TRPOConfig": "purejaxrl_gae.trpo",
     "TRPOHyperparameters": "purejaxrl_gae.trpo",
-    "TrainResult": "purejaxrl_gae.training",
+    "TrainResult": "purejaxrl_gae.program.training",
     "TrainState": "purejaxrl_gae.program.types",
-    "UserError": "purejaxrl_gae.errors",
-    "Agent": "purejaxrl_gae.agent",
-    "load": "purejaxrl_gae.agent",
-    "make_agent": "purejaxrl_gae.agent",
-    "make_train": "purejaxrl_gae.algorithms",
-    "make_value_function": "purejaxrl_gae.values",
-    "with_preset": "purejaxrl_gae.config",
+    "UserError": "purejaxrl_gae.settings.errors",
+    "Agent": "purejaxrl_gae.runs.agent",
+    "load": "purejaxrl_gae.runs.agent",
+    "make_agent": "purejaxrl_gae.runs.agent",
+    "make_train": "purejaxrl_gae.program.algorithms",
+    "make_value_function": "purejaxrl_gae.program.values",
+    "with_preset": "purejaxrl_gae.settings.config",
 }
 _MODULES = {
     "kernels": "purejaxrl_gae.kernels",
@@ -45,24 +45,24 @@ if TYPE_CHECKING:
     from purejaxrl_gae import kernels as kernels
     from purejaxrl_gae.a2c import A2CConfig as A2CConfig
     from purejaxrl_gae.a2c import A2CHyperparameters as A2CHyperparameters
-    from purejaxrl_gae.agent import Agent as Agent
-    from purejaxrl_gae.agent import load as load
-    from purejaxrl_gae.agent import make_agent as make_agent
-    from purejaxrl_gae.algorithms import make_train as make_train
-    from purejaxrl_gae.config import with_preset as with_preset
-    from purejaxrl_gae.errors import UserError as UserError
     from purejaxrl_gae.off_policy import OffPolicyConfig as OffPolicyConfig
     from purejaxrl_gae.off_policy import OffPolicyHyperparameters as OffPolicyHyperparameters
     from purejaxrl_gae.ppo import PPOConfig as PPOConfig
     from purejaxrl_gae.ppo import PPOHyperparameters as PPOHyperparameters
     from purejaxrl_gae.program import networks as networks
+    from purejaxrl_gae.program.algorithms import make_train as make_train
+    from purejaxrl_gae.program.training import TrainResult as TrainResult
     from purejaxrl_gae.program.types import TrainState as TrainState
+    from purejaxrl_gae.program.values import make_value_function as make_value_function
     from purejaxrl_gae.reinforce import ReinforceConfig as ReinforceConfig
     from purejaxrl_gae.reinforce import ReinforceHyperparameters as ReinforceHyperparameters
-    from purejaxrl_gae.training import TrainResult as TrainResult
+    from purejaxrl_gae.runs.agent import Agent as Agent
+    from purejaxrl_gae.runs.agent import load as load
+    from purejaxrl_gae.runs.agent import make_agent as make_agent
+    from purejaxrl_gae.settings.config import with_preset as with_preset
+    from purejaxrl_gae.settings.errors import UserError as UserError
     from purejaxrl_gae.trpo import TRPOConfig as TRPOConfig
     from purejaxrl_gae.trpo import TRPOHyperparameters as TRPOHyperparameters
-    from purejaxrl_gae.values import make_value_function as make_value_function
 
 
 def __getattr__(name: str) -> Any:

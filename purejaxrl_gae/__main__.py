@@ -8,7 +8,7 @@ is `python -m purejaxrl_gae.ppo --env Pendulum-v1`.
 import importlib
 import sys
 
-from purejaxrl_gae.errors import UserError, closest
+from purejaxrl_gae.settings.errors import UserError, closest
 
 TRAINING = {
     "ppo": "train by proximal policy optimization",

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from purejaxrl_gae import algorithms, config, flags, help_page, trust
-from purejaxrl_gae.config import TrainingConfig
-from purejaxrl_gae.errors import Interrupted, RunError, UserError
-from purejaxrl_gae.host import streams
-from purejaxrl_gae.host.options import SAVED_OPTIONS, RunOptions
-from purejaxrl_gae.host.saved import saved_run, split
-from purejaxrl_gae.optimizers import refuse_two_schedules
+from purejaxrl_gae.program import algorithms
+from purejaxrl_gae.program.optimizers import refuse_two_schedules
+from purejaxrl_gae.runs import streams
+from purejaxrl_gae.runs.run_options import SAVED_OPTIONS, RunOptions
+from purejaxrl_gae.runs.saved import saved_run, split
+from purejaxrl_gae.settings import config, flags, help_page, trust
+from purejaxrl_gae.settings.config import TrainingConfig
+from purejaxrl_gae.settings.errors import Interrupted, RunError, UserError
 
 RESUMABLE_FLAGS = (
     *("resume", "trust", "goal_score", "progress", "tensorboard", "compilation_cache", "total_timesteps"),
@@ -39,7 +40,7 @@ def main(algorithm: str, arguments: list[str] | None = None) -> None:
         training_config, options = parse(algorithm, arguments)
         options.validate()
         training_config.validate()
-        from purejaxrl_gae.host import training_run
+        from purejaxrl_gae.runs import training_run
 
         begun_anew = options.preset and options.resume is None
         training_run.run(training_config, options, config.preset_name(training_config) if begun_anew else None)

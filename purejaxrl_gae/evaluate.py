@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from purejaxrl_gae import trust
-from purejaxrl_gae.config import TrainingConfig, with_values
-from purejaxrl_gae.errors import UserError, first_line, shown
-from purejaxrl_gae.fields import check_types, require_between, require_name
+from purejaxrl_gae.settings import trust
+from purejaxrl_gae.settings.config import TrainingConfig, with_values
+from purejaxrl_gae.settings.errors import UserError, first_line, shown
+from purejaxrl_gae.settings.fields import check_types, require_between, require_name
 
 MOST_EPISODES = 1_000_000
 ACTION_STREAM = 0xAC7  # separates sampled actions from starts and transitions of the same seed
@@ -79,7 +79,7 @@ def evaluate_run(options: EvaluateOptions) -> dict[str, Any]:
       UserError: the folder holds no run or no checkpoint.
       RunError: no checkpoint fits.
     """
-    from purejaxrl_gae.host.programs import make_agents_evaluator, make_evaluator
+    from purejaxrl_gae.runs.programs import make_agents_evaluator, make_evaluator
 
     assert options.run_dir is not None
     algorithm, restored, num_seeds = _restored(options.run_dir, options.trust)
@@ -106,7 +106,7 @@ def evaluate_policy(options: EvaluateOptions) -> dict[str, Any]:
     Raises:
       UserError: the file holds no policy, or one that does not fit the environment.
     """
-    from purejaxrl_gae.host.playing import play_episodes
+    from purejaxrl_gae.runs.playing import play_episodes
 
     policy, environment = _policy_and_environment(options)
 
@@ -126,8 +126,8 @@ def render_episode(options: EvaluateOptions) -> dict[str, Any]:
       UserError: there is no such policy, or the picture cannot be written.
     """
     from purejaxrl_gae.environments.quiet import draw_without_screen
-    from purejaxrl_gae.host.animation import check_output, write_animation
-    from purejaxrl_gae.host.playing import record_episode
+    from purejaxrl_gae.runs.animation import check_output, write_animation
+    from purejaxrl_gae.runs.playing import record_episode
 
     assert options.render is not None
     check_output(options.render, options.fps)
@@ -167,7 +167,7 @@ def _scores(play: Callable[[bool], Any], stochastic: bool, seeds: np.ndarray) ->
       of them, with each seed's mean and their IQM. Unless all is sampled, the same of sampled actions under `sampled`.
       `notes`, where the numbers need words.
     """
-    from purejaxrl_gae.host import scoring
+    from purejaxrl_gae.runs import scoring
 
     sampled = scoring.of_agents(play(False))
     if stochastic:
@@ -182,8 +182,8 @@ def _scores(play: Callable[[bool], Any], stochastic: bool, seeds: np.ndarray) ->
 
 
 def _score(evaluation: Any, seeds: np.ndarray) -> dict[str, Any]:
-    from purejaxrl_gae.host import scoring
-    from purejaxrl_gae.host.reports import statistics_of
+    from purejaxrl_gae.runs import scoring
+    from purejaxrl_gae.runs.reports import statistics_of
 
     returns = evaluation.returns
     found = {
@@ -204,8 +204,8 @@ def _score(evaluation: Any, seeds: np.ndarray) -> dict[str, Any]:
 
 def _restored(run_dir: Path, trusted: bool) -> tuple[Any, Any, int]:
     """A run's algorithm, its newest readable checkpoint, and its number of seeds."""
-    from purejaxrl_gae.host import saved
-    from purejaxrl_gae.host.programs import use_compilation_cache
+    from purejaxrl_gae.runs import saved
+    from purejaxrl_gae.runs.programs import use_compilation_cache
 
     use_compilation_cache()
     return saved.restore(run_dir, trusted=trusted)
@@ -214,8 +214,8 @@ def _restored(run_dir: Path, trusted: bool) -> tuple[Any, Any, int]:
 def _policy_and_environment(options: EvaluateOptions) -> tuple[Any, Any]:
     """The policy that acts from NumPy, and where it is to act."""
     from purejaxrl_gae.environments import make_environment
-    from purejaxrl_gae.host.playing import check_policy_fits
-    from purejaxrl_gae.numpy_policy import load_policy
+    from purejaxrl_gae.runs.numpy_policy import load_policy
+    from purejaxrl_gae.runs.playing import check_policy_fits
 
     if options.run_dir is not None:
         return _policy_of_run(options.run_dir, options.trust)
@@ -248,9 +248,9 @@ def _where(options: EvaluateOptions, trained_in: dict[str, Any]) -> dict[str, An
 def _policy_of_run(run_dir: Path, trusted: bool) -> tuple[Any, Any]:
     import jax
 
-    from purejaxrl_gae import training
-    from purejaxrl_gae.host.policy_file import policy_bytes
-    from purejaxrl_gae.numpy_policy import load_policy
+    from purejaxrl_gae.program import training
+    from purejaxrl_gae.runs.numpy_policy import load_policy
+    from purejaxrl_gae.runs.policy_file import policy_bytes
 
     algorithm, restored, num_seeds = _restored(run_dir, trusted)
     learner = restored.state.learner

@@ -21,8 +21,15 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from purejaxrl_gae import kernels, minibatches, training, value_function
-from purejaxrl_gae.config import (
+from purejaxrl_gae import kernels
+from purejaxrl_gae.program import adaptation, minibatches, training, value_function
+from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of
+from purejaxrl_gae.program.networks import require_own_value_params
+from purejaxrl_gae.program.optimizers import DescentConfig, check_descent, make_optimizer
+from purejaxrl_gae.program.schedules import scheduled
+from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
+from purejaxrl_gae.program.value_function import ValueSamples
+from purejaxrl_gae.settings.config import (
     MOST_LOOPS,
     Traced,
     require,
@@ -31,14 +38,7 @@ from purejaxrl_gae.config import (
     require_non_negative,
     require_part,
 )
-from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.optimizers import DescentConfig, check_descent, make_optimizer
-from purejaxrl_gae.program import adaptation
-from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of
-from purejaxrl_gae.program.networks import require_own_value_params
-from purejaxrl_gae.program.schedules import scheduled
-from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
-from purejaxrl_gae.value_function import ValueSamples
+from purejaxrl_gae.settings.errors import UserError
 
 LARGEST_LOG_RATIO = 20.0  # unclipped ratios stay numbers: e^20 is 5e8
 

@@ -14,9 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from tyro.conf import Positional
 
-from purejaxrl_gae.config import read_yaml
-from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.pictures import (
+from purejaxrl_gae.runs.figures import (
     Curve,
     Trials,
     check_output,
@@ -25,6 +23,8 @@ from purejaxrl_gae.pictures import (
     draw_parallel_coordinates,
     draw_profiles,
 )
+from purejaxrl_gae.settings.config import read_yaml
+from purejaxrl_gae.settings.errors import UserError
 
 NOT_IN_LABELS = ("algorithm", "env", "seed", "num_seeds")
 LONGEST_LABEL = 3

@@ -21,8 +21,19 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from purejaxrl_gae import kernels, minibatches, training, value_function
-from purejaxrl_gae.config import (
+from purejaxrl_gae import kernels
+from purejaxrl_gae.program import adaptation, minibatches, training, value_function
+from purejaxrl_gae.program.epochs import Samples, require_minibatches, run_epochs
+from purejaxrl_gae.program.estimators import BUILT_IN as ESTIMATORS
+from purejaxrl_gae.program.estimators import check_estimator, estimate, estimator_of, revalued
+from purejaxrl_gae.program.networks import require_own_value_params
+from purejaxrl_gae.program.objectives import BUILT_IN as OBJECTIVES
+from purejaxrl_gae.program.objectives import check_objective, needs_old_policy, objective_of, policy_loss
+from purejaxrl_gae.program.optimizers import DescentConfig, annealed, check_descent, make_optimizer
+from purejaxrl_gae.program.schedules import scheduled
+from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
+from purejaxrl_gae.program.value_function import ValueSamples
+from purejaxrl_gae.settings.config import (
     MOST_STEPS_PER_UPDATE,
     Traced,
     require,
@@ -31,17 +42,6 @@ from purejaxrl_gae.config import (
     require_non_negative,
     require_part,
 )
-from purejaxrl_gae.optimizers import DescentConfig, annealed, check_descent, make_optimizer
-from purejaxrl_gae.program import adaptation
-from purejaxrl_gae.program.epochs import Samples, require_minibatches, run_epochs
-from purejaxrl_gae.program.estimators import BUILT_IN as ESTIMATORS
-from purejaxrl_gae.program.estimators import check_estimator, estimate, estimator_of, revalued
-from purejaxrl_gae.program.networks import require_own_value_params
-from purejaxrl_gae.program.objectives import BUILT_IN as OBJECTIVES
-from purejaxrl_gae.program.objectives import check_objective, needs_old_policy, objective_of, policy_loss
-from purejaxrl_gae.program.schedules import scheduled
-from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
-from purejaxrl_gae.value_function import ValueSamples
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from purejaxrl_gae import algorithms, cli, config, flags, help_page
-from purejaxrl_gae.config import TrainingConfig
-from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.host import streams
-from purejaxrl_gae.host.options import SAVED_SWEEP_OPTIONS, SharedOptions, SweepOptions
-from purejaxrl_gae.optimizers import refuse_two_schedules
+from purejaxrl_gae import cli
+from purejaxrl_gae.program import algorithms
+from purejaxrl_gae.program.optimizers import refuse_two_schedules
+from purejaxrl_gae.runs import streams
+from purejaxrl_gae.runs.run_options import SAVED_SWEEP_OPTIONS, SharedOptions, SweepOptions
+from purejaxrl_gae.settings import config, flags, help_page
+from purejaxrl_gae.settings.config import TrainingConfig
+from purejaxrl_gae.settings.errors import UserError
 
 RESUMABLE_FLAGS = (
     *("resume", "trust", "progress", "compilation_cache"),
@@ -50,7 +52,7 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
 
 
 def _resumed(path: Path, arguments: list[str], trusted: bool) -> tuple[TrainingConfig, SweepOptions]:
-    from purejaxrl_gae.host.sweep_results import saved_sweep
+    from purejaxrl_gae.runs.sweep_results import saved_sweep
 
     values = saved_sweep(path, trusted)
     config_class = algorithms.config_class(values.pop("algorithm", None))
@@ -96,7 +98,7 @@ def new_sweep_path(base: TrainingConfig, options: SweepOptions) -> Path:
     Raises:
       UserError: it cannot be made, or holds a sweep already.
     """
-    from purejaxrl_gae.host.folder import refuse_unusable, reserve
+    from purejaxrl_gae.runs.folder import refuse_unusable, reserve
 
     if options.run_dir is not None:
         refuse_unusable(options.run_dir, "sweep.yaml")
@@ -134,7 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
         path = options.resume or options.run_dir
         if options.resume is None and options.process_id == 0:
             path = new_sweep_path(base, options)
-        from purejaxrl_gae.host import sweep_run
+        from purejaxrl_gae.runs import sweep_run
 
         assert path is not None  # options.validate
         sweep_run.run(base, options, path)

@@ -18,9 +18,17 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from purejaxrl_gae import kernels, minibatches, training, value_function
-from purejaxrl_gae.batching import one_agent_at_a_time
-from purejaxrl_gae.config import (
+from purejaxrl_gae import kernels
+from purejaxrl_gae.parallel.batching import one_agent_at_a_time
+from purejaxrl_gae.program import minibatches, training, value_function
+from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of
+from purejaxrl_gae.program.networks import require_own_value_params
+from purejaxrl_gae.program.optimizers import DescentConfig, check_descent, make_optimizer
+from purejaxrl_gae.program.policy_curvature import make_policy_fisher_product
+from purejaxrl_gae.program.schedules import scheduled
+from purejaxrl_gae.program.types import Algorithm, Distribution, Experience, Hyperparameters, Learner, Metrics, Setup
+from purejaxrl_gae.program.value_function import ValueSamples
+from purejaxrl_gae.settings.config import (
     MOST_LOOPS,
     Traced,
     require,
@@ -29,14 +37,7 @@ from purejaxrl_gae.config import (
     require_non_negative,
     require_part,
 )
-from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.optimizers import DescentConfig, check_descent, make_optimizer
-from purejaxrl_gae.policy_curvature import make_policy_fisher_product
-from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of
-from purejaxrl_gae.program.networks import require_own_value_params
-from purejaxrl_gae.program.schedules import scheduled
-from purejaxrl_gae.program.types import Algorithm, Distribution, Experience, Hyperparameters, Learner, Metrics, Setup
-from purejaxrl_gae.value_function import ValueSamples
+from purejaxrl_gae.settings.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from benchmarks.measure import Timing
 from benchmarks.worker import Prepared, Unavailable
 from purejaxrl_gae import kernels as own_kernels
 from purejaxrl_gae.environments import make_environment
-from purejaxrl_gae.statistics import Aggregate
+from purejaxrl_gae.runs.statistics import Aggregate
 
 
 def test_the_last_hundred_are_counted_back_over_whole_updates():

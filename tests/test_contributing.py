@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from flax import struct
 
-from purejaxrl_gae import PPOConfig, algorithms, cli, config, make_train, sweep
+from purejaxrl_gae import PPOConfig, cli, make_train, sweep
 from purejaxrl_gae.environments import make_environment
+from purejaxrl_gae.program import algorithms
+from purejaxrl_gae.settings import config
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "CONTRIBUTING.md"

@@ -10,11 +10,11 @@ import pytest
 
 from purejaxrl_gae import PPOConfig
 from purejaxrl_gae.environments import DiscreteActions, Environment
-from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.evaluate import EvaluateOptions, evaluate
-from purejaxrl_gae.host import animation, playing, training_run
-from purejaxrl_gae.host.options import RunOptions
-from purejaxrl_gae.numpy_policy import load_policy
+from purejaxrl_gae.runs import animation, playing, training_run
+from purejaxrl_gae.runs.numpy_policy import load_policy
+from purejaxrl_gae.runs.run_options import RunOptions
+from purejaxrl_gae.settings.errors import UserError
 
 image = pytest.importorskip("PIL.Image")
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import yaml
 
-from purejaxrl_gae import PPOConfig, TRPOConfig, UserError, algorithms, cli, evaluate, kernels, make_train, plot, sweep
-from purejaxrl_gae.host import run_folder, training_run
-from purejaxrl_gae.host.options import RunOptions
+from purejaxrl_gae import PPOConfig, TRPOConfig, UserError, cli, evaluate, kernels, make_train, plot, sweep
+from purejaxrl_gae.program import algorithms
+from purejaxrl_gae.runs import run_folder, training_run
+from purejaxrl_gae.runs.run_options import RunOptions
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 SMALL = dict(num_envs=4, num_steps=16, hidden_sizes=(8,), total_timesteps=128)

@@ -4,20 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from purejaxrl_gae import (
-    A2CConfig,
-    OffPolicyConfig,
-    PPOConfig,
-    ReinforceConfig,
-    TRPOConfig,
-    algorithms,
-    training,
-    with_preset,
-)
-from purejaxrl_gae.algorithms import config_class
-from purejaxrl_gae.config import configs_directory, read_yaml, with_values
+from purejaxrl_gae import A2CConfig, OffPolicyConfig, PPOConfig, ReinforceConfig, TRPOConfig, with_preset
 from purejaxrl_gae.environments import make_environment
-from purejaxrl_gae.evaluation import evaluate
+from purejaxrl_gae.program import algorithms, training
+from purejaxrl_gae.program.algorithms import config_class
+from purejaxrl_gae.program.evaluation import evaluate
+from purejaxrl_gae.settings.config import configs_directory, read_yaml, with_values
 
 
 def evaluations(config, seeds):

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from purejaxrl_gae import __main__, algorithms, cli, evaluate, plot, sweep
+from purejaxrl_gae import __main__, cli, evaluate, plot, sweep
+from purejaxrl_gae.program import algorithms
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["help"]])

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purejaxrl_gae import OffPolicyConfig, kernels, make_train, off_policy, training
+from purejaxrl_gae import OffPolicyConfig, kernels, make_train, off_policy
 from purejaxrl_gae.environments import probes
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.program import training
+from purejaxrl_gae.settings.errors import UserError
 
 PROBE = dict(
     num_envs=16, num_steps=8, hidden_sizes=(16, 16), gamma=0.9, normalize_rewards=False, max_grad_norm=10.0,

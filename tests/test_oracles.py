@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from purejaxrl_gae import PPOConfig, TRPOConfig, kernels, ppo, training, trpo
-from purejaxrl_gae.config import configs_directory, read_yaml, with_values
+from purejaxrl_gae import PPOConfig, TRPOConfig, kernels, ppo, trpo
 from purejaxrl_gae.environments import BoxActions, DiscreteActions, HostEnvironment
-from purejaxrl_gae.policy_curvature import make_policy_fisher_product
+from purejaxrl_gae.program import training
+from purejaxrl_gae.program.policy_curvature import make_policy_fisher_product
 from purejaxrl_gae.program.types import Recording
+from purejaxrl_gae.settings.config import configs_directory, read_yaml, with_values
 from tests.oracles import inputs
 
 load = cache(inputs.load)

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from purejaxrl_gae import pictures, plot
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae import plot
 from purejaxrl_gae.plot import PlotOptions
+from purejaxrl_gae.runs import figures as pictures
+from purejaxrl_gae.settings.errors import UserError
 
 
 def make_run(path, scores, **fields):

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purejaxrl_gae import PPOConfig, make_train, ppo, rollout, training
+from purejaxrl_gae import PPOConfig, make_train, ppo
 from purejaxrl_gae.environments import make_environment, probes
-from purejaxrl_gae.errors import UserError
-from purejaxrl_gae.evaluation import evaluate
+from purejaxrl_gae.program import rollout, training
+from purejaxrl_gae.program.evaluation import evaluate
+from purejaxrl_gae.settings.errors import UserError
 
 PROBE_SETTINGS = dict(
     num_envs=16,

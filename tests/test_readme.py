@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from purejaxrl_gae import algorithms, cli, config, flags, sweep
+from purejaxrl_gae import cli, sweep
 from purejaxrl_gae.evaluate import EvaluateOptions
 from purejaxrl_gae.plot import PlotOptions
+from purejaxrl_gae.program import algorithms
+from purejaxrl_gae.settings import config, flags
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "README.md"

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purejaxrl_gae import ReinforceConfig, kernels, make_train, reinforce, training
+from purejaxrl_gae import ReinforceConfig, kernels, make_train, reinforce
 from purejaxrl_gae.environments import make_environment, probes
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.program import training
+from purejaxrl_gae.settings.errors import UserError
 
 ADVANTAGES = ["total_reward", "reward_to_go", "baseline", "q", "advantage", "td_residual"]
 PROBE = dict(

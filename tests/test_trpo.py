@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from purejaxrl_gae import TRPOConfig, make_train, training, trpo
+from purejaxrl_gae import TRPOConfig, make_train, trpo
 from purejaxrl_gae.environments import probes
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.program import training
+from purejaxrl_gae.settings.errors import UserError
 
 SMALL = TRPOConfig(
     env="Pendulum-v1", total_timesteps=2048, num_envs=4, num_steps=128, hidden_sizes=(8, 8), n_critic_updates=2

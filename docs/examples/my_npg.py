@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from purejaxrl_gae import kernels, minibatches, training
-from purejaxrl_gae.config import Traced, TrainingConfig, require
+from purejaxrl_gae import kernels
+from purejaxrl_gae.program import minibatches, training
 from purejaxrl_gae.program.types import Algorithm, Learner
+from purejaxrl_gae.settings.config import Traced, TrainingConfig, require
 
 
 @dataclass(frozen=True)

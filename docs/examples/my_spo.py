@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
-from purejaxrl_gae import PPOConfig, UserError, minibatches, ppo
+from purejaxrl_gae import PPOConfig, UserError, ppo
+from purejaxrl_gae.program import minibatches
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from purejaxrl_gae.environments.gymnasium_adapter import checked_spec
 from purejaxrl_gae.environments.gymnasium_forms import action_space, observation_type
 from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep, copy_seeds
-from purejaxrl_gae.errors import UserError, first_line
+from purejaxrl_gae.settings.errors import UserError, first_line
 
 FRAME_SKIP = 4
 LONGEST_GAME = 108_000  # frames: half an hour of play

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.settings.errors import UserError
 
 SIZE = 400
 SMOOTHING = 3

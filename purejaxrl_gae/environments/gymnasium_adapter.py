@@ -19,7 +19,7 @@ from purejaxrl_gae.environments.host_environment import (
     one_hot_observations,
 )
 from purejaxrl_gae.environments.quiet import not_drawn, quietly
-from purejaxrl_gae.errors import UserError, closest, first_line, shown
+from purejaxrl_gae.settings.errors import UserError, closest, first_line, shown
 
 try:
     import gymnasium

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from purejaxrl_gae.environments.contract import ActionSpace, BoxActions, DiscreteActions, OneHot, make_one_hot
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.settings.errors import UserError
 
 
 def observation_type(name: str, space: Any) -> tuple[tuple[int, ...], Any]:

@@ -20,7 +20,7 @@ from purejaxrl_gae.environments.host_environment import (
     copy_seeds,
     one_hot_observations,
 )
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.settings.errors import UserError
 
 
 def from_vector_env(env: VectorEnv, sticky_actions: float) -> HostEnvironment:

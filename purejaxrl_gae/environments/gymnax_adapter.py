@@ -12,7 +12,6 @@ import numpy as np
 from gymnax.environments import environment as gymnax_environment
 from gymnax.environments import spaces
 
-from purejaxrl_gae.config import LONGEST_TIME_LIMIT
 from purejaxrl_gae.environments.contract import (
     ActionSpace,
     BoxActions,
@@ -23,9 +22,10 @@ from purejaxrl_gae.environments.contract import (
 )
 from purejaxrl_gae.environments.drawings import renderer_of
 from purejaxrl_gae.environments.wrappers import one_hot_observations, reset_where
-from purejaxrl_gae.errors import UserError, closest, first_line, shown
-from purejaxrl_gae.fields import coerce
-from purejaxrl_gae.sharding import keys_of_copies
+from purejaxrl_gae.parallel.sharding import keys_of_copies
+from purejaxrl_gae.settings.config import LONGEST_TIME_LIMIT
+from purejaxrl_gae.settings.errors import UserError, closest, first_line, shown
+from purejaxrl_gae.settings.fields import coerce
 
 LARGEST_INT = 2**31 - 1  # of int32
 LIMIT = "max_steps_in_episode"

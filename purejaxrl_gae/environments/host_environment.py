@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from purejaxrl_gae.environments.contract import ActionSpace, OneHot
-from purejaxrl_gae.errors import EnvironmentFailure, described
+from purejaxrl_gae.settings.errors import EnvironmentFailure, described
 
 STAGGER_STREAM = 0x57A6  # separate these random numbers from the environments' own
 STICKY_STREAM = 0x571C

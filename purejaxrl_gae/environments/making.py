@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from purejaxrl_gae import trust
-from purejaxrl_gae.config import read_arguments
 from purejaxrl_gae.environments.contract import Environment
 from purejaxrl_gae.environments.host_environment import HostEnvironment
 from purejaxrl_gae.environments.options import with_options
-from purejaxrl_gae.errors import UserError, first_line, shown
+from purejaxrl_gae.settings import trust
+from purejaxrl_gae.settings.config import read_arguments
+from purejaxrl_gae.settings.errors import UserError, first_line, shown
 
 PREFIXES = ("brax", "mjx", "gymnasium")
 

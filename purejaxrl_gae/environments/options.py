@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from purejaxrl_gae.environments.contract import BoxActions, Environment, Step, render_inner
 from purejaxrl_gae.environments.wrappers import reset_where, select_copies
-from purejaxrl_gae.sharding import keys_of_copies
+from purejaxrl_gae.parallel.sharding import keys_of_copies
 
 
 class LimitedState(NamedTuple):

@@ -17,8 +17,8 @@ import numpy as np
 from purejaxrl_gae.environments.contract import BoxActions, Environment, Render, Step, render_inner
 from purejaxrl_gae.environments.quiet import not_drawn, quietly
 from purejaxrl_gae.environments.wrappers import reset_where
-from purejaxrl_gae.errors import UserError, first_line
-from purejaxrl_gae.sharding import keys_of_copies
+from purejaxrl_gae.parallel.sharding import keys_of_copies
+from purejaxrl_gae.settings.errors import UserError, first_line
 
 
 class PhysicsState(NamedTuple):

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 
-from purejaxrl_gae.errors import UserError, first_line
+from purejaxrl_gae.settings.errors import UserError, first_line
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purejaxrl_gae.batching import compute_if_any
 from purejaxrl_gae.environments.contract import Environment, OneHot, Step, render_inner
+from purejaxrl_gae.parallel.batching import compute_if_any
 
 
 def reset_where(

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from purejaxrl_gae.encoders import ACTIVATIONS, Activation, Convolutions, Encoder, make_convolutions
 from purejaxrl_gae.environments import ActionSpace, BoxActions, DiscreteActions
-from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution, SquashedGaussian
+from purejaxrl_gae.program.encoders import ACTIVATIONS, Activation, Convolutions, Encoder, make_convolutions
 from purejaxrl_gae.program.types import Params
+from purejaxrl_gae.settings.errors import UserError
 
 Initialization = Literal["orthogonal", "uniform"]
 ActionBounds = Literal["clip", "scale", "tanh"]

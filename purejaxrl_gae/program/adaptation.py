@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purejaxrl_gae import kernels, minibatches
+from purejaxrl_gae import kernels
+from purejaxrl_gae.program import minibatches
 from purejaxrl_gae.program.types import Experience, Hyperparameters, Learner, Metrics, Setup
 
 

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from purejaxrl_gae import kernels, minibatches
-from purejaxrl_gae.config import MOST_LOOPS, require_between
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae import kernels
+from purejaxrl_gae.program import minibatches
 from purejaxrl_gae.program.types import Distribution, Learner, Metrics, Params
+from purejaxrl_gae.settings.config import MOST_LOOPS, require_between
+from purejaxrl_gae.settings.errors import UserError
 
 
 class Samples(NamedTuple):

@@ -14,12 +14,12 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from purejaxrl_gae import parts
 from purejaxrl_gae.environments import ActionSpace, BoxActions, DiscreteActions
-from purejaxrl_gae.errors import UserError, first_line
 from purejaxrl_gae.kernels import Categorical
 from purejaxrl_gae.program.actor_critic import make_actor_critic
 from purejaxrl_gae.program.types import Network, Params, Setup
+from purejaxrl_gae.settings import parts
+from purejaxrl_gae.settings.errors import UserError, first_line
 
 DISTRIBUTION_METHODS = (
     "noise",

@@ -6,9 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purejaxrl_gae import kernels, parts
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae import kernels
 from purejaxrl_gae.program.types import Distribution, Hyperparameters, Setup
+from purejaxrl_gae.settings import parts
+from purejaxrl_gae.settings.errors import UserError
 
 Objective = Callable[..., jax.Array]
 

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purejaxrl_gae import parts
-from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.program.types import Hyperparameters
+from purejaxrl_gae.settings import parts
+from purejaxrl_gae.settings.errors import UserError
 
 Schedule = Callable[[jax.Array], jax.Array]
 WARMUP, FIRST_FACTOR = 0.1, 0.1  # the share of the run in which a rate rises, and where it begins

@@ -9,7 +9,7 @@ gymnasium = pytest.importorskip("gymnasium")
 from purejaxrl_gae.environments import DiscreteActions, make_environment  # noqa: E402
 from purejaxrl_gae.environments.gymnasium_adapter import from_gymnasium  # noqa: E402
 from purejaxrl_gae.environments.host_environment import copy_seeds  # noqa: E402
-from purejaxrl_gae.errors import UserError  # noqa: E402
+from purejaxrl_gae.settings.errors import UserError  # noqa: E402
 
 
 def breakout(num_envs, **options):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from purejaxrl_gae.environments import BoxActions, from_brax, make_environment
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.settings.errors import UserError
 
 pytest.importorskip("brax")
 

@@ -8,7 +8,7 @@ gymnasium = pytest.importorskip("gymnasium")
 from gymnasium import spaces  # noqa: E402
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv  # noqa: E402
 
-from purejaxrl_gae import PPOConfig, training  # noqa: E402
+from purejaxrl_gae import PPOConfig  # noqa: E402
 from purejaxrl_gae.environments import (  # noqa: E402
     BoxActions,
     DiscreteActions,
@@ -17,7 +17,8 @@ from purejaxrl_gae.environments import (  # noqa: E402
     make_environment,
 )
 from purejaxrl_gae.environments.host_environment import CopyFailure, copy_seeds, end_nonfinite_episodes  # noqa: E402
-from purejaxrl_gae.errors import UserError  # noqa: E402
+from purejaxrl_gae.program import training  # noqa: E402
+from purejaxrl_gae.settings.errors import UserError  # noqa: E402
 
 
 class Counting(gymnasium.Env):

@@ -9,7 +9,7 @@ from gymnax.environments import spaces
 
 from purejaxrl_gae.environments import BoxActions, DiscreteActions, make_environment, probes
 from purejaxrl_gae.environments.gymnax_adapter import NEEDS_FILES
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.settings.errors import UserError
 
 CLASSIC_AND_MINATAR = [
     env_id

@@ -4,7 +4,7 @@ import gymnax
 import pytest
 
 from purejaxrl_gae.environments import Environment, make_environment, probes
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.settings.errors import UserError
 
 MODULE = """
 import gymnax

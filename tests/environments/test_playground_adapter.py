@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from purejaxrl_gae.environments import BoxActions, make_environment
-from purejaxrl_gae.errors import UserError
+from purejaxrl_gae.settings.errors import UserError
 
 registry = pytest.importorskip("mujoco_playground").registry
 

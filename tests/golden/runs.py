@@ -14,7 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from purejaxrl_gae import algorithms, cli
+from purejaxrl_gae import cli
+from purejaxrl_gae.program import algorithms
 
 SMALL = "--no-preset --no-progress --no-tensorboard --updates-per-report 1 --eval-episodes 2 --seed 3"
 GYMNASIUM = "--env gymnasium:CartPole-v1 --max-episode-steps 12"

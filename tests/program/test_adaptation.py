@@ -10,8 +10,8 @@ import pytest
 from purejaxrl_gae import A2CConfig, OffPolicyConfig, PPOConfig, ReinforceConfig, kernels, make_train
 from purejaxrl_gae.environments import probes
 from purejaxrl_gae.program import adaptation
+from purejaxrl_gae.program.training import traced_hyperparameters
 from purejaxrl_gae.program.types import Learner, Setup
-from purejaxrl_gae.training import traced_hyperparameters
 
 TINY = dict(env=probes.both(), num_envs=2, num_steps=8, total_timesteps=48, hidden_sizes=(4,), schedule="kl_adaptive")
 

@@ -15,7 +15,6 @@ from purejaxrl_gae import (
     TRPOConfig,
     UserError,
     a2c,
-    config,
     kernels,
     off_policy,
     ppo,
@@ -24,6 +23,7 @@ from purejaxrl_gae import (
 )
 from purejaxrl_gae.program import estimators
 from purejaxrl_gae.program.types import Experience
+from purejaxrl_gae.settings import config
 
 T, N = 5, 3
 

@@ -9,8 +9,9 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 
-from purejaxrl_gae import A2CConfig, PPOConfig, TRPOConfig, UserError, kernels, make_train, networks, training, trpo
+from purejaxrl_gae import A2CConfig, PPOConfig, TRPOConfig, UserError, kernels, make_train, networks, trpo
 from purejaxrl_gae.environments import make_environment
+from purejaxrl_gae.program import training
 
 SMALL = dict(num_envs=4, num_steps=16, hidden_sizes=(8,), total_timesteps=128)
 PPO = PPOConfig(env="CartPole-v1", num_minibatches=4, update_epochs=2, **SMALL)

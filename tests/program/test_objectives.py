@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purejaxrl_gae import PPOConfig, UserError, kernels, make_train, ppo, training
-from purejaxrl_gae.program import objectives
+from purejaxrl_gae import PPOConfig, UserError, kernels, make_train, ppo
+from purejaxrl_gae.program import objectives, training
 
 SMALL = dict(
     env="CartPole-v1", num_envs=4, num_steps=16, num_minibatches=4, update_epochs=2, hidden_sizes=(8,),

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from purejaxrl_gae import A2CConfig, PPOConfig
-from purejaxrl_gae.errors import UserError
 from purejaxrl_gae.program import schedules
-from purejaxrl_gae.training import traced_hyperparameters
+from purejaxrl_gae.program.training import traced_hyperparameters
+from purejaxrl_gae.settings.errors import UserError
 
 
 @pytest.mark.parametrize(

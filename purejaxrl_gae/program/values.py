@@ -1,0 +1,66 @@
+"""What a trained value function says, in the units it was learned in and in the environment's own rewards."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+from purejaxrl_gae import kernels
+from purejaxrl_gae.program import algorithms
+from purejaxrl_gae.program.rollout import normalize_observations
+from purejaxrl_gae.program.types import Learner, Setup
+from purejaxrl_gae.settings.config import TrainingConfig
+
+
+class Values(NamedTuple):
+    """V of some observations, twice.
+
+    Attributes:
+      in_rewards: in the environment's rewards, discounted: comparable to returns and to other libraries.
+      as_learned: in the units of what was learned from: under `normalize_rewards`, of rewards divided by the running
+        deviation of the discounted return; otherwise the same as `in_rewards`. Losses and targets are in these units.
+    """
+
+    in_rewards: jax.Array
+    as_learned: jax.Array
+
+
+def make_value_function(config: TrainingConfig) -> Callable[[Learner, jax.Array], Values]:
+    """The value function of agents that a config trains.
+
+    Scaled rewards are clipped to +-10 while learning, and no factor undoes that. The factor is the deviation at the
+    end, which values of states not visited lately lag behind.
+
+    Args:
+      config: of any algorithm, as it was trained.
+
+    Returns:
+      `value(learner, observations) -> Values`: of `[..., *observation_shape]` raw observations, or of the whole numbers
+      that the environment gives; jit it, vmap it.
+
+    Raises:
+      UserError: a field or the environment is wrong.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from purejaxrl_gae import PPOConfig, make_train, make_value_function
+      >>> config = PPOConfig(env="CartPole-v1", total_timesteps=1024, num_envs=4, num_steps=64)
+      >>> results = jax.jit(jax.vmap(make_train(config)))(jax.random.split(jax.random.key(0), 2))
+      >>> values = jax.vmap(make_value_function(config), (0, None))(results.state.learner, jnp.zeros((3, 4)))
+      >>> values.in_rewards.shape
+      (2, 3)
+    """
+    return value_function(algorithms.make_algorithm(config).setup)
+
+
+def value_function(setup: Setup) -> Callable[[Learner, jax.Array], Values]:
+    """Returns the value function of what is made of a config already; see `make_value_function`."""
+    one_hot = setup.environment.one_hot
+
+    def value(learner: Learner, observations: jax.Array) -> Values:
+        encoded = observations if one_hot is None else one_hot.encode(observations)
+        seen, moments = normalize_observations(learner.normalizers, encoded), learner.normalizers.returns
+        learned = setup.network.value(learner.params, seen)
+        return Values(learned if moments is None else kernels.unscale_values(learned, moments), learned)
+
+    return value

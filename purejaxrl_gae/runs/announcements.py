@@ -1,0 +1,129 @@
+"""What a run tells its user in sentences: what it begins, how it ended, and why it stopped."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from purejaxrl_gae.settings import config, parts
+from purejaxrl_gae.settings.config import TrainingConfig
+from purejaxrl_gae.settings.errors import RunError
+from purejaxrl_gae.runs import scoring
+from purejaxrl_gae.runs.checkpoints import Checkpoints
+from purejaxrl_gae.runs.display import Display
+from purejaxrl_gae.runs.programs import describe_device
+from purejaxrl_gae.runs.reports import WAYS
+from purejaxrl_gae.runs.scoring import Scores
+from purejaxrl_gae.program.types import TrainState
+
+HARMLESS = 1e12  # what is larger than this can make a loss of float32 overflow
+
+
+def say_what_runs(
+    display: Display, training_config: TrainingConfig, seeds: np.ndarray, used: list[jax.Device], path: Path
+) -> None:
+    """One line that names the run, then the notes of its config."""
+    plain, steps = config.to_plain(training_config), training_config.env_steps
+    wanted = training_config.total_timesteps
+    rounded = "" if steps == wanted else f", rounded up from {wanted:,}"
+    alone = len(seeds) == 1
+    who = f"seed {seeds[0]}" if alone else f"seeds {seeds[0]} to {seeds[-1]}"
+    each = "" if alone else " each"
+    number = f", {len(used)} devices" if len(used) > 1 else ""
+    display.say(
+        f"{training_config.algorithm} on {plain['env']}, {who}, {describe_device()}{number}: "
+        f"{steps:,} steps{each}{rounded}, {training_config.num_updates:,} updates -> {path}"
+    )
+    for note in (*training_config.notes(), *parts.without_import_name(config.parts_of(training_config))):
+        display.complain(f"note: {note}")
+
+
+def say_how_it_ended(display: Display, summary: dict[str, Any], scores: Scores, path: Path) -> None:
+    """Steps, speed and scores, and what the scores hide; of several seeds a table too; then where it is, and what next.
+
+    Args:
+      display: where.
+      summary: as written to summary.json.
+      scores: of the evaluation.
+      path: of the run's folder.
+    """
+    _say_scores(display, summary, *np.shape(scores.mode.returns))
+    for note in scoring.notes(scores):
+        display.complain(f"note: {note}")
+    folder, module = shlex.quote(str(path)), "python -m purejaxrl_gae"
+    display.say(f"saved in {path}; next: {module}.evaluate --run-dir {folder} && {module}.plot {folder}")
+
+
+def _say_scores(display: Display, summary: dict[str, Any], num_agents: int, num_episodes: int) -> None:
+    solved = {None: "", True: "  solved", False: "  not solved"}[summary["solved"]]
+    began = (
+        f"{summary['env_steps']:,} steps in {summary['run_seconds']:.1f} s ({summary['steps_per_second']:,.0f} "
+        f"steps/s) after {summary['compile_seconds']:.1f} s of compiling; "
+    )
+    if num_agents == 1:
+        mode, sampled = (f"{summary[f'{name}_mean']:.1f} ± {summary[f'{name}_std']:.1f}" for name in WAYS)
+        display.say(f"{began}evaluation over {num_episodes} episodes: {mode} by mode, {sampled} sampled{solved}")
+        return
+    iqms = (summary[f"{name}_over_seeds"]["iqm"] for name in WAYS)
+    mode, sampled = (f"{iqm:.1f} [{low:.1f}, {high:.1f}]" for iqm, low, high in iqms)
+    display.say(
+        f"{num_agents} x {began}evaluation over {num_episodes} episodes each: IQM {mode} by mode, "
+        f"{sampled} sampled{solved}"
+    )
+    columns = ("eval_return_mean", "eval_return_std", "eval_sampled_return_mean", "train_return_last100")
+    display.table(
+        ("seed", "by mode", "deviation", "sampled", "last 100 in training"),
+        [(row["seed"], *(row[name] for name in columns)) for row in summary["seeds"]],
+    )
+
+
+def became_nonfinite(
+    training_config: TrainingConfig,
+    updates: int,
+    sick_seeds: np.ndarray,
+    saved: TrainState,
+    checkpoints: Checkpoints,
+) -> RunError:
+    """The error of a run that met something NaN or infinite.
+
+    Args:
+      training_config: of the run.
+      updates: at which it was found.
+      sick_seeds: those it happened to; none where the run has one agent.
+      saved: the state then.
+      checkpoints: of the run, the newest of which is named.
+    """
+    steps = checkpoints.steps()
+    good = str(checkpoints.path(steps[-1])) if steps else "none was written yet (see --checkpoint-freq)"
+    step = updates * training_config.steps_per_update
+    if sick_seeds.size:
+        sick = ", ".join(map(str, sick_seeds))
+        first = jax.tree.map(lambda leaf: leaf[int(sick_seeds[0]) - training_config.seed], saved)
+        return RunError(
+            f"a loss or a parameter of seed {sick} became NaN or infinite by update {updates} (step {step:,})"
+            f"{_culprit(first)}; "
+            f"the run stops. Last good checkpoint: {good}. --on-nonfinite skip leaves such updates out"
+        )
+    return RunError(
+        f"update {updates} (step {step:,}) made a loss or a parameter NaN or infinite{_culprit(saved)}; "
+        f"the run stops before it. Last good checkpoint: {good}"
+    )
+
+
+def _culprit(saved: TrainState) -> str:
+    """Names what the environment returned that the update could not bear, as far as the state of one agent shows it."""
+    world, counters = saved.world, saved.counters
+    returns = np.concatenate([world.episode_returns, counters.recent_returns[: counters.episodes]])
+    for values, what in ((world.observations, "observation"), (returns, "reward")):
+        if not np.all(np.isfinite(values)):
+            return f", as {what} of the environment is"
+    if counters.nonfinite_steps:
+        return f", as a reward or an observation of the environment was in {counters.nonfinite_steps:,} steps"
+    for values, what in ((returns, "returns"), (world.observations, "observations")):
+        largest = np.max(np.abs(values))
+        if largest > HARMLESS:
+            option = "observations" if what == "observations" else "rewards"
+            return f", as {what} of the environment are as large as {largest:.0e} (--normalize-{option} scales them)"
+    return ""

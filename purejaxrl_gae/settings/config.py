@@ -1,0 +1,297 @@
+"""The fields all algorithms share, their checks, and how values reach them: defaults < preset < file < flags."""
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from purejaxrl_gae.settings import parts, safe_yaml, trust
+from purejaxrl_gae.settings.errors import UserError, closest, shown
+from purejaxrl_gae.settings.fields import MOST_LOOPS as MOST_LOOPS
+from purejaxrl_gae.settings.fields import Traced as Traced
+from purejaxrl_gae.settings.fields import check_types as check_types
+from purejaxrl_gae.settings.fields import coerce as coerce
+from purejaxrl_gae.settings.fields import field_types as field_types
+from purejaxrl_gae.settings.fields import require as require
+from purejaxrl_gae.settings.fields import require_between as require_between
+from purejaxrl_gae.settings.fields import require_fraction as require_fraction
+from purejaxrl_gae.settings.fields import require_name as require_name
+from purejaxrl_gae.settings.fields import require_non_negative as require_non_negative
+from purejaxrl_gae.settings.fields import require_part as require_part
+from purejaxrl_gae.settings.fields import traced_fields as traced_fields
+
+# The fields that say which environment: arguments of `environments.make_environment`.
+ENVIRONMENT_FIELDS = ("env", "env_args", "max_episode_steps", "action_repeat", "sticky_actions")
+INT_COUNTERS = 2**31 - 1
+MOST_STEPS_PER_UPDATE = 2**28 - 1
+LONGEST_TIME_LIMIT = 10**9  # with room for one more in int32
+WIDEST_LAYER, MOST_LAYERS = 65_536, 100
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What every algorithm's config has; names as in CleanRL.
+
+    Fields that are floats and could be swept are `Traced`; everything else is static: it decides shapes and structure,
+    and changing it compiles anew.
+    """
+
+    algorithm: ClassVar[str]
+
+    env: Any = "Pendulum-v1"
+    """gymnax id, brax:NAME, mjx:NAME of MuJoCo Playground, gymnasium:ID, or MODULE:FACTORY of your own; in Python also
+    an object with gymnax's methods, an Environment or a HostEnvironment"""
+    env_args: tuple[str, ...] = ()
+    """name=value … for the environment's constructor, as backend=spring; of a gymnax id for its parameters"""
+    max_episode_steps: int | None = None
+    """time limit in place of the environment's own, in steps of the environment"""
+    action_repeat: int = 1
+    """steps for which each action is applied; rewards add up, and it stops where the episode ends"""
+    sticky_actions: float = 0.0
+    """probability that the environment repeats its previous action instead of taking the new one"""
+    action_bounds: Literal["clip", "scale", "tanh"] = "clip"
+    """how real actions get within bounds: clipped; -1 to 1 scaled to them; or squashed by tanh, then scaled"""
+    total_timesteps: int = 500_000
+    """environment steps to train for, over all environments; rounded up to whole updates"""
+    seed: int = 0
+    """everything random follows from it"""
+    num_envs: int = 16
+    """environments stepped side by side"""
+    num_steps: int = 128
+    """steps in each environment between two updates"""
+    time_limit: Literal["bootstrap", "terminal"] = "bootstrap"
+    """what a time limit is to the value function: a cut behind which value remains, or an end"""
+    stagger_episodes: bool = False
+    """cut each environment's first episode at its own random length, so that later ones end at different times"""
+    normalize_observations: bool = False
+    """shift and scale observations by their running mean and deviation"""
+    normalize_rewards: bool = True
+    """divide rewards by the running deviation of the discounted return; values and their losses are in those units, and
+    purejaxrl_gae.make_value_function gives them in rewards too"""
+    network: Any = "separate"
+    """separate: one network each for policy and value; shared: one encoder with two heads; MODULE:FACTORY of your own,
+    from observations, actions and config to a network; in Python also the factory or the network"""
+    encoder: Literal["mlp", "minatar_cnn", "nature_cnn"] = "mlp"
+    """what stands before the hidden layers: nothing; one 3x3 convolution, for grids; three of the Nature paper's,
+    for pixels, which it scales by 1/255"""
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    """widths of the hidden layers"""
+    activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"
+    """of the hidden layers"""
+    initialization: Literal["orthogonal", "uniform"] = "orthogonal"
+    """weights at the start: orthogonal with a small last layer of the policy, or uniform within 1 / sqrt(inputs)"""
+    learn_std: bool = True
+    """learn the Gaussian policy's standard deviation, one per action dimension, the same in every state"""
+    log_std_init: float = 0.0
+    """logarithm of its initial value, or its value for good where it is not learned"""
+    adam_eps: Traced = 1e-5
+    """epsilon of every Adam, added to the root of its second moment; PyTorch's default is 1e-8"""
+    on_nonfinite: Literal["halt", "skip"] = "halt"
+    """at a loss, parameter, reward or observation that is NaN or infinite: stop, or leave it out and count it"""
+
+    @property
+    def steps_per_update(self) -> int:
+        """Environment steps of one update."""
+        return self.num_envs * self.num_steps
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of the whole run, rounded up."""
+        return -(-self.total_timesteps // self.steps_per_update)
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps the whole run really makes."""
+        return self.num_updates * self.steps_per_update
+
+    def crossed(self, frequency: int, before: int, updates: int) -> bool:
+        """A multiple of `frequency` environment steps lies between two update counts."""
+        each = self.steps_per_update
+        return frequency > 0 and before * each // frequency != updates * each // frequency
+
+    def validate(self) -> None:
+        """Refuses wrong values, before anything is compiled.
+
+        Raises:
+          UserError: names the field, the value and what would be valid.
+        """
+        check_types(self)
+        require_name(self, "env")
+        require_part(self, "network", ("separate", "shared"))
+        require_between(self, 1, 2**62, "total_timesteps")
+        require_between(self, 1, MOST_STEPS_PER_UPDATE, "num_envs", "num_steps")
+        read_arguments(self.env_args)
+        require_between(self, 1, LONGEST_TIME_LIMIT, "max_episode_steps")
+        require_between(self, 1, MOST_LOOPS, "action_repeat")
+        require(self, "sticky_actions", 0.0 <= self.sticky_actions < 1.0, "at least 0 and below 1")
+        require_between(self, 0, 2**32 - 1, "seed")
+        require(self, "hidden_sizes", 1 <= len(self.hidden_sizes) <= MOST_LAYERS, f"1 to {MOST_LAYERS} layers")
+        in_range = all(1 <= size <= WIDEST_LAYER for size in self.hidden_sizes)
+        require(self, "hidden_sizes", in_range, f"widths between 1 and {WIDEST_LAYER}")
+        if self.encoder == "nature_cnn" and self.normalize_observations:
+            raise UserError(
+                "normalize_observations is true; with encoder = nature_cnn, which scales pixels, it must be false"
+            )
+        require(self, "adam_eps", self.adam_eps > 0.0, "greater than 0")
+        require(self, "log_std_init", -20.0 <= self.log_std_init <= 10.0, "between -20 and 10")
+        if self.steps_per_update > MOST_STEPS_PER_UPDATE:
+            raise UserError(
+                f"num_envs * num_steps is {self.num_envs} * {self.num_steps} = {self.steps_per_update}; "
+                f"one update may hold at most {MOST_STEPS_PER_UPDATE} steps"
+            )
+        if self.num_updates > INT_COUNTERS:
+            raise UserError(
+                f"total_timesteps is {self.total_timesteps}, {self.num_updates} updates; at most {INT_COUNTERS}"
+            )
+
+    def notes(self) -> list[str]:
+        """Returns what a user should know of values that are valid but surely surprising."""
+        return []
+
+
+def read_arguments(texts: tuple[str, ...]) -> dict[str, Any]:
+    """Returns what `env_args` says: each `name=value` with its value as YAML reads it; lists become tuples.
+
+    Raises:
+      UserError: one is not of that form, or a name comes twice.
+    """
+    arguments: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (equals and name.isidentifier()):
+            raise UserError(f"env_args has {shown(text)}; it must be name=value, as backend=spring")
+        if name in arguments:
+            raise UserError(f"env_args has {shown(name)} twice; once is enough")
+        try:
+            read = safe_yaml.load(value)
+        except UserError as error:
+            raise UserError(f"env_args has {shown(text)}, whose value {error}") from None
+        arguments[name] = tuple(read) if isinstance(read, list) else read
+    return arguments
+
+
+def with_values(config: Any, values: dict[str, Any], source: str) -> Any:
+    """A config with values from a file.
+
+    Raises:
+      UserError: a key is unknown, or a value has the wrong type; `source` is named.
+    """
+    hints = field_types(type(config))
+    coerced = {}
+    for name, value in values.items():
+        if name not in hints:
+            hint = closest(name, hints) if isinstance(name, str) else ""
+            raise UserError(f"{source} has the unknown key {shown(name)}{hint}")
+        try:
+            coerced[name] = coerce(name, value, str if hints[name] is Any else hints[name])
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None
+    return dataclasses.replace(config, **coerced)
+
+
+def read_yaml(path: Path, *, trusted: bool = False, has_flag: bool = False) -> dict[str, Any]:
+    """Returns the mapping that a YAML file holds; what it names to import is foreign, see `trust`.
+
+    Args:
+      path: of the file.
+      trusted: the user vouches for the file in this call.
+      has_flag: what it names could be named on the command line too.
+
+    Raises:
+      UserError: there is no such file, or it holds something else.
+    """
+    try:
+        values = safe_yaml.read(path)
+    except UserError as error:
+        raise UserError(f"config is {shown(str(path))}, which {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        kind = type(values).__name__
+        raise UserError(f"config is {shown(str(path))}, which holds a {kind}; it must hold name: value pairs")
+    shipped = path.resolve().is_relative_to(configs_directory())
+    return trust.of_file(values, shown(str(path)), trusted=trusted or shipped, has_flag=has_flag)
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """Returns a config as what YAML and JSON can hold: an `env` object by its name, every other part by `name_of`."""
+    plain, handed_in = {}, parts_of(config)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name == "env" and not isinstance(value, str):
+            value = str(getattr(value, "name", type(value).__name__))
+        elif field.name in handed_in:
+            value = parts.name_of(value)
+        plain[field.name] = (
+            list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+        )
+    return plain
+
+
+def parts_of(config: Any) -> dict[str, Any]:
+    """Returns the parts but `env` that a config names or holds: its fields that may be any object."""
+    hints = field_types(type(config))
+    return {name: getattr(config, name) for name, hint in hints.items() if hint is Any and name != "env"}
+
+
+def configs_directory() -> Path:
+    """Where the shipped YAML files are: inside the installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def file_name(env: str) -> str:
+    """An environment's name as part of a file's: `gymnasium:ALE/Pong-v5` as `gymnasium_ALE_Pong-v5`."""
+    return env.replace(":", "_").replace("/", "_")
+
+
+def preset_path(algorithm: str, env: str) -> Path | None:
+    """The preset for an environment, or None where there is none."""
+    path = configs_directory() / algorithm / f"{file_name(env)}.yaml"
+    return path if is_file(path) else None
+
+
+def is_file(path: Path) -> bool:
+    """Returns whether there is such a file; one whose name is too long, or that may not be seen, is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def preset_name(config: Any) -> str | None:
+    """Returns the name of the preset for a config's algorithm and environment, as --config takes it, or None."""
+    path = preset_path(config.algorithm, config.env) if isinstance(config.env, str) else None
+    return None if path is None else f"{path.parent.name}/{path.stem}"
+
+
+def with_preset(config: Any) -> Any:
+    """A config with the preset of its algorithm and environment laid over it, where there is one."""
+    path = preset_path(config.algorithm, config.env) if isinstance(config.env, str) else None
+    if path is None:
+        return config
+    values = {name: value for name, value in read_yaml(path).items() if name not in ("algorithm", "env")}
+    return with_values(config, values, f"preset {path.name}")
+
+
+def shipped_files() -> dict[str, Path]:
+    """Returns the shipped YAML files by name, as `ppo/CartPole-v1` or `seeds/ppo_cartpole_lecture`."""
+    return {f"{path.parent.name}/{path.stem}": path for path in sorted(configs_directory().glob("*/*.yaml"))}
+
+
+def find_file(text: str) -> Path:
+    """Returns the file that --config names: a path, or a shipped file's name, which is known in every folder.
+
+    Raises:
+      UserError: it is neither, with the shipped name that is closest.
+    """
+    if os.path.exists(text):
+        return Path(text)
+    folder, _, rest = text.removeprefix("configs/").removesuffix(".yaml").partition("/")
+    name, shipped = f"{folder}/{file_name(rest)}", shipped_files()
+    if name in shipped:
+        return shipped[name]
+    hint = closest(name, shipped)
+    raise UserError(f"config is {shown(text)}, which cannot be read: No such file or directory{hint}")

@@ -1,0 +1,66 @@
+"""What a run says of itself at its beginning, and of the cause where it stopped."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from purejaxrl_gae import A2CConfig, PPOConfig, kernels
+from purejaxrl_gae.runs.announcements import became_nonfinite, say_what_runs
+from purejaxrl_gae.program.types import Counters, TrainState, World
+
+NO_CHECKPOINTS = SimpleNamespace(steps=lambda: [])
+
+
+def state(observation=0.0, running=0.0, finished=0.0, beyond=0.0, nonfinite_steps=0):
+    """Two environments and one episode that has finished; `beyond` is no return of any."""
+    observations, returns = np.full((2, 3), observation), np.array([0.0, running])
+    world = World((), observations, returns, np.zeros(2, int), np.zeros(2), np.zeros(2, int))
+    counters = Counters(np.int32(3), np.int32(1), np.int32(nonfinite_steps), np.int32(1), np.array([finished, beyond]))
+    return TrainState(learner=(), world=world, counters=counters)
+
+
+def line(saved, sick_seeds=()):
+    error = str(became_nonfinite(A2CConfig(seed=5), 3, np.array(sick_seeds, int), saved, NO_CHECKPOINTS))
+    assert "\n" not in error
+    return error
+
+
+@pytest.mark.parametrize(
+    ("saved", "cause"),
+    [
+        (state(), "NaN or infinite; the run stops"),
+        (state(beyond=np.nan), "NaN or infinite; the run stops"),
+        (state(observation=np.nan), ", as observation of the environment is; "),
+        (state(running=np.inf), ", as reward of the environment is; "),
+        (state(finished=np.nan, nonfinite_steps=1), ", as reward of the environment is; "),
+        (state(nonfinite_steps=4), ", as a reward or an observation of the environment was in 4 steps; "),
+        (state(running=-1e30), ", as returns of the environment are as large as 1e+30 (--normalize-rewards scales"),
+        (state(observation=1e30), ", as observations of the environment are as large as 1e+30 (--normalize-observ"),
+    ],
+)
+def test_the_line_names_what_the_update_could_not_bear(saved, cause):
+    assert cause in line(saved)
+
+
+def test_of_several_agents_the_cause_is_that_of_the_first_that_stopped():
+    saved = jax.tree.map(lambda *each: np.stack(each), state(), state(running=np.inf))
+    said = line(saved, sick_seeds=[6])
+    assert "seed 6 became NaN or infinite by update 3" in said
+    assert ", as reward of the environment is; the run stops" in said
+
+
+def notes_of(training_config):
+    said = []
+    display = SimpleNamespace(say=lambda line: None, complain=said.append)
+    say_what_runs(display, training_config, np.array([0]), jax.devices()[:1], Path("run"))
+    return said
+
+
+def test_a_part_that_no_command_finds_again_is_named_at_the_beginning():
+    assert notes_of(PPOConfig(objective=kernels.unclipped_loss, advantage="my_estimators:mine")) == []
+    (note,) = notes_of(PPOConfig(objective=lambda advantages: -advantages.mean()))
+    assert note.startswith("note: objective is test_announcements.") and "no command can resume or evaluate" in note
+    assert notes_of(A2CConfig(advantage="td")) == ["note: advantage is 'td', which is called 'td_residual' now"]

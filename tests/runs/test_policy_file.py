@@ -1,0 +1,54 @@
+"""A policy file sees observations that are whole numbers as the networks did."""
+
+import io
+
+import jax
+import numpy as np
+import pytest
+
+from purejaxrl_gae import A2CConfig, UserError, kernels, networks
+from purejaxrl_gae.program import algorithms
+from purejaxrl_gae.environments.contract import OneHot
+from purejaxrl_gae.runs.policy_file import policy_bytes
+from purejaxrl_gae.runs.numpy_policy import NumpyOneHot, load_policy
+from purejaxrl_gae.program.rollout import normalize_observations
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes", "starts"), [((), (5,), (2,)), ((2,), (3, 2), (0, -1)), ((2, 2), (1, 2, 3, 4), (0, 0, 1, 0))]
+)
+def test_numpy_and_the_networks_encode_alike(shape, sizes, starts):
+    ours = OneHot(shape, sizes, starts)
+    numbers = np.random.default_rng(0).integers(starts, np.add(starts, sizes), (7, 3, len(sizes))).reshape(7, 3, *shape)
+    encoded = ours.encode(numbers)
+    assert encoded.shape == (7, 3, sum(sizes)) and np.all(encoded.sum(-1) == len(sizes))
+    np.testing.assert_array_equal(NumpyOneHot(shape, np.array(sizes), np.array(starts)).encode(numbers), encoded)
+    np.testing.assert_array_equal(jax.jit(ours.encode)(numbers), encoded)
+    assert ours.encode(encoded) is encoded
+
+
+def test_a_policy_of_frozen_lake_acts_on_its_numbers():
+    config = A2CConfig(env="FrozenLake-misc", hidden_sizes=(4,), num_envs=2, num_steps=2, normalize_observations=True)
+    algorithm = algorithms.make_algorithm(config)
+    setup = algorithm.setup
+    states, observations = setup.environment.reset(jax.random.key(0), 3)
+    np.testing.assert_array_equal(observations, np.eye(16)[[0, 0, 0]])
+    step = setup.environment.step(jax.random.key(1), states, np.ones(3, np.int32))
+    np.testing.assert_array_equal(step.final_observations, np.eye(16)[np.asarray(step.states.position)])
+
+    learner = algorithm.init_learner(jax.random.key(2), algorithm.hyperparameters)
+    policy = load_policy(io.BytesIO(policy_bytes(setup, learner)))
+    everywhere = np.arange(16)
+    seen = normalize_observations(learner.normalizers, np.eye(16, dtype=np.float32))
+    expected = setup.network.policy(learner.params, seen).logits
+    probabilities = jax.nn.softmax(policy.outputs(everywhere))
+    np.testing.assert_allclose(probabilities, jax.nn.softmax(expected), rtol=1e-4)
+    np.testing.assert_array_equal(policy.act(np.eye(16)), policy.act(everywhere))
+    assert policy.act(np.int64(3)) == policy.act(everywhere)[3]
+
+
+def test_numpy_cannot_act_from_a_network_that_was_handed_in():
+    linear = (lambda key, seen: seen[0], lambda params, seen: (kernels.Categorical(seen[:, :2]), seen @ params))
+    algorithm = algorithms.make_algorithm(A2CConfig(env="CartPole-v1", network=lambda: networks.joint(linear)))
+    with pytest.raises(UserError, match=r"^network is test_policy_file\..*, from which NumPy cannot act"):
+        policy_bytes(algorithm.setup, algorithm.init_learner(jax.random.key(0), algorithm.hyperparameters))
