@@ -19,6 +19,9 @@ from purejaxrl_gae.kernels.distributions import SquashedGaussian as SquashedGaus
 from purejaxrl_gae.kernels.fisher import fisher_vector_product as fisher_vector_product
 from purejaxrl_gae.kernels.fisher import make_fisher_vector_product as make_fisher_vector_product
 from purejaxrl_gae.kernels.fisher import make_gauss_newton_product as make_gauss_newton_product
+from purejaxrl_gae.kernels.joint_distributions import Bernoulli as Bernoulli
+from purejaxrl_gae.kernels.joint_distributions import Joint as Joint
+from purejaxrl_gae.kernels.joint_distributions import MultiCategorical as MultiCategorical
 from purejaxrl_gae.kernels.losses import adapt_kl_coefficient as adapt_kl_coefficient
 from purejaxrl_gae.kernels.losses import adapt_learning_rate as adapt_learning_rate
 from purejaxrl_gae.kernels.losses import approximate_kl as approximate_kl

@@ -17,6 +17,7 @@ from flax import struct
 
 LOG_2PI = math.log(2.0 * math.pi)
 QUADRATURE_NODES = 32
+IMPOSSIBLE = -1e9  # logit of what is not allowed: its probability is 0, its logarithm finite
 
 
 class Categorical(struct.PyTreeNode):
@@ -73,6 +74,15 @@ class Categorical(struct.PyTreeNode):
         probs = jax.nn.softmax(self.logits)
         expected = jnp.sum(probs * tangent.logits, axis=-1, keepdims=True)
         return Categorical(probs * (tangent.logits - expected))
+
+    def masked(self, mask: jax.Array) -> "Categorical":
+        """Returns this distribution without the actions where `[..., n]` bool is False.
+
+        Their probability is 0 and everything stays finite. Where no action is left all logits are NaN, so that nothing
+        is learned from that step.
+        """
+        allowed = mask.astype(bool)
+        return Categorical(mask_logits(self.logits, allowed, jnp.any(allowed, axis=-1, keepdims=True)))
 
 
 class DiagonalGaussian(struct.PyTreeNode):
@@ -155,6 +165,11 @@ class SquashedGaussian(DiagonalGaussian):
         weights = jnp.asarray(masses / masses.sum(), jnp.float32)
         actions = self.mean[..., None] + jnp.exp(self.log_std)[..., None] * noise
         return super().entropy() + jnp.sum(log_tanh_slope(actions) * weights, axis=(-2, -1))
+
+
+def mask_logits(logits: jax.Array, mask: jax.Array, possible: jax.Array) -> jax.Array:
+    """Returns logits `[..., n]` with IMPOSSIBLE where the mask is False, and NaN where `possible` says nothing is left."""
+    return jnp.where(possible, jnp.where(mask.astype(bool), logits, IMPOSSIBLE), jnp.nan)
 
 
 def log_tanh_slope(u: jax.Array) -> jax.Array:
