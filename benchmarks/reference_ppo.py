@@ -24,7 +24,7 @@ from flax.training.train_state import TrainState
 from gymnax.environments import spaces
 
 from purejaxrl_gae.kernels import Categorical, DiagonalGaussian
-from purejaxrl_gae.program.actor_critic import orthogonal
+from purejaxrl_gae.program.initialization import orthogonal
 
 DEFAULTS: dict[str, Any] = {
     "ENV_NAME": "CartPole-v1",

@@ -41,6 +41,11 @@ from purejaxrl_gae.kernels.normalization import running_discounted_returns as ru
 from purejaxrl_gae.kernels.normalization import scale_rewards as scale_rewards
 from purejaxrl_gae.kernels.normalization import unscale_values as unscale_values
 from purejaxrl_gae.kernels.normalization import update_moments as update_moments
+from purejaxrl_gae.kernels.recurrence import forget as forget
+from purejaxrl_gae.kernels.recurrence import gru_step as gru_step
+from purejaxrl_gae.kernels.recurrence import linear_recurrence as linear_recurrence
+from purejaxrl_gae.kernels.recurrence import lstm_step as lstm_step
+from purejaxrl_gae.kernels.recurrence import recur as recur
 from purejaxrl_gae.kernels.shuffle import permutation as permutation
 from purejaxrl_gae.kernels.trajectories import in_first_episode as in_first_episode
 from purejaxrl_gae.kernels.trajectories import trajectory_log_ratios as trajectory_log_ratios

@@ -7,7 +7,8 @@ import pytest
 
 from purejaxrl_gae.environments import BoxActions, DiscreteActions
 from purejaxrl_gae.kernels import Categorical, DiagonalGaussian
-from purejaxrl_gae.program.actor_critic import make_actor_critic, orthogonal
+from purejaxrl_gae.program.actor_critic import make_actor_critic
+from purejaxrl_gae.program.initialization import orthogonal
 from purejaxrl_gae.settings.errors import UserError
 
 TORQUES = BoxActions((2,), (-1.0, -1.0), (1.0, 1.0))
