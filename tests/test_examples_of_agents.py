@@ -49,3 +49,9 @@ def test_every_pole_length_has_its_agent(example):
     scores = example("pole_lengths")["main"]((0.25, 4.0), total_timesteps=128, **SMALL, **ONE_STEP)
     assert scores.shape == (2, 2)
     assert not jnp.array_equal(scores[0], scores[1])
+
+
+def test_agents_of_one_and_of_random_lengths_are_scored_on_each_length(example):
+    scores = example("random_lengths")["main"]((0.1, 5.0), **SMALL, **ONE_STEP, total_timesteps=128)
+    assert set(scores) == {"one length", "random lengths"}
+    assert all(len(row) == 2 and min(row) >= 1.0 for row in scores.values())

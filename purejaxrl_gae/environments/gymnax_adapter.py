@@ -21,26 +21,25 @@ from purejaxrl_gae.environments.contract import (
     make_one_hot,
 )
 from purejaxrl_gae.environments.drawings import renderer_of
+from purejaxrl_gae.environments.randomized import Randomized, check_ranges, renderer_of_randomized
 from purejaxrl_gae.environments.wrappers import one_hot_observations, reset_where
 from purejaxrl_gae.parallel.sharding import keys_of_copies
 from purejaxrl_gae.settings.config import LONGEST_TIME_LIMIT
 from purejaxrl_gae.settings.errors import UserError, closest, first_line, shown
 from purejaxrl_gae.settings.fields import coerce
+from purejaxrl_gae.settings.search_space import Dimension
 
 LARGEST_INT = 2**31 - 1  # of int32
 LIMIT = "max_steps_in_episode"
 NEEDS_FILES = ("MNISTBandit-bsuite",)  # loads a data set at construction
 
 
-def from_gymnax_id(
-    env_id: str, *, env_args: Mapping[str, Any] | None = None, max_episode_steps: int | None = None
-) -> Environment:
+def from_gymnax_id(env_id: str, **changes: Any) -> Environment:
     """The registered gymnax environment of that name.
 
     Args:
       env_id: as `CartPole-v1`.
-      env_args: see `from_gymnax`.
-      max_episode_steps: see `from_gymnax`.
+      changes: `env_args`, `ranges` and `max_episode_steps` of `from_gymnax`.
 
     Raises:
       UserError: there is none, with the closest name.
@@ -52,7 +51,7 @@ def from_gymnax_id(
         env, params = gymnax.make(env_id)
     except Exception as error:
         raise UserError(f"env is {env_id!r}, which gymnax cannot build here: {error}") from error
-    return from_gymnax(env, params, name=env_id, env_args=env_args, max_episode_steps=max_episode_steps)
+    return from_gymnax(env, params, name=env_id, **changes)
 
 
 def from_gymnax(
@@ -61,6 +60,7 @@ def from_gymnax(
     *,
     name: str | None = None,
     env_args: Mapping[str, Any] | None = None,
+    ranges: Mapping[str, Dimension] | None = None,
     max_episode_steps: int | None = None,
 ) -> Environment:
     """An Environment from an object with gymnax's methods.
@@ -75,6 +75,7 @@ def from_gymnax(
       params: its parameters; `env.default_params` where None. Traced ones, but for spaces and the time limit, are fine.
       name: `env.name` or the class's name where None.
       env_args: replace fields of the parameters.
+      ranges: of parameters that each copy draws anew for every episode; see `randomized.Randomized`.
       max_episode_steps: replaces the parameter `max_steps_in_episode`, where there is one.
 
     Raises:
@@ -87,6 +88,8 @@ def from_gymnax(
     params = getattr(env, "default_params", None) if params is None else params
     name = name or str(getattr(env, "name", type(env).__name__))
     params = _with_parameters(name, params, dict(env_args or {}), max_episode_steps)
+    if ranges:
+        return _randomized(name, env, params, ranges)
     try:
         return _from_parameters(name, env, params)
     except jax.errors.JAXTypeError as error:
@@ -96,6 +99,15 @@ def from_gymnax(
             f"env is {name} with a traced parameter that decides its time limit or the bounds of its spaces; such a "
             "parameter must be a number, the same for all agents"
         ) from error
+
+
+def _randomized(name: str, env: Any, params: Any, ranges: Mapping[str, Dimension]) -> Environment:
+    """The Environment whose copies draw parameters for every episode."""
+    check_ranges(name, env, params, ranges, LIMIT)
+    if _has_own_step(env):
+        raise UserError(f"randomize is set, but {name} resets by a step of its own; it must leave step to gymnax")
+    environment = _from_parameters(name, Randomized(env, ranges), params)
+    return dataclasses.replace(environment, render=renderer_of_randomized(name, env, params))
 
 
 def _from_parameters(name: str, env: Any, params: Any) -> Environment:

@@ -11,6 +11,7 @@ from purejaxrl_gae.environments.options import with_options
 from purejaxrl_gae.settings import trust
 from purejaxrl_gae.settings.config import read_arguments
 from purejaxrl_gae.settings.errors import UserError, first_line, shown
+from purejaxrl_gae.settings.search_space import Dimension, read_ranges
 
 PREFIXES = ("brax", "mjx", "gymnasium")
 
@@ -20,12 +21,14 @@ class Request(NamedTuple):
 
     Attributes:
       arguments: for its constructor.
+      ranges: of gymnax's parameters that are drawn for every episode.
       max_episode_steps: time limit in place of its own, or None.
       action_repeat: steps for which an action is applied.
       sticky_actions: probability of the previous action instead of the new one.
     """
 
     arguments: dict[str, Any]
+    ranges: dict[str, Dimension]
     max_episode_steps: int | None
     action_repeat: int
     sticky_actions: float
@@ -35,6 +38,7 @@ def make_environment(
     env: Any,
     *,
     env_args: tuple[str, ...] = (),
+    randomize: tuple[str, ...] = (),
     max_episode_steps: int | None = None,
     action_repeat: int = 1,
     sticky_actions: float = 0.0,
@@ -46,6 +50,7 @@ def make_environment(
         import and call with `env_args`; an Environment; an object with gymnax's methods, or a pair `(object, params)`
         of one; or an environment of Brax, MuJoCo Playground or Gymnasium.
       env_args: `name=value` for the constructor; for gymnax they replace fields of the parameters.
+      randomize: `name=uniform:low:high` for parameters of a gymnax environment; see `randomized.Randomized`.
       max_episode_steps: time limit in place of the environment's own. Where the environment lets nothing but itself
         decide, only a shorter one has an effect.
       action_repeat: see `options.repeat_actions`.
@@ -54,7 +59,8 @@ def make_environment(
     Raises:
       UserError: it is none of these, breaks the contract, or does not take an argument.
     """
-    request = Request(read_arguments(tuple(env_args)), max_episode_steps, action_repeat, sticky_actions)
+    ranges = read_ranges(tuple(randomize), "randomize")
+    request = Request(read_arguments(tuple(env_args)), ranges, max_episode_steps, action_repeat, sticky_actions)
     environment = _find(env, request)
     if not isinstance(environment, Environment):
         return environment  # the host's, whose adapter has done as requested
@@ -74,6 +80,7 @@ def _find(env: Any, request: Request) -> Any:
     if _is_of_gymnasium(env, "Env", "vector.VectorEnv"):
         return _of_gymnasium(env, request)
     if all(hasattr(type(env), name) for name in ("reset", "step", "observation_size", "action_size")):
+        _refuse_ranges(type(env).__name__, request)
         if hasattr(type(env), "mjx_model"):
             from purejaxrl_gae.environments.playground_adapter import from_playground
 
@@ -84,7 +91,7 @@ def _find(env: Any, request: Request) -> Any:
     from purejaxrl_gae.environments.gymnax_adapter import from_gymnax
 
     env, params = env if isinstance(env, tuple) and len(env) == 2 else (env, None)
-    return from_gymnax(env, params, **common)
+    return from_gymnax(env, params, ranges=request.ranges, **common)
 
 
 def _find_named(env: str, request: Request, common: dict[str, Any]) -> Any:
@@ -92,7 +99,9 @@ def _find_named(env: str, request: Request, common: dict[str, Any]) -> Any:
     if not colon:
         from purejaxrl_gae.environments.gymnax_adapter import from_gymnax_id
 
-        return from_gymnax_id(env, **common)
+        return from_gymnax_id(env, ranges=request.ranges, **common)
+    if kind in PREFIXES:
+        _refuse_ranges(env, request)
     if kind == "brax":
         from purejaxrl_gae.environments.brax_adapter import from_brax
 
@@ -127,6 +136,7 @@ def _of_factory(env: str, request: Request) -> Any:
 
 def _of_gymnasium(env: Any, request: Request) -> Any:
     """The host's environment of an id, of a function that makes a `gymnasium.Env`, or of an object of Gymnasium's."""
+    _refuse_ranges(getattr(env, "__name__", None) or shown(env), request)
     from purejaxrl_gae.environments.gymnasium_adapter import from_gymnasium
 
     return from_gymnasium(
@@ -156,8 +166,18 @@ def _is_of_gymnasium(env: Any, *classes: str) -> bool:
     return gymnasium is not None and isinstance(env, tuple(attrgetter(name)(gymnasium) for name in classes))
 
 
+def _refuse_ranges(name: str, request: Request) -> None:
+    """Refuses to draw parameters of what has none that a program could change."""
+    if request.ranges:
+        raise UserError(
+            f"randomize has {next(iter(request.ranges))!r}, but env is {name}; only parameters of a gymnax environment "
+            "can be drawn"
+        )
+
+
 def _refuse_changes(env: Any, request: Request) -> None:
     """What is made already takes no arguments; and one of the host's no options, which are its adapter's to apply."""
+    _refuse_ranges(f"an {type(env).__name__}", request)
     if request.arguments:
         kind = type(env).__name__
         raise UserError(f"env_args has {next(iter(request.arguments))!r}, but env is an {kind}, which is made already")

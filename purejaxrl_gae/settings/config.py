@@ -20,9 +20,10 @@ from purejaxrl_gae.settings.fields import require_name as require_name
 from purejaxrl_gae.settings.fields import require_non_negative as require_non_negative
 from purejaxrl_gae.settings.fields import require_part as require_part
 from purejaxrl_gae.settings.fields import traced_fields as traced_fields
+from purejaxrl_gae.settings.search_space import read_ranges
 
 # The fields that say which environment: arguments of `environments.make_environment`.
-ENVIRONMENT_FIELDS = ("env", "env_args", "max_episode_steps", "action_repeat", "sticky_actions")
+ENVIRONMENT_FIELDS = ("env", "env_args", "randomize", "max_episode_steps", "action_repeat", "sticky_actions")
 INT_COUNTERS = 2**31 - 1
 MOST_STEPS_PER_UPDATE = 2**28 - 1
 LONGEST_TIME_LIMIT = 10**9  # with room for one more in int32
@@ -44,6 +45,9 @@ class TrainingConfig:
     an object with gymnax's methods, an Environment or a HostEnvironment"""
     env_args: tuple[str, ...] = ()
     """name=value … for the environment's constructor, as backend=spring; of a gymnax id for its parameters"""
+    randomize: tuple[str, ...] = ()
+    """name=uniform:low:high …, or log: or int:, for parameters of a gymnax environment that each copy draws anew for
+    every episode"""
     max_episode_steps: int | None = None
     """time limit in place of the environment's own, in steps of the environment"""
     action_repeat: int = 1
@@ -122,6 +126,7 @@ class TrainingConfig:
         require_between(self, 1, 2**62, "total_timesteps")
         require_between(self, 1, MOST_STEPS_PER_UPDATE, "num_envs", "num_steps")
         read_arguments(self.env_args)
+        read_ranges(self.randomize, "randomize")
         require_between(self, 1, LONGEST_TIME_LIMIT, "max_episode_steps")
         require_between(self, 1, MOST_LOOPS, "action_repeat")
         require(self, "sticky_actions", 0.0 <= self.sticky_actions < 1.0, "at least 0 and below 1")

@@ -40,6 +40,11 @@ class Dimension:
     low: float = 0.0
     high: float = 0.0
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Returns the smallest and the largest value of a range."""
+        return self.low, self.high
+
     def draw(self, generator: np.random.Generator) -> Any:
         """One value at random."""
         if self.choices:
@@ -92,6 +97,32 @@ def read_dimension(text: str, config_class: type, source: str) -> Dimension:
         return _range(name, kind, bounds.split(":"), hints[name], f"{source} has {shown(text)}")
     choices = tuple(_value(name, value, hints[name], source) for value in values.split(","))
     return Dimension(name, trust.foreign(choices, text.source) if isinstance(text, trust.Foreign) else choices)
+
+
+def read_ranges(texts: tuple[str, ...], source: str) -> dict[str, Dimension]:
+    """Returns the range of each `name=uniform:low:high`, `name=log:low:high` or `name=int:low:high`.
+
+    Args:
+      texts: as on the command line.
+      source: the field that has them, for messages.
+
+    Raises:
+      UserError: one is not of that form, or a name comes twice.
+    """
+    ranges: dict[str, Dimension] = {}
+    for text in texts:
+        name, _, values = text.partition("=")
+        kind, _, bounds = values.partition(":")
+        if not name.isidentifier() or kind not in KINDS or not bounds:
+            raise UserError(
+                f"{source} has {shown(text)}; it must be name=uniform:low:high, or log: or int: for uniform:"
+            )
+        if name in ranges:
+            raise UserError(f"{source} has {shown(name)} twice; once is enough")
+        ranges[name] = _range(
+            name, kind, bounds.split(":"), int if kind == "int" else float, f"{source} has {shown(text)}"
+        )
+    return ranges
 
 
 def _range(name: str, kind: str, bounds: list[str], hint: Any, source: str) -> Dimension:
