@@ -14,7 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from purejaxrl_gae.program import training
+from purejaxrl_gae.program import guarded_update, training
 from purejaxrl_gae.program.types import Algorithm, EpisodeTotals, Hyperparameters, Metrics, TrainState
 
 AXIS = "agents"
@@ -142,13 +142,13 @@ def _several_updates(
 ) -> tuple[TrainState, AgentsProgress]:
     """Of one agent; the number of updates is the same for all, so the loop stays a loop under vmap."""
     update = partial(training.update, algorithm)
-    names, sums = training.no_sums(hyperparameters, state, update)
+    names, sums = guarded_update.no_sums(hyperparameters, state, update)
 
     def one_update(_, carry):
         state, sums = carry
-        return training.summed_update(algorithm, hyperparameters, state, sums, update)[:2]
+        return guarded_update.summed_update(algorithm, hyperparameters, state, sums, update)[:2]
 
     state, sums = jax.lax.fori_loop(0, num_updates, one_update, (state, sums))
     halts = algorithm.setup.config.on_nonfinite == "halt"
     healthy = jnp.logical_not(halts) | (state.counters.skipped_updates == 0)
-    return state, AgentsProgress(healthy, training.mean_metrics(names, sums), sums.totals)
+    return state, AgentsProgress(healthy, guarded_update.mean_metrics(names, sums), sums.totals)

@@ -6,26 +6,29 @@ hyperparameters, or both. `advance` runs up to a given number of updates and is 
 and compile time of either do not depend on how long the run is.
 """
 
-import dataclasses
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
-from purejaxrl_gae.environments import (
-    Environment,
-    HostEnvironment,
-    host_environment,
-    make_environment,
-    stagger_first_episodes,
-)
 from purejaxrl_gae.program import rollout
-from purejaxrl_gae.program.debugging import no_value
-from purejaxrl_gae.program.networks import make_network
+from purejaxrl_gae.program.experience import experience_of, init_counters, recent_score
+from purejaxrl_gae.program.guarded_update import (
+    Update,
+    episode_metrics,
+    guarded_update,
+    mean_metrics,
+    no_sums,
+    summed_update,
+)
+from purejaxrl_gae.program.hyperparameters import hyperparameters_of as hyperparameters_of
+from purejaxrl_gae.program.hyperparameters import override_hyperparameters as override_hyperparameters
+from purejaxrl_gae.program.hyperparameters import traced_hyperparameters as traced_hyperparameters
+from purejaxrl_gae.program.preparing import prepare as prepare
+from purejaxrl_gae.program.preparing import require_pure as require_pure
+from purejaxrl_gae.program.preparing import unstaggered_environment as unstaggered_environment
 from purejaxrl_gae.program.types import (
     Algorithm,
     EpisodeTotals,
@@ -33,11 +36,10 @@ from purejaxrl_gae.program.types import (
     Hyperparameters,
     Metrics,
     Recording,
-    Setup,
     TrainState,
 )
-from purejaxrl_gae.settings.config import ENVIRONMENT_FIELDS, TrainingConfig, traced_fields
-from purejaxrl_gae.settings.errors import UserError, closest
+from purejaxrl_gae.settings.config import TrainingConfig
+from purejaxrl_gae.settings.errors import UserError
 
 
 class TrainResult(NamedTuple):
@@ -70,106 +72,6 @@ class Progress(NamedTuple):
     totals: EpisodeTotals
 
 
-def prepare(config: TrainingConfig, *, action_values: bool = False) -> Setup:
-    """Checks the config on the host and builds what it names.
-
-    Args:
-      config: of any algorithm.
-      action_values: the value function is one of states and actions.
-
-    Raises:
-      UserError: a field is wrong, the environment is unknown or breaks the contract.
-    """
-    config.validate()
-    environment = configured_environment(config)
-    if isinstance(environment, HostEnvironment):
-        if environment.num_envs not in (None, config.num_envs):
-            raise UserError(
-                f"num_envs is {config.num_envs}, but {environment.name} is a VectorEnv of {environment.num_envs} copies"
-            )
-        if config.stagger_episodes:
-            environment = host_environment.stagger_first_episodes(environment)
-    elif config.stagger_episodes:
-        environment = stagger_first_episodes(environment)
-    network = make_network(config, environment, action_values=action_values)
-    return Setup(config, environment, network)
-
-
-def configured_environment(config: TrainingConfig) -> Environment | HostEnvironment:
-    """The environment a config names, with the options it sets; what training and evaluation have in common.
-
-    Raises:
-      UserError: the environment is unknown, breaks the contract, or does not take an option.
-    """
-    return make_environment(**{name: getattr(config, name) for name in ENVIRONMENT_FIELDS})
-
-
-def unstaggered_environment(setup: Setup) -> Environment | HostEnvironment:
-    """The environment as evaluation plays it; built again only where training changed it."""
-    return configured_environment(setup.config) if setup.config.stagger_episodes else setup.environment
-
-
-def require_pure(environment: Environment | HostEnvironment, what: str) -> None:
-    """Refuses an environment that runs on the host where all must be one program.
-
-    Raises:
-      UserError: says what needs it, and what to use instead.
-    """
-    if isinstance(environment, HostEnvironment):
-        raise UserError(
-            f"env is {environment.name}, which runs on the host; {what} needs a JAX environment. Train it one agent at "
-            "a time by the command line or purejaxrl_gae.runs.training_run.run"
-        )
-
-
-@functools.cache
-def hyperparameters_of(kind: type[TrainingConfig]) -> Any:
-    """Makes the pytree dataclass of a config class's traced fields, named after it: PPOConfig's is PPOHyperparameters.
-
-    Its values are scalars, or vectors under `vmap`.
-    """
-    name = f"{kind.__name__.removesuffix('Config')}Hyperparameters"
-    annotations = {field: jax.Array | None for field in traced_fields(kind)}
-    doc = f"The traced values of {kind.__name__}; scalars, or vectors under `vmap`. Fields as there."
-    members = {"__annotations__": annotations, "__module__": kind.__module__, "__doc__": doc}
-    return type(name, (struct.PyTreeNode,), members)
-
-
-def traced_hyperparameters(config: TrainingConfig) -> Hyperparameters:
-    """Reads a config's traced fields as float32 arrays; None stays None."""
-    kind = hyperparameters_of(type(config))  # type: ignore[arg-type]
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(kind)}
-    return kind(**{name: None if value is None else jnp.float32(value) for name, value in values.items()})
-
-
-def override_hyperparameters(base: Hyperparameters, overrides: Any) -> Hyperparameters:
-    """The config's hyperparameters with some replaced.
-
-    Args:
-      base: the config's.
-      overrides: None, a mapping of some names to values, or a complete set of the same kind.
-
-    Raises:
-      UserError: a name is unknown, or the config switched off what it belongs to.
-    """
-    if overrides is None:
-        return base
-    if not isinstance(overrides, Mapping):
-        if type(overrides) is not type(base):
-            raise UserError(
-                f"hyperparameters is a {type(overrides).__name__}; it must be a dict or a {type(base).__name__}"
-            )
-        overrides = {field.name: getattr(overrides, field.name) for field in dataclasses.fields(overrides)}
-    known = [field.name for field in dataclasses.fields(base)]
-    for name, value in overrides.items():
-        if name not in known:
-            raise UserError(f"hyperparameters has {name!r}, which is not traced{closest(name, known)}; traced: {known}")
-        if value is not None and getattr(base, name) is None:
-            raise UserError(f"hyperparameters has {name!r}, but the config's {name} is None; set it there to enable it")
-    values = {name: jnp.asarray(value, jnp.float32) for name, value in overrides.items() if value is not None}
-    return base.replace(**values)
-
-
 def init_state(algorithm: Algorithm, key: jax.Array, hyperparameters: Hyperparameters) -> TrainState:
     """Makes the state before the first update."""
     learner_key, world_key = jax.random.split(key)
@@ -182,11 +84,8 @@ def init_state(algorithm: Algorithm, key: jax.Array, hyperparameters: Hyperparam
     return TrainState(
         learner=algorithm.init_learner(learner_key, hyperparameters).replace(normalizers=normalizers),
         world=rollout.init_world(setup.environment, world_key, setup.config.num_envs),
-        counters=rollout.init_counters(),
+        counters=init_counters(),
     )
-
-
-Update = Callable[[Hyperparameters, TrainState], tuple[TrainState, Metrics, EpisodeTotals]]
 
 
 def update(
@@ -233,7 +132,7 @@ def take_in(
 ) -> tuple[TrainState, Experience, EpisodeTotals]:
     """Makes experience of a recording, of compiled environments or of the host's, and counts what it holds."""
     learner = state.learner
-    world, normalizers, counters, experience, totals = rollout.experience_of(
+    world, normalizers, counters, experience, totals = experience_of(
         algorithm.setup,
         learner.params,
         learner.normalizers,
@@ -263,70 +162,6 @@ def split_for_update(config: TrainingConfig, key: jax.Array, num_keys: int) -> t
     """
     keys = jax.random.split(key, 1 + config.num_steps + 1 + num_keys)
     return keys[0], keys[1 : config.num_steps + 2], keys[config.num_steps + 2 :]
-
-
-def guarded_update(
-    algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, update: Update
-) -> tuple[TrainState, Metrics, EpisodeTotals, jax.Array]:
-    """One update, undone where it would leave a parameter or a loss that is not finite.
-
-    Returns:
-      `(state, metrics, totals, healthy)`. Where not healthy, the learner is the one from before; for good, where the
-      config says halt.
-    """
-    new_state, metrics, totals = update(hyperparameters, state)
-    healthy = all_finite((new_state.learner, metrics))
-    if algorithm.setup.config.on_nonfinite == "halt":
-        healthy &= state.counters.skipped_updates == 0
-    learner = jax.lax.cond(healthy, lambda: new_state.learner, lambda: state.learner)
-    counters = new_state.counters.replace(
-        updates=state.counters.updates + 1,
-        skipped_updates=state.counters.skipped_updates + jnp.where(healthy, 0, 1),
-    )
-    return new_state.replace(learner=learner, counters=counters), metrics, totals, healthy
-
-
-def all_finite(tree: Any) -> jax.Array:
-    """Scalar bool: no floating-point leaf holds a NaN or an infinity."""
-    floats = [leaf.reshape(-1) for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    return jnp.all(jnp.isfinite(jnp.concatenate(floats)))
-
-
-class Sums(NamedTuple):
-    """What is added up over updates.
-
-    Attributes:
-      updates: int32, those that were not undone.
-      metrics: `[M]` sums of the metrics over those, in the order of their names.
-      totals: sums over the episodes that ended, in all updates.
-    """
-
-    updates: jax.Array
-    metrics: jax.Array
-    totals: EpisodeTotals
-
-
-def no_sums(hyperparameters: Hyperparameters, state: TrainState, update: Update) -> tuple[list[str], Sums]:
-    """The metrics' names in order, and sums over no update."""
-    _, metrics, totals = jax.eval_shape(update, hyperparameters, state)
-    zero_totals = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), totals)
-    return sorted(metrics), Sums(jnp.zeros((), jnp.int32), jnp.zeros(len(metrics), jnp.float32), zero_totals)
-
-
-def summed_update(
-    algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, sums: Sums, update: Update
-) -> tuple[TrainState, Sums, jax.Array]:
-    """One guarded update added to the sums: `(state, sums, healthy)`."""
-    state, metrics, totals, healthy = guarded_update(algorithm, hyperparameters, state, update)
-    values = jnp.stack([metrics[name] for name in sorted(metrics)])
-    metrics_sum = sums.metrics + jnp.where(healthy, values, 0.0)
-    return state, Sums(sums.updates + healthy, metrics_sum, sums.totals.plus(totals)), healthy
-
-
-def mean_metrics(names: list[str], sums: Sums) -> Metrics:
-    """Means over the updates that were not undone."""
-    means = sums.metrics / sums.updates
-    return {name: means[index] for index, name in enumerate(names)}
 
 
 def advance(
@@ -359,16 +194,6 @@ def advance(
     return state, Progress(updates, healthy | (not halts), mean_metrics(names, sums), sums.totals)
 
 
-def episode_metrics(totals: EpisodeTotals) -> Metrics:
-    """Means over the episodes that ended, NaN where none did."""
-    ended, count = totals.episodes > 0, jnp.maximum(totals.episodes, 1)
-    return {
-        "episodes": totals.episodes,
-        "episodic_return": jnp.where(ended, totals.returns / count, no_value()),
-        "episodic_length": jnp.where(ended, totals.lengths / count, no_value()),
-    }
-
-
 def reported_update(
     algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState
 ) -> tuple[TrainState, Metrics]:
@@ -380,7 +205,7 @@ def reported_update(
         env_steps = jnp.minimum(updates, (2**31 - 1) // steps) * steps  # for a state that was trained further
     else:
         env_steps = updates.astype(jnp.float32) * steps
-    score = rollout.recent_score(state.counters)
+    score = recent_score(state.counters)
     return state, {**metrics, **episode_metrics(totals), "score_last100": score, "env_steps": env_steps}
 
 

@@ -15,7 +15,7 @@ from purejaxrl_gae.runs import scoring
 from purejaxrl_gae.runs.programs import Stretch, describe_device
 from purejaxrl_gae.runs.scoring import Scores
 from purejaxrl_gae.program.types import Counters
-from purejaxrl_gae.program.rollout import SCORE_WINDOW
+from purejaxrl_gae.program.experience import SCORE_WINDOW
 
 SOLVED_SCORES = {
     "Pendulum-v1": -200.0,

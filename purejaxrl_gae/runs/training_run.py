@@ -39,7 +39,7 @@ from purejaxrl_gae.runs.saved import start_from
 from purejaxrl_gae.runs.scoring import Scores, play_both_ways
 from purejaxrl_gae.program.optimizers import say_schedule
 from purejaxrl_gae.program.types import Counters
-from purejaxrl_gae.program.rollout import SCORE_WINDOW
+from purejaxrl_gae.program.experience import SCORE_WINDOW
 
 
 def run(

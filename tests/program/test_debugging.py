@@ -5,16 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from purejaxrl_gae import A2CConfig
-from purejaxrl_gae.program import algorithms, debugging, rollout, training
+from purejaxrl_gae.program import algorithms, debugging
+from purejaxrl_gae.program.experience import init_counters, recent_score
+from purejaxrl_gae.program.guarded_update import episode_metrics
+from purejaxrl_gae.program.types import EpisodeTotals
 from purejaxrl_gae.runs.programs import compile_one_agent
 
 
 def test_what_there_is_none_of_is_nan_unless_that_is_a_fault():
-    none = rollout.EpisodeTotals(jnp.int32(0), jnp.float32(0.0), jnp.float32(0.0))
-    assert np.isnan(training.episode_metrics(none)["episodic_return"])
+    none = EpisodeTotals(jnp.int32(0), jnp.float32(0.0), jnp.float32(0.0))
+    assert np.isnan(episode_metrics(none)["episodic_return"])
     with jax.debug_nans(True):
-        assert training.episode_metrics(none)["episodic_return"] == 0.0
-        assert jax.jit(lambda counters: rollout.recent_score(counters))(rollout.init_counters()) == 0.0
+        assert episode_metrics(none)["episodic_return"] == 0.0
+        assert jax.jit(lambda counters: recent_score(counters))(init_counters()) == 0.0
 
 
 def test_a_function_takes_the_place_of_its_program_where_nothing_is_compiled():

@@ -1,0 +1,65 @@
+"""What a config is prepared into before anything is compiled: its environment and its network, checked."""
+
+from purejaxrl_gae.environments import (
+    Environment,
+    HostEnvironment,
+    host_environment,
+    make_environment,
+    stagger_first_episodes,
+)
+from purejaxrl_gae.program.networks import make_network
+from purejaxrl_gae.program.types import Setup
+from purejaxrl_gae.settings.config import ENVIRONMENT_FIELDS, TrainingConfig
+from purejaxrl_gae.settings.errors import UserError
+
+
+def prepare(config: TrainingConfig, *, action_values: bool = False) -> Setup:
+    """Checks the config on the host and builds what it names.
+
+    Args:
+      config: of any algorithm.
+      action_values: the value function is one of states and actions.
+
+    Raises:
+      UserError: a field is wrong, the environment is unknown or breaks the contract.
+    """
+    config.validate()
+    environment = configured_environment(config)
+    if isinstance(environment, HostEnvironment):
+        if environment.num_envs not in (None, config.num_envs):
+            raise UserError(
+                f"num_envs is {config.num_envs}, but {environment.name} is a VectorEnv of {environment.num_envs} copies"
+            )
+        if config.stagger_episodes:
+            environment = host_environment.stagger_first_episodes(environment)
+    elif config.stagger_episodes:
+        environment = stagger_first_episodes(environment)
+    network = make_network(config, environment, action_values=action_values)
+    return Setup(config, environment, network)
+
+
+def configured_environment(config: TrainingConfig) -> Environment | HostEnvironment:
+    """The environment a config names, with the options it sets; what training and evaluation have in common.
+
+    Raises:
+      UserError: the environment is unknown, breaks the contract, or does not take an option.
+    """
+    return make_environment(**{name: getattr(config, name) for name in ENVIRONMENT_FIELDS})
+
+
+def unstaggered_environment(setup: Setup) -> Environment | HostEnvironment:
+    """The environment as evaluation plays it; built again only where training changed it."""
+    return configured_environment(setup.config) if setup.config.stagger_episodes else setup.environment
+
+
+def require_pure(environment: Environment | HostEnvironment, what: str) -> None:
+    """Refuses an environment that runs on the host where all must be one program.
+
+    Raises:
+      UserError: says what needs it, and what to use instead.
+    """
+    if isinstance(environment, HostEnvironment):
+        raise UserError(
+            f"env is {environment.name}, which runs on the host; {what} needs a JAX environment. Train it one agent at "
+            "a time by the command line or purejaxrl_gae.runs.training_run.run"
+        )
