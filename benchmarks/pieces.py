@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 from benchmarks import floor
 from purejaxrl_gae import kernels, trpo
-from purejaxrl_gae.program import minibatches, training
+from purejaxrl_gae.program import minibatches, policy_step, training
 from purejaxrl_gae.program.policy_curvature import make_policy_fisher_product
 from purejaxrl_gae.program.rollout import clip_to_bounds, draw_noise
 from purejaxrl_gae.program.types import Algorithm, Experience, Learner, TrainState
@@ -73,7 +73,7 @@ def trpo_pieces(algorithm: Algorithm) -> Pieces:
     advantages_of = partial(trpo.estimate_advantages, config, hyperparameters)
     advantages, targets = jax.jit(advantages_of)(trajectory)
     fields = (trajectory.observations, trajectory.actions, trajectory.log_probs, trajectory.distribution, advantages)
-    samples = minibatches.flatten_time(trpo.Samples(*fields))
+    samples = minibatches.flatten_time(policy_step.Samples(*fields))
     value_samples = ValueSamples(samples.observations, None, targets.reshape(-1))
     keys = jax.random.split(jax.random.key(3), config.n_critic_updates)
     flat, unravel = ravel_pytree(learner.params["policy"])
@@ -92,7 +92,7 @@ def trpo_pieces(algorithm: Algorithm) -> Pieces:
         ).x
 
     def step(learner, samples, keys):
-        learner, metrics = trpo.step_in_trust_region(setup, hyperparameters, learner, samples, keys)
+        learner, metrics = policy_step.step_in_trust_region(setup, hyperparameters, learner, samples, keys)
         return learner.params, metrics
 
     def fit(learner, samples, keys):

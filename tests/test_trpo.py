@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import TRPOConfig, make_train, trpo
 from purejaxrl_gae.environments import probes
-from purejaxrl_gae.program import training
+from purejaxrl_gae.program import policy_step, training
 from purejaxrl_gae.settings.errors import UserError
 
 SMALL = TRPOConfig(
@@ -140,13 +140,13 @@ def test_point_19_actions_are_stored_as_sampled():
 
 def test_point_20_the_fisher_matrix_may_be_taken_over_a_random_tenth(monkeypatch):
     sizes = []
-    original = trpo.make_policy_fisher_product
+    original = policy_step.make_policy_fisher_product
 
     def spy(network, params, observations, *, damping):
         sizes.append(observations.shape[0])
         return original(network, params, observations, damping=damping)
 
-    monkeypatch.setattr(trpo, "make_policy_fisher_product", spy)
+    monkeypatch.setattr(policy_step, "make_policy_fisher_product", spy)
     _, _, after, metrics = one_update(fisher_subsampling=10)
     assert set(sizes) == {51}  # of 512; the gradient and the search use them all
     assert float(metrics["kl"]) <= 0.01

@@ -14,10 +14,9 @@ from purejaxrl_gae.environments.host_environment import (
     HostCopies,
     HostEnvironment,
     HostStep,
-    StickyCopies,
     copy_seeds,
-    one_hot_observations,
 )
+from purejaxrl_gae.environments.host_wrappers import StickyCopies, one_hot_observations
 from purejaxrl_gae.environments.quiet import not_drawn, quietly
 from purejaxrl_gae.settings.errors import UserError, closest, first_line, shown
 

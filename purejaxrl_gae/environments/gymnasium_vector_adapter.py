@@ -16,10 +16,9 @@ from purejaxrl_gae.environments.host_environment import (
     HostCopies,
     HostEnvironment,
     HostStep,
-    StickyCopies,
     copy_seeds,
-    one_hot_observations,
 )
+from purejaxrl_gae.environments.host_wrappers import StickyCopies, one_hot_observations
 from purejaxrl_gae.settings.errors import UserError
 
 

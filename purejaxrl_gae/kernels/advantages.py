@@ -15,8 +15,9 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from purejaxrl_gae.kernels.accumulation import accumulate_associatively, accumulate_in_blocks
+
 GaeMethod = Literal["auto", "scan", "blocks", "associative"]
-BLOCKS = 8
 
 
 def td_residuals(
@@ -103,7 +104,7 @@ def gae(
     if method != "scan":
         deltas = td_residuals(rewards, values, next_values, terminated, gamma=gamma)
         decays = jnp.where(terminated | truncated, 0.0, gamma * gae_lambda).astype(deltas.dtype)
-        accumulate = _accumulate_in_blocks if method == "blocks" else _accumulate_associatively
+        accumulate = accumulate_in_blocks if method == "blocks" else accumulate_associatively
         advantages = accumulate(deltas, decays)
         return advantages, advantages + values
 
@@ -120,45 +121,6 @@ def gae(
     inputs = (rewards, values, next_values, terminated, truncated)
     _, (advantages, targets) = jax.lax.scan(step, beyond_the_end, inputs, reverse=True)
     return advantages, targets
-
-
-def _accumulate_associatively(deltas, decays):
-    """A_t = delta_t + decay_t * A_{t+1} as a composition of these affine maps."""
-
-    def compose(later, earlier):
-        later_decay, later_delta = later
-        decay, delta = earlier
-        # A finite sum times a zero decay is a cut trace; a non-finite one must not leak through it.
-        return decay * later_decay, delta + jnp.where(decay == 0.0, 0.0, decay * later_delta)
-
-    return jax.lax.associative_scan(compose, (decays, deltas), reverse=True)[1]
-
-
-def _accumulate_in_blocks(deltas, decays):
-    """A_t = delta_t + decay_t * A_{t+1}, first within stretches of time, all at once, then across them."""
-    num_steps = deltas.shape[0]
-    length = -(-num_steps // BLOCKS)
-    padding = [(0, BLOCKS * length - num_steps)] + [(0, 0)] * (deltas.ndim - 1)
-
-    def in_blocks(leaf):  # [T, ...] -> [length, BLOCKS, ...]
-        return jnp.pad(leaf, padding).reshape(BLOCKS, length, *leaf.shape[1:]).swapaxes(0, 1)
-
-    def within(carry, inputs):
-        (advantage, reach), (delta, decay) = carry, inputs
-        # A finite sum times a zero decay is a cut trace; a non-finite one must not leak through it.
-        advantage, reach = delta + jnp.where(decay == 0.0, 0.0, decay * advantage), decay * reach
-        return (advantage, reach), (advantage, reach)
-
-    def across(beyond, first_of_block):
-        advantage, reach = first_of_block
-        return advantage + jnp.where(reach == 0.0, 0.0, reach * beyond), beyond
-
-    zeros = jnp.zeros((BLOCKS, *deltas.shape[1:]), deltas.dtype)
-    inputs = (in_blocks(deltas), in_blocks(decays))
-    firsts, (advantages, reaches) = jax.lax.scan(within, (zeros, zeros + 1), inputs, reverse=True)
-    _, beyond = jax.lax.scan(across, jnp.zeros(deltas.shape[1:], deltas.dtype), firsts, reverse=True)
-    advantages = advantages + jnp.where(reaches == 0.0, 0.0, reaches * beyond)
-    return advantages.swapaxes(0, 1).reshape(-1, *deltas.shape[1:])[:num_steps]
 
 
 def discounted_returns(

@@ -3,7 +3,7 @@
 from purejaxrl_gae.environments import (
     Environment,
     HostEnvironment,
-    host_environment,
+    host_wrappers,
     make_environment,
     stagger_first_episodes,
 )
@@ -31,7 +31,7 @@ def prepare(config: TrainingConfig, *, action_values: bool = False) -> Setup:
                 f"num_envs is {config.num_envs}, but {environment.name} is a VectorEnv of {environment.num_envs} copies"
             )
         if config.stagger_episodes:
-            environment = host_environment.stagger_first_episodes(environment)
+            environment = host_wrappers.stagger_first_episodes(environment)
     elif config.stagger_episodes:
         environment = stagger_first_episodes(environment)
     network = make_network(config, environment, action_values=action_values)

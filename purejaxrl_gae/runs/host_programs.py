@@ -14,7 +14,8 @@ import numpy as np
 from purejaxrl_gae.program import many_agents as agents, rollout, training
 from purejaxrl_gae.program.debugging import lower
 from purejaxrl_gae.environments import HostEnvironment
-from purejaxrl_gae.environments.host_environment import HostStep, end_nonfinite_episodes, failure_of
+from purejaxrl_gae.environments.host_environment import HostStep, failure_of
+from purejaxrl_gae.environments.host_wrappers import end_nonfinite_episodes
 from purejaxrl_gae.settings.errors import EnvironmentFailure, UserError
 from purejaxrl_gae.runs.run_options import RunOptions
 from purejaxrl_gae.runs.programs import Programs, Stretch, bytes_held, refuse_too_large

@@ -13,10 +13,11 @@ from purejaxrl_gae.environments import (  # noqa: E402
     BoxActions,
     DiscreteActions,
     from_gymnasium,
-    host_environment,
+    host_wrappers,
     make_environment,
 )
-from purejaxrl_gae.environments.host_environment import CopyFailure, copy_seeds, end_nonfinite_episodes  # noqa: E402
+from purejaxrl_gae.environments.host_environment import CopyFailure, copy_seeds  # noqa: E402
+from purejaxrl_gae.environments.host_wrappers import end_nonfinite_episodes  # noqa: E402
 from purejaxrl_gae.program import training  # noqa: E402
 from purejaxrl_gae.settings.errors import UserError  # noqa: E402
 
@@ -187,7 +188,7 @@ def test_sticky_actions_repeat_as_often_as_asked_but_never_in_a_first_step():
 def test_the_same_seed_plays_the_same_and_a_neighbour_differs():
     def played(seed):
         environment = from_gymnasium("Pendulum-v1", sticky_actions=0.3)
-        copies = host_environment.stagger_first_episodes(environment).open(2, seed)
+        copies = host_wrappers.stagger_first_episodes(environment).open(2, seed)
         first = copies.reset()
         return np.concatenate([first, *(copies.step(a).observations for a in random_actions(environment, 2, 210))])
 
@@ -196,7 +197,7 @@ def test_the_same_seed_plays_the_same_and_a_neighbour_differs():
 
 
 def test_staggered_first_episodes_are_cut_once_each_at_its_own_length():
-    environment = host_environment.stagger_first_episodes(from_gymnasium("Pendulum-v1", max_episode_steps=20))
+    environment = host_wrappers.stagger_first_episodes(from_gymnasium("Pendulum-v1", max_episode_steps=20))
     copies = environment.open(50, 0)
     copies.reset()
     steps = [copies.step(np.zeros((50, 1), np.float32)) for _ in range(60)]
