@@ -168,7 +168,7 @@ class SquashedGaussian(DiagonalGaussian):
 
 
 def mask_logits(logits: jax.Array, mask: jax.Array, possible: jax.Array) -> jax.Array:
-    """Returns logits `[..., n]` with IMPOSSIBLE where the mask is False, and NaN where `possible` says nothing is left."""
+    """Returns logits `[..., n]` with IMPOSSIBLE where the mask is False, NaN where `possible` says nothing is left."""
     return jnp.where(possible, jnp.where(mask.astype(bool), logits, IMPOSSIBLE), jnp.nan)
 
 

@@ -114,7 +114,7 @@ class Bernoulli(struct.PyTreeNode):
         return (self.logits > 0.0).astype(jnp.int32)
 
     def log_prob(self, actions: jax.Array) -> jax.Array:
-        """Returns log pi(a), `[...]`, of bits `[..., k]`: -sum_i log(1 + exp(-l_i)), with l_i negated where a_i is 0."""
+        """Returns log pi(a), `[...]`, of bits `[..., k]`: -sum_i log(1 + exp(-l_i)), l_i negated where a_i is 0."""
         chex.assert_equal_shape([actions, self.logits])
         return jnp.sum(jax.nn.log_sigmoid(jnp.where(actions > 0, self.logits, -self.logits)), axis=-1)
 

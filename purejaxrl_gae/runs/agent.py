@@ -22,13 +22,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from purejaxrl_gae.program import algorithms, training, values
-from purejaxrl_gae.settings.config import TrainingConfig
 from purejaxrl_gae.environments import Environment, HostEnvironment
-from purejaxrl_gae.settings.errors import UserError
+from purejaxrl_gae.program import algorithms, training, values
 from purejaxrl_gae.program.evaluation import evaluate
-from purejaxrl_gae.program.types import Algorithm, Learner, Metrics, TrainState
 from purejaxrl_gae.program.rollout import clip_to_bounds, normalize_observations
+from purejaxrl_gae.program.types import Algorithm, Learner, Metrics, TrainState
+from purejaxrl_gae.settings.config import TrainingConfig
+from purejaxrl_gae.settings.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,16 +7,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from purejaxrl_gae.settings import config, parts
-from purejaxrl_gae.settings.config import TrainingConfig
-from purejaxrl_gae.settings.errors import RunError
+from purejaxrl_gae.program.types import TrainState
 from purejaxrl_gae.runs import scoring
 from purejaxrl_gae.runs.checkpoints import Checkpoints
 from purejaxrl_gae.runs.display import Display
 from purejaxrl_gae.runs.programs import describe_device
 from purejaxrl_gae.runs.reports import WAYS
 from purejaxrl_gae.runs.scoring import Scores
-from purejaxrl_gae.program.types import TrainState
+from purejaxrl_gae.settings import config, parts
+from purejaxrl_gae.settings.config import TrainingConfig
+from purejaxrl_gae.settings.errors import RunError
 
 HARMLESS = 1e12  # what is larger than this can make a loss of float32 overflow
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from purejaxrl_gae.runs import devices
 from purejaxrl_gae.settings import parts, trust
 from purejaxrl_gae.settings.errors import RunError, UserError, described
-from purejaxrl_gae.runs import devices
 
 OnReport = Callable[[dict[str, Any]], Any]
 

@@ -23,6 +23,7 @@ import numpy as np
 from purejaxrl_gae.settings.errors import RunError
 
 FORMAT = 2  # 1 had no digest over what is stored beside the state
+FIRST_FORMAT = "manifest.ocdbt"  # a file that states had before there were formats
 MISFIT = 2**30  # bytes by which a state may be larger than one that fits and still be read, to say in what it differs
 CHECKPOINT_SECONDS = 30.0  # between two, where no number of steps says when
 
@@ -124,9 +125,14 @@ class Checkpoints:
           warn: told about each damaged checkpoint that is passed over.
 
         Raises:
-          RunError: every checkpoint is damaged.
+          RunError: every checkpoint is damaged, or written by a version that stored states in another form.
         """
         steps = self.steps()
+        if steps and all((self.path(step) / "state" / FIRST_FORMAT).exists() for step in steps):
+            raise RunError(
+                f"checkpoints in {self.directory} are of an earlier version, whose states this one does not read; go "
+                "on with that version, or train anew (policy.npz beside them still plays)"
+            )
         for step in reversed(steps):
             try:
                 return *self._read(step, 2 * expected + MISFIT), step

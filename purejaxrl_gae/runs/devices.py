@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from purejaxrl_gae.settings.errors import UserError
 from purejaxrl_gae.runs.run_options import SharedOptions
+from purejaxrl_gae.settings.errors import UserError
 
 
 def claim(options: SharedOptions, num_agents: int) -> list[jax.Device]:

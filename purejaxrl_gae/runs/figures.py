@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from purejaxrl_gae.settings.errors import UserError, shown
 from purejaxrl_gae.runs.statistics import interquartile_mean, performance_profile, with_interval
+from purejaxrl_gae.settings.errors import UserError, shown
 
 POINTS = 100
 RESAMPLES = 500

@@ -11,8 +11,8 @@ import numpy as np
 from purejaxrl_gae.environments import HostEnvironment
 from purejaxrl_gae.environments.host_environment import CopyFailure, failure_of
 from purejaxrl_gae.program.evaluation import LONGEST_EPISODE, Evaluation
-from purejaxrl_gae.program.types import Learner, Network
 from purejaxrl_gae.program.rollout import clip_to_bounds, normalize_observations
+from purejaxrl_gae.program.types import Learner, Network
 
 MOST_COPIES = 20
 

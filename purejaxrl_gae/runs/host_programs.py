@@ -11,16 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purejaxrl_gae.program import many_agents as agents, rollout, training
-from purejaxrl_gae.program.debugging import lower
 from purejaxrl_gae.environments import HostEnvironment
 from purejaxrl_gae.environments.host_environment import HostStep, failure_of
 from purejaxrl_gae.environments.host_wrappers import end_nonfinite_episodes
-from purejaxrl_gae.settings.errors import EnvironmentFailure, UserError
-from purejaxrl_gae.runs.run_options import RunOptions
-from purejaxrl_gae.runs.programs import Programs, Stretch, bytes_held, refuse_too_large
-from purejaxrl_gae.program.types import Algorithm, EpisodeTotals, Recording, TrainState
+from purejaxrl_gae.program import many_agents as agents
+from purejaxrl_gae.program import rollout, training
+from purejaxrl_gae.program.debugging import lower
 from purejaxrl_gae.program.training import Progress
+from purejaxrl_gae.program.types import Algorithm, EpisodeTotals, Recording, TrainState
+from purejaxrl_gae.runs.programs import Programs, Stretch, bytes_held, refuse_too_large
+from purejaxrl_gae.runs.run_options import RunOptions
+from purejaxrl_gae.settings.errors import EnvironmentFailure, UserError
 
 TRAINING_STREAM = 0x7EA1  # separates the environments' random numbers from others of the same seed
 

@@ -6,15 +6,15 @@ import time
 from typing import Any, NoReturn
 
 from purejaxrl_gae.program import algorithms
-from purejaxrl_gae.settings import config
-from purejaxrl_gae.settings.config import TrainingConfig
-from purejaxrl_gae.settings.errors import Interrupted, RunError
 from purejaxrl_gae.runs import devices, provenance
 from purejaxrl_gae.runs.checkpoints import CHECKPOINT_SECONDS, Checkpoints, Restored
 from purejaxrl_gae.runs.display import Display
-from purejaxrl_gae.runs.run_options import RunOptions
 from purejaxrl_gae.runs.reports import Clock, versions
 from purejaxrl_gae.runs.run_folder import RunFolder
+from purejaxrl_gae.runs.run_options import RunOptions
+from purejaxrl_gae.settings import config
+from purejaxrl_gae.settings.config import TrainingConfig
+from purejaxrl_gae.settings.errors import Interrupted, RunError
 
 
 class Keeping:

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from purejaxrl_gae.settings import trust
 from purejaxrl_gae.runs.npz import StoredArrays
+from purejaxrl_gae.settings import trust
 
 FORMAT = 3  # 1 had no convolutions and clipped all real actions, 2 took no whole numbers
 LARGEST = 2**30  # bytes of all arrays that are read

@@ -9,10 +9,10 @@ import numpy as np
 
 from purejaxrl_gae.environments import BoxActions, DiscreteActions, Environment, Step
 from purejaxrl_gae.environments.observation_drawings import draw_observations
-from purejaxrl_gae.settings.errors import UserError
 from purejaxrl_gae.program.evaluation import LONGEST_EPISODE, Evaluation
-from purejaxrl_gae.runs.programs import EVALUATION_STREAM
 from purejaxrl_gae.runs.numpy_policy import NumpyPolicy
+from purejaxrl_gae.runs.programs import EVALUATION_STREAM
+from purejaxrl_gae.settings.errors import UserError
 
 Act = Callable[[np.ndarray], np.ndarray]
 

@@ -7,13 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from purejaxrl_gae.settings import parts, trust
-from purejaxrl_gae.settings.config import ENVIRONMENT_FIELDS, to_plain
 from purejaxrl_gae.environments import BoxActions
-from purejaxrl_gae.settings.errors import UserError
-from purejaxrl_gae.runs.numpy_policy import FORMAT
 from purejaxrl_gae.program.actor_critic import MLP, ActorCritic
 from purejaxrl_gae.program.types import Learner, Params, Setup
+from purejaxrl_gae.runs.numpy_policy import FORMAT
+from purejaxrl_gae.settings import parts, trust
+from purejaxrl_gae.settings.config import ENVIRONMENT_FIELDS, to_plain
+from purejaxrl_gae.settings.errors import UserError
 
 
 def has_numpy_form(setup: Setup) -> bool:

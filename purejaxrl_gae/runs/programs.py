@@ -13,16 +13,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purejaxrl_gae.program import many_agents as agents, training
-from purejaxrl_gae.parallel import sharding
-from purejaxrl_gae.settings.config import TrainingConfig
-from purejaxrl_gae.program.debugging import lower
 from purejaxrl_gae.environments import Environment, HostEnvironment
-from purejaxrl_gae.settings.errors import UserError
+from purejaxrl_gae.parallel import sharding
+from purejaxrl_gae.program import many_agents as agents
+from purejaxrl_gae.program import training
+from purejaxrl_gae.program.debugging import lower
 from purejaxrl_gae.program.evaluation import Evaluation, evaluate
-from purejaxrl_gae.runs.host_evaluation import make_host_evaluator
-from purejaxrl_gae.runs.device_memory import available_bytes
 from purejaxrl_gae.program.types import Algorithm, Counters, EpisodeTotals, Hyperparameters, Learner
+from purejaxrl_gae.runs.device_memory import available_bytes
+from purejaxrl_gae.runs.host_evaluation import make_host_evaluator
+from purejaxrl_gae.settings.config import TrainingConfig
+from purejaxrl_gae.settings.errors import UserError
 
 EVALUATION_STREAM = 0x0E7A1  # separates evaluation's random numbers from training's
 

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from purejaxrl_gae.settings import config
-from purejaxrl_gae.runs import statistics
-from purejaxrl_gae.settings.config import TrainingConfig
-from purejaxrl_gae.runs import scoring
+from purejaxrl_gae.program.experience import SCORE_WINDOW
+from purejaxrl_gae.program.types import Counters
+from purejaxrl_gae.runs import scoring, statistics
 from purejaxrl_gae.runs.programs import Stretch, describe_device
 from purejaxrl_gae.runs.scoring import Scores
-from purejaxrl_gae.program.types import Counters
-from purejaxrl_gae.program.experience import SCORE_WINDOW
+from purejaxrl_gae.settings import config
+from purejaxrl_gae.settings.config import TrainingConfig
 
 SOLVED_SCORES = {
     "Pendulum-v1": -200.0,

@@ -13,12 +13,12 @@ from typing import Any
 
 import yaml
 
-from purejaxrl_gae.settings import trust
-from purejaxrl_gae.settings.config import file_name
 from purejaxrl_gae.runs import json_lines
 from purejaxrl_gae.runs.events import EventFile, cut_after
 from purejaxrl_gae.runs.folder import Folder, refuse_unusable, replace_file, reserve
 from purejaxrl_gae.runs.growing_file import GrowingFile
+from purejaxrl_gae.settings import trust
+from purejaxrl_gae.settings.config import file_name
 
 NOT_PLOTTED = ("env_steps", "wall_seconds", "update", "episodes", "eval_return_std", "eval_sampled_return_std")
 

@@ -13,13 +13,13 @@ import numpy as np
 import yaml
 
 from purejaxrl_gae.program import algorithms, training
-from purejaxrl_gae.settings import config, parts, trust
-from purejaxrl_gae.settings.config import TrainingConfig
-from purejaxrl_gae.settings.errors import RunError, UserError, shown
+from purejaxrl_gae.program.types import Algorithm, Learner, TrainState
 from purejaxrl_gae.runs.checkpoints import Checkpoints, Restored, bytes_of, from_arrays
 from purejaxrl_gae.runs.display import Display
 from purejaxrl_gae.runs.run_options import SAVED_OPTIONS, RunOptions
-from purejaxrl_gae.program.types import Algorithm, Learner, TrainState
+from purejaxrl_gae.settings import config, parts, trust
+from purejaxrl_gae.settings.config import TrainingConfig
+from purejaxrl_gae.settings.errors import RunError, UserError, shown
 
 CONTENTS = {"config.yaml", "checkpoints"}  # of a saved agent's folder, and nothing else
 

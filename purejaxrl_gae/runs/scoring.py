@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from purejaxrl_gae.runs import statistics
 from purejaxrl_gae.program.evaluation import Evaluation
+from purejaxrl_gae.runs import statistics
 
 CLEARLY = 3.0  # standard errors between two means that are not the same by chance
 IN_WORDS = {"mode": "by mode", "sampled": "sampled"}

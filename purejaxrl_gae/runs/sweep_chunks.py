@@ -8,8 +8,8 @@ import jax
 
 from purejaxrl_gae.program import algorithms
 from purejaxrl_gae.program.many_agents import WIDEST_GROUP
-from purejaxrl_gae.settings.config import TrainingConfig
 from purejaxrl_gae.runs.device_memory import available_bytes, bytes_per_agent
+from purejaxrl_gae.settings.config import TrainingConfig
 
 MEMORY_SHARE = 0.5
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import yaml
 
+from purejaxrl_gae.runs import json_lines
+from purejaxrl_gae.runs.reports import statistics_of
+from purejaxrl_gae.runs.run_folder import plain_number
+from purejaxrl_gae.runs.run_options import SAVED_SWEEP_OPTIONS, SweepOptions
 from purejaxrl_gae.settings import config, trust
 from purejaxrl_gae.settings.config import TrainingConfig
 from purejaxrl_gae.settings.errors import RunError, UserError, shown
-from purejaxrl_gae.runs import json_lines
-from purejaxrl_gae.runs.run_options import SAVED_SWEEP_OPTIONS, SweepOptions
-from purejaxrl_gae.runs.reports import statistics_of
-from purejaxrl_gae.runs.run_folder import plain_number
 
 TABLE_TITLES = ("IQM", "95% interval", "worst seed", "area", "diverged")
 RANKING = "IQM, then the lower end of its interval, then the area under the learning curve"

@@ -12,20 +12,20 @@ import jax
 import numpy as np
 
 from purejaxrl_gae.program import algorithms
-from purejaxrl_gae.settings import config
-from purejaxrl_gae.settings.config import TrainingConfig
-from purejaxrl_gae.settings.errors import Interrupted, RunError, described
 from purejaxrl_gae.runs import devices, sweep_results
 from purejaxrl_gae.runs.checkpoints import CHECKPOINT_SECONDS, Checkpoints
+from purejaxrl_gae.runs.device_memory import available_bytes, bytes_per_agent, keep_freed_memory
 from purejaxrl_gae.runs.display import Display
 from purejaxrl_gae.runs.folder import Folder, rescue
 from purejaxrl_gae.runs.interrupts import StopRequests
-from purejaxrl_gae.runs.device_memory import available_bytes, bytes_per_agent, keep_freed_memory
-from purejaxrl_gae.runs.run_options import SweepOptions
 from purejaxrl_gae.runs.programs import AgentPrograms, describe_device, make_agents_evaluator, use_compilation_cache
 from purejaxrl_gae.runs.reports import scores, versions
 from purejaxrl_gae.runs.run_folder import plain_number
+from purejaxrl_gae.runs.run_options import SweepOptions
 from purejaxrl_gae.runs.sweep_chunks import Chunk, divide
+from purejaxrl_gae.settings import config
+from purejaxrl_gae.settings.config import TrainingConfig
+from purejaxrl_gae.settings.errors import Interrupted, RunError, described
 
 TABLE_ROWS = 20
 RESULTS = "results.jsonl"

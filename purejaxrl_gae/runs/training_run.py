@@ -9,21 +9,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from purejaxrl_gae.program import algorithms
-from purejaxrl_gae.settings import config
-from purejaxrl_gae.settings.config import TrainingConfig
 from purejaxrl_gae.environments import HostEnvironment
-from purejaxrl_gae.settings.errors import EnvironmentFailure, RunError, described
+from purejaxrl_gae.program import algorithms
+from purejaxrl_gae.program.experience import SCORE_WINDOW
+from purejaxrl_gae.program.optimizers import say_schedule
+from purejaxrl_gae.program.types import Counters
 from purejaxrl_gae.runs import devices, provenance, reports
 from purejaxrl_gae.runs.announcements import became_nonfinite, say_how_it_ended, say_what_runs
 from purejaxrl_gae.runs.callbacks import CallbackFailure, Callbacks, OnReport
+from purejaxrl_gae.runs.device_memory import keep_freed_memory
 from purejaxrl_gae.runs.display import Display
 from purejaxrl_gae.runs.folder import rescue
 from purejaxrl_gae.runs.host_programs import compile_host_agent, refuse_what_needs_compiled_environments
 from purejaxrl_gae.runs.interrupts import StopRequests
 from purejaxrl_gae.runs.keeping import Keeping
-from purejaxrl_gae.runs.device_memory import keep_freed_memory
-from purejaxrl_gae.runs.run_options import HOST_REPORT_STEPS, REPORT_STEPS, RunOptions
 from purejaxrl_gae.runs.policy_file import has_numpy_form, policy_bytes
 from purejaxrl_gae.runs.programs import (
     AgentPrograms,
@@ -35,11 +34,12 @@ from purejaxrl_gae.runs.programs import (
 )
 from purejaxrl_gae.runs.reports import Clock, scores
 from purejaxrl_gae.runs.run_folder import RunFolder, new_run_path
+from purejaxrl_gae.runs.run_options import HOST_REPORT_STEPS, REPORT_STEPS, RunOptions
 from purejaxrl_gae.runs.saved import start_from
 from purejaxrl_gae.runs.scoring import Scores, play_both_ways
-from purejaxrl_gae.program.optimizers import say_schedule
-from purejaxrl_gae.program.types import Counters
-from purejaxrl_gae.program.experience import SCORE_WINDOW
+from purejaxrl_gae.settings import config
+from purejaxrl_gae.settings.config import TrainingConfig
+from purejaxrl_gae.settings.errors import EnvironmentFailure, RunError, described
 
 
 def run(

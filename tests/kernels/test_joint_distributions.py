@@ -54,7 +54,7 @@ def table(distribution, state):
         pairs = np.split(logits, np.cumsum(sizes)[:-1])
     parts = [scipy.special.softmax(each) for each in pairs]
     actions = list(itertools.product(*(range(len(part)) for part in parts)))
-    return np.array(actions), np.array([np.prod([part[i] for part, i in zip(parts, a)]) for a in actions])
+    return np.array(actions), np.array([np.prod([part[i] for part, i in zip(parts, a, strict=True)]) for a in actions])
 
 
 def as_actions(distribution, actions):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from purejaxrl_gae import A2CConfig, PPOConfig, kernels
-from purejaxrl_gae.runs.announcements import became_nonfinite, say_what_runs
 from purejaxrl_gae.program.types import Counters, TrainState, World
+from purejaxrl_gae.runs.announcements import became_nonfinite, say_what_runs
 
 NO_CHECKPOINTS = SimpleNamespace(steps=lambda: [])
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purejaxrl_gae.settings.errors import RunError
 from purejaxrl_gae.runs.checkpoints import Checkpoints, to_arrays
+from purejaxrl_gae.settings.errors import RunError
 
 
 class State(NamedTuple):
@@ -201,6 +201,13 @@ def test_a_state_of_another_shape_is_refused_naming_the_first_leaf(checkpoints, 
     checkpoints.save(1, make_state(1), {})
     with pytest.raises(RunError, match=message):
         checkpoints.restore(jax.eval_shape(lambda: like), never)
+
+
+def test_states_of_the_first_format_are_refused_in_one_line(checkpoints):
+    checkpoints.save(10, make_state(), {})
+    (checkpoints.path(10) / "state" / "manifest.ocdbt").touch()
+    with pytest.raises(RunError, match="are of an earlier version, whose states this one does not read"):
+        checkpoints.restore(make_state(), never)
 
 
 def test_a_disk_that_cannot_be_written_is_an_os_error(tmp_path):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from purejaxrl_gae import PPOConfig, cli, sweep
-from purejaxrl_gae.settings import config
-from purejaxrl_gae.settings.errors import UserError
 from purejaxrl_gae.evaluate import EvaluateOptions, evaluate_policy, evaluate_run
 from purejaxrl_gae.runs import training_run
 from purejaxrl_gae.runs.run_options import RunOptions
+from purejaxrl_gae.settings import config
+from purejaxrl_gae.settings.errors import UserError
 
 MODULE = """
 from purejaxrl_gae.environments import probes

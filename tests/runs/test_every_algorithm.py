@@ -9,10 +9,10 @@ import pytest
 
 from purejaxrl_gae import UserError, cli, make_train
 from purejaxrl_gae.program import algorithms
-from purejaxrl_gae.settings import config
-from purejaxrl_gae.settings.errors import Interrupted
 from purejaxrl_gae.runs import training_run
 from purejaxrl_gae.runs.run_options import RunOptions
+from purejaxrl_gae.settings import config
+from purejaxrl_gae.settings.errors import Interrupted
 
 OTHERS = [name for name in algorithms.CONFIG_CLASSES if name != "ppo"]  # PPO's own are in test_run.py
 CLASSIC = ["CartPole-v1", "Pendulum-v1", "Acrobot-v1"]

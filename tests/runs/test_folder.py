@@ -2,8 +2,8 @@
 
 import pytest
 
-from purejaxrl_gae.settings.errors import UserError
 from purejaxrl_gae.runs.folder import Folder, refuse_unusable, rescue, reserve
+from purejaxrl_gae.settings.errors import UserError
 
 
 def full():

@@ -16,17 +16,17 @@ gymnasium = pytest.importorskip("gymnasium")
 
 from gymnasium import spaces  # noqa: E402
 
-from purejaxrl_gae import A2CConfig, PPOConfig, TRPOConfig, UserError, cli, make_train
-from purejaxrl_gae.program import algorithms, training
+from purejaxrl_gae import A2CConfig, PPOConfig, TRPOConfig, UserError, cli, make_train  # noqa: E402
 from purejaxrl_gae.environments import BoxActions, Environment, Step, from_gymnasium  # noqa: E402
 from purejaxrl_gae.environments.host_environment import CopyFailure  # noqa: E402
-from purejaxrl_gae.settings.errors import Interrupted, RunError  # noqa: E402
+from purejaxrl_gae.program import algorithms, training  # noqa: E402
 from purejaxrl_gae.runs import sweep_run, training_run  # noqa: E402
 from purejaxrl_gae.runs.display import Display  # noqa: E402
 from purejaxrl_gae.runs.folder import Folder  # noqa: E402
 from purejaxrl_gae.runs.host_evaluation import episodes_of_copies, play  # noqa: E402
 from purejaxrl_gae.runs.host_programs import compile_host_agent  # noqa: E402
 from purejaxrl_gae.runs.run_options import RunOptions, SweepOptions  # noqa: E402
+from purejaxrl_gae.settings.errors import Interrupted, RunError  # noqa: E402
 
 SMALL = dict(total_timesteps=1000, num_envs=4, num_steps=32, hidden_sizes=(8, 8))
 TINY = A2CConfig(env="gymnasium:CartPole-v1", **SMALL)  # compiles fastest

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from purejaxrl_gae import A2CConfig, UserError, kernels, networks
-from purejaxrl_gae.program import algorithms
 from purejaxrl_gae.environments.contract import OneHot
-from purejaxrl_gae.runs.policy_file import policy_bytes
-from purejaxrl_gae.runs.numpy_policy import NumpyOneHot, load_policy
+from purejaxrl_gae.program import algorithms
 from purejaxrl_gae.program.rollout import normalize_observations
+from purejaxrl_gae.runs.numpy_policy import NumpyOneHot, load_policy
+from purejaxrl_gae.runs.policy_file import policy_bytes
 
 
 @pytest.mark.parametrize(

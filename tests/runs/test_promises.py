@@ -8,10 +8,10 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
-from purejaxrl_gae.settings.errors import RunError
 from purejaxrl_gae.runs import checkpoints
 from purejaxrl_gae.runs.folder import replace_file
 from purejaxrl_gae.runs.interrupts import StopRequests
+from purejaxrl_gae.settings.errors import RunError
 
 
 @pytest.fixture

@@ -16,16 +16,16 @@ import yaml
 from tensorboardX.proto.event_pb2 import Event
 
 from purejaxrl_gae import PPOConfig, cli, environments
-from purejaxrl_gae.settings import config
-from purejaxrl_gae.settings.errors import Interrupted, RunError, UserError
+from purejaxrl_gae.kernels import normalization
+from purejaxrl_gae.program.optimizers import say_schedule
 from purejaxrl_gae.runs import training_run
 from purejaxrl_gae.runs.checkpoints import Checkpoints
 from purejaxrl_gae.runs.folder import Folder
-from purejaxrl_gae.runs.run_options import RunOptions
-from purejaxrl_gae.runs.run_folder import RunFolder
-from purejaxrl_gae.kernels import normalization
 from purejaxrl_gae.runs.numpy_policy import load_policy
-from purejaxrl_gae.program.optimizers import say_schedule
+from purejaxrl_gae.runs.run_folder import RunFolder
+from purejaxrl_gae.runs.run_options import RunOptions
+from purejaxrl_gae.settings import config
+from purejaxrl_gae.settings.errors import Interrupted, RunError, UserError
 
 TINY = PPOConfig(
     env="CartPole-v1",
@@ -391,9 +391,9 @@ def test_the_numpy_policy_equals_the_jax_policy(tmp_path, env, changes):
 def test_the_numpy_policy_equals_the_jax_policy_through_convolutions(tmp_path, encoder, shape, shared):
 
     from purejaxrl_gae import environments
-    from purejaxrl_gae.runs.policy_file import policy_bytes
     from purejaxrl_gae.program.actor_critic import make_actor_critic
     from purejaxrl_gae.program.types import Learner, Setup
+    from purejaxrl_gae.runs.policy_file import policy_bytes
 
     network = make_actor_critic(
         shape,

@@ -3,9 +3,9 @@
 import pytest
 
 from purejaxrl_gae import PPOConfig
-from purejaxrl_gae.settings.errors import UserError
 from purejaxrl_gae.runs import training_run
 from purejaxrl_gae.runs.run_options import RunOptions
+from purejaxrl_gae.settings.errors import UserError
 
 
 def test_seeds_follow_one_another_up_to_the_largest():

@@ -10,9 +10,9 @@ import yaml
 
 import purejaxrl_gae
 from purejaxrl_gae import A2CConfig, PPOConfig, cli, make_agent
-from purejaxrl_gae.settings.errors import RunError, UserError
 from purejaxrl_gae.runs import saved, training_run
 from purejaxrl_gae.runs.run_options import RunOptions
+from purejaxrl_gae.settings.errors import RunError, UserError
 
 TINY = PPOConfig(
     env="CartPole-v1",

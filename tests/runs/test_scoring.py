@@ -7,11 +7,11 @@ import pytest
 
 from purejaxrl_gae import PPOConfig
 from purejaxrl_gae.program.evaluation import Evaluation
+from purejaxrl_gae.program.types import Counters
 from purejaxrl_gae.runs import announcements, reports, scoring
 from purejaxrl_gae.runs.display import Display
 from purejaxrl_gae.runs.reports import Clock
 from purejaxrl_gae.runs.scoring import Scores
-from purejaxrl_gae.program.types import Counters
 
 
 def played(means, *, cut=0, episodes=100, deviation=2.0, length=10_000):

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from purejaxrl_gae import PPOConfig, cli, sweep
-from purejaxrl_gae.settings.errors import Interrupted, RunError, UserError
 from purejaxrl_gae.runs import programs, sweep_results, sweep_run, training_run
 from purejaxrl_gae.runs.run_options import RunOptions, SweepOptions
+from purejaxrl_gae.settings.errors import Interrupted, RunError, UserError
 
 TINY = PPOConfig(
     env="CartPole-v1",
