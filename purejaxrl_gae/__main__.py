@@ -26,7 +26,7 @@ OTHERS = {
 
 
 def describe() -> str:
-    """The list of commands."""
+    """Returns the list of commands."""
     lines = [f"  {name:<12}{about}" for name, about in {**TRAINING, **OTHERS}.items()]
     return "\n".join(
         [

@@ -123,7 +123,7 @@ class Samples(NamedTuple):
 
 
 def make_algorithm(config: A2CConfig) -> Algorithm:
-    """A2C as the pair of functions that the loop runs.
+    """Makes A2C: the pair of functions that the loop runs.
 
     Raises:
       UserError: a field is wrong, or the environment is; see `training.prepare`.
@@ -143,7 +143,7 @@ def make_algorithm(config: A2CConfig) -> Algorithm:
 
 
 def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
-    """Fresh parameters and optimizer state."""
+    """Draws fresh parameters and begins the optimizer."""
     params = setup.network.init(key)
     optimizer = make_optimizer(setup.config, hyperparameters, params, max_grad_norm=hyperparameters.max_grad_norm)
     flat_params, _ = ravel_pytree(params)
@@ -158,7 +158,7 @@ def learn(
     keys: jax.Array,
     progress: jax.Array,
 ) -> tuple[Learner, Metrics]:
-    """One gradient step; see Algorithm.learn."""
+    """Makes one gradient step; see Algorithm.learn."""
     config = setup.config
     current = scheduled(config, adaptation.current(hyperparameters, learner), progress)
     advantages, targets = estimate_advantages(setup, hyperparameters, learner.params, experience)
@@ -184,7 +184,7 @@ def learn(
 def estimate_advantages(
     setup: Setup, hyperparameters: Hyperparameters, params: Params, experience: Experience
 ) -> tuple[jax.Array, jax.Array]:
-    """`(advantages, targets)`, both `[T, N]`."""
+    """Estimates `(advantages, targets)`, both `[T, N]`."""
     config, gamma, values = setup.config, hyperparameters.gamma, experience.values
     steps = config.n_steps or config.num_steps
     estimator = estimator_of(config, ESTIMATORS)
@@ -197,7 +197,7 @@ def estimate_advantages(
 
 
 def loss(setup: Setup, hyperparameters: Hyperparameters, samples: Samples, params: Params) -> tuple[jax.Array, Metrics]:
-    """L(theta), to be minimised, and what it is made of."""
+    """Computes L(theta), to be minimised, and what it is made of."""
     policy = setup.network.policy(params, samples.observations)
     policy_loss = kernels.policy_gradient_loss(policy.log_prob(samples.actions), samples.advantages)
     entropy = jnp.mean(policy.entropy())
@@ -211,7 +211,7 @@ def loss(setup: Setup, hyperparameters: Hyperparameters, samples: Samples, param
 
 
 def make_train(config: A2CConfig):
-    """`train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run of A2C as one program."""
+    """Makes `train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run of A2C as one program."""
     return training.make_train_program(make_algorithm(config))
 
 

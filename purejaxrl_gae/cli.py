@@ -71,7 +71,7 @@ def _fail(error: Exception, exit_code: int) -> None:
 
 
 def parse(algorithm: str, arguments: list[str]) -> tuple[TrainingConfig, RunOptions]:
-    """Config and options: defaults < preset < file < flags, or those of the run to be resumed.
+    """Reads config and options: defaults < preset < file < flags, or those of the run to be resumed.
 
     Raises:
       UserError: a flag, a file or a value is wrong.
@@ -140,7 +140,7 @@ def only_resumable(given: set[str], resumable: tuple[str, ...], what: str) -> No
 
 
 def _of_run(config_class: type[TrainingConfig], path: Path, trusted: bool) -> tuple[TrainingConfig, RunOptions]:
-    """What a run folder to be resumed says it ran."""
+    """Reads what a run folder to be resumed says it ran."""
     training_config, options = saved_run(path, "resume", trusted=trusted)
     if training_config.algorithm != config_class.algorithm:
         right = training_config.algorithm
@@ -217,7 +217,7 @@ def show_help(module: str, kind: Any, default: Any, description: str | None) -> 
 
 
 def _vouched(default: Any) -> Any:
-    """The same flags as plain texts, the only ones that tyro knows; they are only shown."""
+    """Reads the same flags as plain texts, the only ones that tyro knows; they are only shown."""
     if not dataclasses.is_dataclass(default) or isinstance(default, type):
         return trust.vouched(default)
     changes = {field.name: _vouched(getattr(default, field.name)) for field in dataclasses.fields(default)}

@@ -117,7 +117,7 @@ class OffPolicyConfig(DescentConfig):
             )
 
     def notes(self) -> list[str]:
-        """What a user should know of values that are valid but surely surprising."""
+        """Returns notes on values that are valid but surely surprising."""
         if not self.clip_ratios:
             return ["clip_ratios is false: importance ratios are unbounded, and so is the gradient's variance"]
         return []
@@ -143,7 +143,7 @@ class Targets(NamedTuple):
 
 
 def make_algorithm(config: OffPolicyConfig) -> Algorithm:
-    """The method as the pair of functions that the loop runs.
+    """Makes the method: the pair of functions that the loop runs.
 
     Raises:
       UserError: a field is wrong, or the environment is; see `training.prepare`.
@@ -165,7 +165,7 @@ def make_algorithm(config: OffPolicyConfig) -> Algorithm:
 
 
 def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
-    """Fresh parameters and optimizer state."""
+    """Draws fresh parameters and begins the optimizer."""
     params = setup.network.init(key)
     optimizer = make_optimizer(setup.config, hyperparameters, params, max_grad_norm=hyperparameters.max_grad_norm)
     flat_params, _ = ravel_pytree(params)
@@ -180,7 +180,7 @@ def learn(
     keys: jax.Array,
     progress: jax.Array,
 ) -> tuple[Learner, Metrics]:
-    """K epochs on one rollout of the behaviour policy; see Algorithm.learn."""
+    """Runs K epochs on one rollout of the behaviour policy; see Algorithm.learn."""
     config = setup.config
     current = scheduled(config, adaptation.current(hyperparameters, learner), progress)
     of_steps = experience._replace(last_observations=None)
@@ -202,7 +202,7 @@ def learn(
 
 
 def step(setup: Setup, hyperparameters: Hyperparameters, carry, experience: Experience):
-    """One gradient step on some trajectories: `((params, optimizer_state), metrics)`."""
+    """Makes one gradient step on some trajectories: `((params, optimizer_state), metrics)`."""
     params, optimizer_state = carry
     targets = estimate_targets(setup, hyperparameters, params, experience)
     params, optimizer_state, metrics = minibatches.step(
@@ -221,7 +221,7 @@ def step(setup: Setup, hyperparameters: Hyperparameters, carry, experience: Expe
 
 
 def estimate_targets(setup: Setup, hyperparameters: Hyperparameters, params: Params, experience: Experience) -> Targets:
-    """Ratios, advantages and value targets of pi, from trajectories of mu.
+    """Estimates ratios, advantages and value targets of pi, from trajectories of mu.
 
     Values behind a time limit and behind the rollout's end are those from when the data was collected.
     """
@@ -262,7 +262,7 @@ def loss(
     targets: Targets,
     params: Params,
 ) -> tuple[jax.Array, Metrics]:
-    """-E[rho A log pi] + c1 critic - c2 entropy, to be minimised, and what it is made of."""
+    """Computes -E[rho A log pi] + c1 critic - c2 entropy, to be minimised, and what it is made of."""
     policy = setup.network.policy(params, experience.observations)
     log_probs = policy.log_prob(experience.actions)
     policy_loss = kernels.policy_gradient_loss(log_probs, targets.ratios * targets.advantages)
@@ -287,7 +287,7 @@ def loss(
 
 
 def make_train(config: OffPolicyConfig):
-    """`train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run as one program."""
+    """Makes `train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run as one program."""
     return training.make_train_program(make_algorithm(config))
 
 

@@ -62,7 +62,7 @@ class Run:
 
 
 def read_run(path: Path) -> Run:
-    """A run's config and reports.
+    """Reads a run's config and reports.
 
     Raises:
       UserError: it holds none.
@@ -121,7 +121,7 @@ def _is_number(value: Any) -> bool:
 
 
 def read_curves(runs: list[Run], x: str = "env_steps") -> list[Curve]:
-    """A curve for each seed of each run.
+    """Reads a curve for each seed of each run.
 
     Raises:
       UserError: in one no episode has ended yet.
@@ -139,7 +139,7 @@ def read_curves(runs: list[Run], x: str = "env_steps") -> list[Curve]:
 
 
 def labels(configs: list[dict[str, Any]]) -> list[str]:
-    """What tells the configs apart: algorithm and environment, and the fields in which those of one pair differ."""
+    """Tells the configs apart: by algorithm and environment, and the fields in which those of one pair differ."""
     names = [f"{values.get('algorithm', '?')} on {values.get('env', '?')}" for values in configs]
     found = []
     for name, values in zip(names, configs, strict=True):
@@ -154,7 +154,7 @@ def labels(configs: list[dict[str, Any]]) -> list[str]:
 
 
 def read_final_scores(runs: list[Run]) -> dict[str, np.ndarray]:
-    """Label -> evaluation returns `[S]` of all seeds.
+    """Reads evaluation returns `[S]` of all seeds, by label.
 
     Raises:
       UserError: a run has not ended.
@@ -179,7 +179,7 @@ def _final_scores(path: Path) -> list[float]:
 
 
 def read_trials(path: Path) -> Trials:
-    """What a sweep tried and what came of it.
+    """Reads what a sweep tried and what came of it.
 
     Raises:
       UserError: nothing yet.
@@ -244,14 +244,14 @@ def _described(trials: Trials, index: int) -> str:
 
 
 def _number(value: Any) -> Any:
-    """JSON's null as NaN, in lists too."""
+    """Reads JSON's null as NaN, in lists too."""
     if isinstance(value, list):
         return [_number(item) for item in value]
     return float("nan") if value is None else value
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """Runs the command line."""
     from purejaxrl_gae.cli import parse_options, run_and_exit
 
     def plot():

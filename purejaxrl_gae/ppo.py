@@ -127,7 +127,7 @@ class PPOConfig(DescentConfig):
         require_between(self, 0, MOST_STEPS_PER_UPDATE, "gradient_chunk", "n_steps")
 
     def notes(self) -> list[str]:
-        """What a user should know of values that are valid but surely surprising."""
+        """Returns notes on values that are valid but surely surprising."""
         if self.objective == "clip" and self.clip_coef >= 1.0:
             return [f"clip_coef is {self.clip_coef}: from 1 on hardly any ratio is clipped, as with objective = none"]
         return []
@@ -137,7 +137,7 @@ PPOHyperparameters: Any = training.hyperparameters_of(PPOConfig)
 
 
 def make_algorithm(config: PPOConfig) -> Algorithm:
-    """PPO as the pair of functions that the loop runs.
+    """Makes PPO: the pair of functions that the loop runs.
 
     Raises:
       UserError: a field is wrong, or the environment is; see `training.prepare`.
@@ -159,7 +159,7 @@ def make_algorithm(config: PPOConfig) -> Algorithm:
 
 
 def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
-    """Fresh parameters and optimizer state."""
+    """Draws fresh parameters and begins the optimizer."""
     params = setup.network.init(key)
     optimizer = make_optimizer(setup.config, hyperparameters, params, max_grad_norm=hyperparameters.max_grad_norm)
     flat_params, _ = ravel_pytree(params)
@@ -174,7 +174,7 @@ def learn(
     keys: jax.Array,
     progress: jax.Array,
 ) -> tuple[Learner, Metrics]:
-    """K epochs on one rollout; see Algorithm.learn."""
+    """Runs K epochs on one rollout; see Algorithm.learn."""
     advantages, targets = estimate_advantages(setup.config, hyperparameters, experience)
     samples = minibatches.flatten_time(
         Samples(
@@ -244,7 +244,7 @@ def _reestimate(
 
 
 def _of_this_update(config: PPOConfig, hyperparameters: Hyperparameters, progress: jax.Array) -> Hyperparameters:
-    """The learning rate by its schedule; the clipping range times the paper's alpha, which falls from 1 to 0."""
+    """Lowers the learning rate by its schedule, and the clipping range by the paper's alpha, from 1 to 0."""
     hyperparameters = scheduled(config, hyperparameters, progress)
     if not config.anneal_clip:
         return hyperparameters
@@ -254,7 +254,7 @@ def _of_this_update(config: PPOConfig, hyperparameters: Hyperparameters, progres
 def loss(
     setup: Setup, hyperparameters: Hyperparameters, params: Params, minibatch: Samples
 ) -> tuple[jax.Array, Metrics]:
-    """L(theta) of eq. 9, to be minimised, and what it is made of."""
+    """Computes L(theta) of eq. 9, to be minimised, and what it is made of."""
     policy = setup.network.policy(params, minibatch.observations)
     values = setup.network.value(params, minibatch.observations)
     log_probs = policy.log_prob(minibatch.actions)
@@ -278,7 +278,7 @@ def loss(
 
 
 def make_train(config: PPOConfig):
-    """`train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run of PPO as one program."""
+    """Makes `train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run of PPO as one program."""
     return training.make_train_program(make_algorithm(config))
 
 

@@ -122,7 +122,7 @@ ReinforceHyperparameters: Any = training.hyperparameters_of(ReinforceConfig)
 
 
 def make_algorithm(config: ReinforceConfig) -> Algorithm:
-    """REINFORCE as the pair of functions that the loop runs.
+    """Makes REINFORCE: the pair of functions that the loop runs.
 
     Raises:
       UserError: a field is wrong, or the environment is; see `training.prepare`.
@@ -161,7 +161,7 @@ def _optimizers(config: ReinforceConfig, hyperparameters: Hyperparameters, param
 
 
 def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
-    """Fresh parameters and the state of two optimizers."""
+    """Draws fresh parameters and begins two optimizers."""
     params = setup.network.init(key)
     optimizers = _optimizers(setup.config, hyperparameters, params)
     states = {name: each.init(ravel_pytree(params[name])[0]) for name, each in optimizers.items()}
@@ -176,7 +176,7 @@ def learn(
     keys: jax.Array,
     progress: jax.Array,
 ) -> tuple[Learner, Metrics]:
-    """One step of the policy and one refit of the value function; see Algorithm.learn."""
+    """Makes one step of the policy and one refit of the value function; see Algorithm.learn."""
     config = setup.config
     hyperparameters = scheduled(config, adaptation.current(hyperparameters, learner), progress)
     used = learned_from(config, experience)
@@ -238,7 +238,7 @@ def ascend(
     weights: jax.Array,
     counts: jax.Array,
 ) -> tuple[Learner, Metrics]:
-    """One step of the policy along g, by Psi as weighted, and by the entropy of the steps that count."""
+    """Makes one step of the policy along g, by Psi as weighted, and by the entropy of the steps that count."""
 
     def loss(policy_params):
         policy = setup.network.policy({**learner.params, "policy": policy_params}, experience.observations)
@@ -258,7 +258,7 @@ def ascend(
 
 
 def make_train(config: ReinforceConfig):
-    """`train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run of REINFORCE as one program."""
+    """Makes `train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run as one program."""
     return training.make_train_program(make_algorithm(config))
 
 

@@ -34,7 +34,7 @@ class Choice:
 
 
 def parse(arguments: list[str]) -> tuple[TrainingConfig, SweepOptions]:
-    """The config that every configuration changes, and the options; or those of the sweep to be resumed.
+    """Reads the config that every configuration changes, and the options; or those of the sweep to be resumed.
 
     Raises:
       UserError: a flag, a file or a value is wrong.
@@ -93,7 +93,7 @@ def _with_flags(
 
 
 def new_sweep_path(base: TrainingConfig, options: SweepOptions) -> Path:
-    """The folder of a new sweep: the one asked for, not yet made, or one of a new name, empty.
+    """Returns the folder of a new sweep: the one asked for, not yet made, or one of a new name, empty.
 
     Raises:
       UserError: it cannot be made, or holds a sweep already.
@@ -124,7 +124,7 @@ def refuse_wrong_configurations(base: TrainingConfig, options: SweepOptions) -> 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """Runs the command line."""
     arguments = sys.argv[1:] if arguments is None else arguments
 
     def sweep():

@@ -140,7 +140,7 @@ TRPOHyperparameters: Any = training.hyperparameters_of(TRPOConfig)
 
 
 def make_algorithm(config: TRPOConfig) -> Algorithm:
-    """TRPO as the pair of functions that the loop runs.
+    """Makes TRPO: the pair of functions that the loop runs.
 
     Raises:
       UserError: a field is wrong, or the environment is; see `training.prepare`.
@@ -163,7 +163,7 @@ def make_algorithm(config: TRPOConfig) -> Algorithm:
 
 
 def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
-    """Fresh parameters, and an optimizer state for whatever the optimizer is to fit."""
+    """Draws fresh parameters, and begins an optimizer for whatever it is to fit."""
     params = setup.network.init(key)
     states = {}
     for name, rate in setup.config.descended.items():
@@ -180,7 +180,7 @@ def learn(
     keys: jax.Array,
     progress: jax.Array,
 ) -> tuple[Learner, Metrics]:
-    """One policy step and one refit of the value function; see Algorithm.learn."""
+    """Makes one policy step and one refit of the value function; see Algorithm.learn."""
     config = setup.config
     hyperparameters = scheduled(config, hyperparameters, progress)
     advantages, targets = estimate_advantages(config, hyperparameters, experience)
@@ -203,7 +203,7 @@ def learn(
 def estimate_advantages(
     config: TRPOConfig, hyperparameters: Hyperparameters, experience: Experience
 ) -> tuple[jax.Array, jax.Array]:
-    """`(advantages, targets)` `[T, N]`, with the value function from before its refit."""
+    """Estimates `(advantages, targets)` `[T, N]` with the value function from before its refit."""
     gamma, gae_lambda = hyperparameters.gamma, hyperparameters.gae_lambda
     returns = kernels.discounted_returns(
         experience.rewards, experience.next_values, experience.terminated, experience.truncated, gamma=gamma
@@ -249,7 +249,7 @@ def fit_values(
 
 
 def make_train(config: TRPOConfig):
-    """`train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run of TRPO as one program."""
+    """Makes `train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run of TRPO as one program."""
     return training.make_train_program(make_algorithm(config))
 
 

@@ -28,7 +28,7 @@ def from_atari(
     action_repeat: int = 1,
     sticky_actions: float = 0.0,
 ) -> HostEnvironment:
-    """An Atari game; observations are `[4, 84, 84]` uint8.
+    """Makes an Atari game; observations are `[4, 84, 84]` uint8.
 
     Args:
       env_id: `ALE/…`.

@@ -20,7 +20,7 @@ BACKENDS = ("generalized", "spring", "positional", "mjx")
 def from_brax(
     env: Any, *, env_args: Mapping[str, Any] | None = None, max_episode_steps: int | None = None
 ) -> Environment:
-    """An Environment from a Brax environment.
+    """Makes an Environment from a Brax environment.
 
     `backend` among the arguments chooses the physics; `generalized`, Brax's own default, is the most exact, `spring`
     the fastest. Episodes are cut after 1000 steps, as in Brax's own training.
@@ -80,7 +80,7 @@ def _mend_clip(fluid: Any) -> None:
 
 
 def _build(name: str, arguments: dict[str, Any]) -> Any:
-    """The Brax environment of that name."""
+    """Makes the Brax environment of that name."""
     try:
         with quietly():
             from brax import envs, fluid

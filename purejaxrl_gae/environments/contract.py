@@ -165,5 +165,5 @@ class Environment:
 
 
 def render_inner(render: Render | None) -> Render | None:
-    """The renderer of states that carry as `inner` those which `render` draws."""
+    """Returns the renderer of states that carry as `inner` those which `render` draws."""
     return None if render is None else lambda states: render([state.inner for state in states])

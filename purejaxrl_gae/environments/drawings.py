@@ -35,7 +35,7 @@ CHANNELS: tuple[Colour, ...] = (
 
 
 def import_pillow() -> Any:
-    """The module PIL.
+    """Imports the module PIL.
 
     Raises:
       UserError: it is not installed.
@@ -83,29 +83,29 @@ class Canvas:
         return (x - self.left) * self.scale, self.image.height - (y - self.bottom) * self.scale
 
     def line(self, points: Iterable[Point], width: float, colour: Colour) -> None:
-        """Through the points, with round ends; width in the world's units."""
+        """Draws a line through the points, with round ends; width in the world's units."""
         places = [self._at(point) for point in points]
         self.draw.line(places, colour, max(1, round(width * self.scale)), joint="curve")
         for point in (places[0], places[-1]):
             self._disc(point, width * self.scale / 2, colour)
 
     def polygon(self, points: Iterable[Point], colour: Colour) -> None:
-        """Filled."""
+        """Draws a polygon, filled."""
         self.draw.polygon([self._at(point) for point in points], colour)
 
     def circle(self, centre: Point, radius: float, colour: Colour) -> None:
-        """Filled."""
+        """Draws a circle, filled."""
         self._disc(self._at(centre), radius * self.scale, colour)
 
     def rectangle(self, centre: Point, width: float, height: float, colour: Colour, *, corner: float = 0.0) -> None:
-        """Filled, with corners of that radius."""
+        """Draws a rectangle, filled, with corners of that radius."""
         (left, top), (right, bottom) = (
             self._at((centre[0] + side * width / 2, centre[1] - side * height / 2)) for side in (-1, 1)
         )
         self.draw.rounded_rectangle((left, top, right, bottom), corner * self.scale, colour)
 
     def text(self, point: Point, text: str, anchor: str = "la") -> None:
-        """In ink; `anchor` says what of it lies at the point, as Pillow names it."""
+        """Writes in ink; `anchor` says what of the text lies at the point, as Pillow names it."""
         font = import_pillow().ImageFont.load_default(TEXT_SIZE * SMOOTHING)
         self.draw.text(self._at(point), text, INK, font, anchor=anchor)
 
@@ -114,12 +114,12 @@ class Canvas:
         self.draw.ellipse((x - radius, y - radius, x + radius, y + radius), colour)
 
     def pixels(self) -> np.ndarray:
-        """`[H, W, 3]` uint8, smoothed."""
+        """Returns `[H, W, 3]` uint8, smoothed."""
         return np.asarray(self.image.reduce(SMOOTHING))
 
 
 def renderer_of(name: str, env: Any, params: Any) -> Callable[[list[Any]], list[np.ndarray]] | None:
-    """What draws an environment's states, or None where nothing here can.
+    """Returns what draws an environment's states, or None where nothing here can.
 
     Args:
       name: gymnax's name of the environment.
@@ -146,7 +146,7 @@ def renderer_of(name: str, env: Any, params: Any) -> Callable[[list[Any]], list[
 
 
 def draw_pendulum(state: Any, params: Any) -> np.ndarray:
-    """The rod and the torque that is applied; theta = 0 is upright."""
+    """Draws the rod and the torque that is applied; theta = 0 is upright."""
     theta, torque = float(state.theta), float(state.last_u) / float(params.max_torque)
     canvas = Canvas(-1.4, 1.4, -1.4)
     canvas.line(_arc((0.0, 0.0), 1.18, 0.0, 2.0 * math.pi), 0.008, LIGHT)
@@ -161,7 +161,7 @@ def draw_pendulum(state: Any, params: Any) -> np.ndarray:
 
 
 def _arrow_round(canvas: Canvas, radius: float, torque: float) -> None:
-    """An arrow about the origin, longer for a larger torque; positive is anticlockwise."""
+    """Draws an arrow about the origin, longer for a larger torque; positive is anticlockwise."""
     extent = math.copysign(0.3 + 1.5 * min(1.0, abs(torque)), torque)
     start = -math.pi / 2 - extent / 2
     end = start + extent
@@ -177,7 +177,7 @@ def _arc(centre: Point, radius: float, start: float, end: float) -> list[Point]:
 
 
 def draw_cartpole(state: Any, params: Any) -> np.ndarray:
-    """The cart on its track, whose ends end the episode, and the pole."""
+    """Draws the cart on its track, whose ends end the episode, and the pole."""
     x, theta, limit = float(state.x), float(state.theta), float(params.x_threshold)
     pole = 2.0 * float(params.length)
     canvas = Canvas(-1.15 * limit, 1.15 * limit, -1.0, height=260)
@@ -193,7 +193,7 @@ def draw_cartpole(state: Any, params: Any) -> np.ndarray:
 
 
 def draw_acrobot(state: Any, params: Any) -> np.ndarray:
-    """Both links, hanging from a fixed joint, and the height to be reached."""
+    """Draws both links, hanging from a fixed joint, and the height to be reached."""
     lengths = float(params.link_length_1), float(params.link_length_2)
     first, second = float(state.joint_angle1), float(state.joint_angle1) + float(state.joint_angle2)
     elbow = (lengths[0] * math.sin(first), -lengths[0] * math.cos(first))
@@ -211,7 +211,7 @@ def draw_acrobot(state: Any, params: Any) -> np.ndarray:
 
 
 def draw_mountain_car(state: Any, params: Any) -> np.ndarray:
-    """The car on its hill, sin(3 x), and the flag."""
+    """Draws the car on its hill, sin(3 x), and the flag."""
     low, high, goal = (float(getattr(params, name)) for name in ("min_position", "max_position", "goal_position"))
     canvas = Canvas(low - 0.05, high + 0.05, -0.08, height=290)
 
@@ -247,7 +247,7 @@ SCENES: dict[str, Callable[[Any, Any], np.ndarray]] = {
 
 
 def draw_grid(observation: np.ndarray) -> np.ndarray:
-    """`[H, W, C]` of zeros and ones as tiles, `[H', W', 3]` uint8; the first channel that is set gives the colour."""
+    """Draws `[H, W, C]` of zeros and ones as tiles, `[H', W', 3]` uint8, coloured by the first channel that is set."""
     rows, columns, channels = observation.shape
     canvas = Canvas(0.0, columns, 0.0, height=SIZE * rows // columns, background=NIGHT)
     for row in range(rows):

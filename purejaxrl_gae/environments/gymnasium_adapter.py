@@ -49,7 +49,7 @@ def from_gymnasium(
     action_repeat: int = 1,
     sticky_actions: float = 0.0,
 ) -> HostEnvironment:
-    """A HostEnvironment from Gymnasium.
+    """Makes a HostEnvironment from Gymnasium.
 
     Args:
       env: an id; a function that makes a `gymnasium.Env`; or a `gymnasium.vector.VectorEnv`. An id `ALE/…` is an Atari
@@ -95,7 +95,7 @@ def from_gymnasium(
 
 
 def checked_spec(env_id: str) -> Any:
-    """What Gymnasium's registry knows of an id.
+    """Finds what Gymnasium's registry knows of an id.
 
     Raises:
       UserError: nothing, with the closest id.
@@ -269,7 +269,7 @@ class SerialCopies:
 
 
 def _time_limit(env: gymnasium.Env) -> int | None:
-    """That of the TimeLimit around an environment, or what its spec says."""
+    """Returns the limit of the TimeLimit around an environment, or what its spec says."""
     layer: Any = env
     while isinstance(layer, gymnasium.Wrapper):
         if isinstance(layer, gymnasium.wrappers.TimeLimit):

@@ -12,7 +12,7 @@ from purejaxrl_gae.settings.errors import UserError
 
 
 def observation_type(name: str, space: Any) -> tuple[tuple[int, ...], Any]:
-    """Shape and type of an observation: uint8 where the space says so, otherwise float32.
+    """Finds shape and type of an observation: uint8 where the space says so, otherwise float32.
 
     Raises:
       UserError: an observation is no array.
@@ -40,7 +40,7 @@ def one_hot_encoding(name: str, space: Any) -> OneHot | None:
 
 
 def action_space(name: str, space: Any) -> ActionSpace:
-    """The contract's action space.
+    """Returns the contract's action space.
 
     Raises:
       UserError: it is neither Discrete nor a Box.
@@ -107,7 +107,7 @@ def _check_observation(name: str, source: str, observation: Any, shape: tuple[in
 
 
 def wrong_step(name: str, outputs: Any) -> str:
-    """What is said of a step that does not return five values."""
+    """Words what is wrong with a step that does not return five values."""
     return (
         f"step of {name} returns {_described(outputs)}; Gymnasium's five are needed: "
         "(observation, reward, terminated, truncated, info)"

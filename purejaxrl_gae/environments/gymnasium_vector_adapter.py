@@ -23,7 +23,7 @@ from purejaxrl_gae.settings.errors import UserError
 
 
 def from_vector_env(env: VectorEnv, sticky_actions: float) -> HostEnvironment:
-    """Its copies as they are; see `gymnasium_adapter.from_gymnasium`.
+    """Wraps copies that are there already; see `gymnasium_adapter.from_gymnasium`.
 
     Raises:
       UserError: a space is not supported, or it resets in a step of its own and cannot be kept from it.
@@ -121,7 +121,7 @@ class VectorCopies:
         return np.asarray(frames[0], np.uint8)
 
     def close(self) -> None:
-        """Nothing: the VectorEnv is its maker's."""
+        """Leaves the VectorEnv open: it is its maker's."""
 
     def _array(self, observations: Any) -> np.ndarray:
         shape = (self._env.num_envs, *(self._env.single_observation_space.shape or ()))

@@ -35,7 +35,7 @@ NEEDS_FILES = ("MNISTBandit-bsuite",)  # loads a data set at construction
 
 
 def from_gymnax_id(env_id: str, **changes: Any) -> Environment:
-    """The registered gymnax environment of that name.
+    """Makes the registered gymnax environment of that name.
 
     Args:
       env_id: as `CartPole-v1`.
@@ -63,7 +63,7 @@ def from_gymnax(
     ranges: Mapping[str, Dimension] | None = None,
     max_episode_steps: int | None = None,
 ) -> Environment:
-    """An Environment from an object with gymnax's methods.
+    """Makes an Environment from an object with gymnax's methods.
 
     Where the object inherits gymnax's own `step`, only `step_env` is called and finished copies are reset here: a
     reset is computed only in steps in which an episode ended. An object with its own `step` must return gymnax's six
@@ -102,7 +102,7 @@ def from_gymnax(
 
 
 def _randomized(name: str, env: Any, params: Any, ranges: Mapping[str, Dimension]) -> Environment:
-    """The Environment whose copies draw parameters for every episode."""
+    """Makes the Environment whose copies draw parameters for every episode."""
     check_ranges(name, env, params, ranges, LIMIT)
     if _has_own_step(env):
         raise UserError(f"randomize is set, but {name} resets by a step of its own; it must leave step to gymnax")
@@ -111,7 +111,7 @@ def _randomized(name: str, env: Any, params: Any, ranges: Mapping[str, Dimension
 
 
 def _from_parameters(name: str, env: Any, params: Any) -> Environment:
-    """The Environment of these parameters, some of which may be traced."""
+    """Makes the Environment of these parameters, some of which may be traced."""
     space = env.observation_space(params)
     observation_shape = _observation_shape(name, space)
     actions, action_type = _action_space(name, env.action_space(params)), _action_type(env.action_space(params))
@@ -167,7 +167,7 @@ def _from_parameters(name: str, env: Any, params: Any) -> Environment:
 
 
 def _with_parameters(name: str, params: Any, env_args: dict[str, Any], max_episode_steps: int | None) -> Any:
-    """The parameters with some replaced; each keeps its kind of number."""
+    """Returns the parameters with some replaced; each keeps its kind of number."""
     fields = [field.name for field in dataclasses.fields(params)] if dataclasses.is_dataclass(params) else []
     replaced = {}
     for argument, value in env_args.items():
@@ -194,7 +194,7 @@ def _like(argument: str, value: Any, current: Any) -> Any:
 
 
 def _step_without_reset(env, params):
-    """Gymnax's transition alone: the successor is the true one."""
+    """Returns Gymnax's transition alone: the successor is the true one."""
 
     def one_step(key, state, action):
         observation, state, reward, terminated, _ = env.step_env(key, state, action, params)
@@ -205,7 +205,7 @@ def _step_without_reset(env, params):
 
 
 def _step_with_own_reset(env, params):
-    """The object's own six-value step, which resets by itself."""
+    """Returns the object's own step of six values, which resets by itself."""
 
     def one_step(key, state, action):
         observation, state, reward, terminated, truncated, info = env.step(key, state, action, params)
@@ -255,7 +255,7 @@ def _action_type(space: Any) -> jax.ShapeDtypeStruct:
 
 
 def _check_reset(name: str, env: Any, params: Any, observation_shape: tuple[int, ...]) -> Any:
-    """The types of a state's leaves, found without computing; refuses an observation of another shape."""
+    """Finds the types of a state's leaves without computing; refuses an observation of another shape."""
     outputs = jax.eval_shape(lambda key: env.reset(key, params), jax.random.key(0))
     if not (isinstance(outputs, tuple) and len(outputs) == 2):
         raise UserError(f"reset of {name} must return (observation, state); it returned {_described(outputs)}")

@@ -36,7 +36,7 @@ class HostStep(NamedTuple):
     finished: np.ndarray | None = None
 
     def reported(self) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and finished, with what they are where they are None."""
+        """Returns scores and finished, with what they are where they are None."""
         scores = self.rewards if self.scores is None else self.scores
         return scores, (self.terminated | self.truncated) if self.finished is None else self.finished
 
@@ -45,19 +45,19 @@ class HostCopies(Protocol):
     """N running copies of an environment."""
 
     def reset(self, seed: int | None = None) -> np.ndarray:
-        """New episodes everywhere: observations `[N, *shape]`. A seed makes everything that follows repeatable."""
+        """Begins new episodes everywhere: observations `[N, *shape]`. A seed makes all that follows repeatable."""
         ...
 
     def step(self, actions: np.ndarray) -> HostStep:
-        """One step of every copy with actions `[N]` or `[N, *shape]`; a copy whose episode ends is reset."""
+        """Steps every copy with actions `[N]` or `[N, *shape]`; a copy whose episode ends is reset."""
         ...
 
     def reset_where(self, mask: np.ndarray) -> np.ndarray:
-        """New episodes where `[N]` is set; the observations `[N, *shape]` to act on next, of all copies."""
+        """Begins new episodes where `[N]` is set; returns all copies' observations `[N, *shape]` to act on next."""
         ...
 
     def frame(self) -> np.ndarray:
-        """`[H, W, 3]` uint8, what copy 0 looks like; only where opened with `render=True`."""
+        """Draws copy 0, `[H, W, 3]` uint8; only where opened with `render=True`."""
         ...
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class CopyFailure(Exception):
 
 
 def failure_of(name: str, error: BaseException, when: str) -> EnvironmentFailure:
-    """The one line that says which environment failed, which of its copies where that is known, when and how.
+    """Words which environment failed, which of its copies where that is known, when and how, in one line.
 
     Args:
       name: of the environment.
@@ -121,5 +121,5 @@ def failure_of(name: str, error: BaseException, when: str) -> EnvironmentFailure
 
 
 def copy_seeds(seed: int, num_envs: int) -> list[int]:
-    """A seed for each copy, in [0, 2^30); those of neighbouring seeds have nothing in common."""
+    """Draws a seed for each copy, in [0, 2^30); those of neighbouring seeds have nothing in common."""
     return [int(value) for value in np.random.SeedSequence(seed).generate_state(num_envs) >> 2]

@@ -43,7 +43,7 @@ def make_environment(
     action_repeat: int = 1,
     sticky_actions: float = 0.0,
 ) -> Environment | HostEnvironment:
-    """An Environment, or a HostEnvironment, from whatever a config's `env` may be.
+    """Makes an Environment, or a HostEnvironment, of whatever a config's `env` may be.
 
     Args:
       env: a gymnax id; `brax:NAME`; `mjx:NAME` of MuJoCo Playground; `gymnasium:ID`; `MODULE:FACTORY`, a function to
@@ -70,7 +70,7 @@ def make_environment(
 
 
 def _find(env: Any, request: Request) -> Any:
-    """The environment, with arguments, and with the time limit where it is a parameter of the environment's own."""
+    """Makes the environment with its arguments, and with the time limit where that is a parameter of its own."""
     common: dict[str, Any] = {"env_args": request.arguments, "max_episode_steps": request.max_episode_steps}
     if isinstance(env, str):
         return _find_named(env, request, common)
@@ -117,7 +117,7 @@ def _find_named(env: str, request: Request, common: dict[str, Any]) -> Any:
 
 
 def _of_factory(env: str, request: Request) -> Any:
-    """What the factory that `MODULE:FACTORY` names makes."""
+    """Calls the factory that `MODULE:FACTORY` names."""
     factory = load_factory(env, request.arguments)
     made = call_factory(env, factory, request.arguments)
     without_arguments = request._replace(arguments={})
@@ -135,7 +135,7 @@ def _of_factory(env: str, request: Request) -> Any:
 
 
 def _of_gymnasium(env: Any, request: Request) -> Any:
-    """The host's environment of an id, of a function that makes a `gymnasium.Env`, or of an object of Gymnasium's."""
+    """Makes the HostEnvironment of an id, of a function that makes a `gymnasium.Env`, or of one of its objects."""
     _refuse_ranges(getattr(env, "__name__", None) or shown(env), request)
     from purejaxrl_gae.environments.gymnasium_adapter import from_gymnasium
 
@@ -161,7 +161,7 @@ def _refuse_foreign_maker(env: str, name: str, request: Request) -> None:
 
 
 def _is_of_gymnasium(env: Any, *classes: str) -> bool:
-    """An object of one of these of its classes; there can be none unless Gymnasium has been imported."""
+    """Says whether an object is of one of these of its classes; none can be unless Gymnasium has been imported."""
     gymnasium = sys.modules.get("gymnasium")
     return gymnasium is not None and isinstance(env, tuple(attrgetter(name)(gymnasium) for name in classes))
 
@@ -176,7 +176,7 @@ def _refuse_ranges(name: str, request: Request) -> None:
 
 
 def _refuse_changes(env: Any, request: Request) -> None:
-    """What is made already takes no arguments; and one of the host's no options, which are its adapter's to apply."""
+    """Refuses arguments for what is made already, and options for a HostEnvironment, whose adapter applies them."""
     _refuse_ranges(f"an {type(env).__name__}", request)
     if request.arguments:
         kind = type(env).__name__
@@ -214,7 +214,7 @@ def _as_text(arguments: Mapping[str, Any] | None) -> list[str]:
 
 
 def call_factory(env: str, factory: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """What the factory returns, called with `env_args`.
+    """Calls a factory with `env_args`.
 
     Raises:
       UserError: it raised something; what it raised is the cause.

@@ -14,7 +14,7 @@ MOST_BARS, MOST_LABELS = 40, 10
 
 
 def draw_observations(observations: Sequence[np.ndarray], rewards: Sequence[float]) -> list[np.ndarray]:
-    """Frames of an environment that nothing else can draw: its observation as bars, its return until now as a line.
+    """Draws an environment that nothing else can draw: its observation as bars, its return until now as a line.
 
     Args:
       observations: of T steps, any shape each.
@@ -43,7 +43,7 @@ def draw_observations(observations: Sequence[np.ndarray], rewards: Sequence[floa
 
 
 def _draw_bars(canvas: Canvas, bars: np.ndarray, firsts: Sequence[int], title: str, largest: float) -> None:
-    """Bars between -1 and 1 over the numbers of their first elements, beside their scale."""
+    """Draws bars between -1 and 1 over the numbers of their first elements, beside their scale."""
     middle, width = 0.74, (RIGHT - LEFT) / len(bars)
     canvas.text((0.02, 0.97), title)
     for height, label in ((1.0, f"{largest:.3g}"), (0.0, "0"), (-1.0, f"-{largest:.3g}")):
@@ -60,7 +60,7 @@ def _draw_bars(canvas: Canvas, bars: np.ndarray, firsts: Sequence[int], title: s
 
 
 def _draw_returns(canvas: Canvas, heights: np.ndarray, num_steps: int, low: float, high: float) -> None:
-    """The return until now, over all steps of the episode, beside its scale."""
+    """Draws the return until now, over all steps of the episode, beside its scale."""
     canvas.text((0.02, 0.4), "return until now")
     for place, value in ((RETURNS_BOTTOM, low), (RETURNS_BOTTOM + RETURNS_HEIGHT, high)):
         canvas.line([(LEFT, place), (RIGHT, place)], 0.004, LIGHT)

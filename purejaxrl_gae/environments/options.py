@@ -133,7 +133,7 @@ def repeat_actions(environment: Environment, repeats: int) -> Environment:
 
 
 def _no_step(environment: Environment, key: jax.Array, states: Any, actions: jax.Array) -> Step:
-    """The result of not having stepped: no reward, nothing ended; observations are placeholders."""
+    """Returns the result of not having stepped: no reward, nothing ended; observations are placeholders."""
     types = jax.eval_shape(environment.step, key, states, actions)
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), types._replace(states=None))
     return nothing._replace(states=states)
@@ -142,7 +142,7 @@ def _no_step(environment: Environment, key: jax.Array, states: Any, actions: jax
 def with_options(
     environment: Environment, *, max_episode_steps: int | None, action_repeat: int, sticky: float
 ) -> Environment:
-    """An environment with a config's options; each that is off changes nothing.
+    """Applies a config's options to an environment; each that is off changes nothing.
 
     Args:
       environment: any.

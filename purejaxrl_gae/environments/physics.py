@@ -34,7 +34,7 @@ class PhysicsState(NamedTuple):
 
 
 def from_physics(name: str, env: Any, *, max_episode_steps: int, render: Render | None) -> Environment:
-    """An Environment from an object with `reset(key)`, `step(state, action)` and `action_size`.
+    """Makes an Environment from an object with `reset(key)`, `step(state, action)` and `action_size`.
 
     Actions are between -1 and 1, as both libraries have them.
 
@@ -87,7 +87,7 @@ def from_physics(name: str, env: Any, *, max_episode_steps: int, render: Render 
 
 
 def _check(name: str, env: Any, size: int) -> Any:
-    """The types of one state's leaves, float32 where they are real; refuses what the contract cannot hold."""
+    """Finds the types of one state's leaves, float32 where they are real; refuses what the contract cannot hold."""
     action = jax.ShapeDtypeStruct((size,), jnp.float32)
     try:
         with quietly():
@@ -112,7 +112,7 @@ def _check(name: str, env: Any, size: int) -> Any:
 
 
 def construct(env: str, make: Callable[[], Any]) -> Any:
-    """What `make` returns, without what the libraries print meanwhile.
+    """Calls `make`, without what the libraries print meanwhile.
 
     Raises:
       UserError: it raised something.
@@ -125,7 +125,7 @@ def construct(env: str, make: Callable[[], Any]) -> Any:
 
 
 def renderer(name: str, draw: Callable[[list[Any]], Any]) -> Render:
-    """A function that draws frames from states, whose failure for want of OpenGL is one line."""
+    """Returns a function that draws frames from states, whose failure for want of OpenGL is one line."""
 
     def render(states):
         try:

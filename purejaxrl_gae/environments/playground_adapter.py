@@ -16,7 +16,7 @@ MAX_EPISODE_STEPS = 1000
 def from_playground(
     env: Any, *, env_args: Mapping[str, Any] | None = None, max_episode_steps: int | None = None
 ) -> Environment:
-    """An Environment from MuJoCo Playground.
+    """Makes an Environment from MuJoCo Playground.
 
     Away from a GPU, MJX's implementation in JAX simulates, also where Playground's own default is its one for GPUs;
     `impl` among the arguments chooses otherwise. The tasks of the locomotion and manipulation suites fetch their robots
@@ -47,7 +47,7 @@ def from_playground(
 
 
 def _build(name: str, arguments: dict[str, Any]) -> tuple[Any, int]:
-    """The task of that name and its usual time limit."""
+    """Makes the task of that name; returns it with its usual time limit."""
     try:
         with quietly():
             from mujoco_playground import registry

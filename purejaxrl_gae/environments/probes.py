@@ -74,29 +74,29 @@ class Probe(environment.Environment):
         return ProbeParams(max_steps_in_episode=self.time_limit)
 
     def step_env(self, key, state, action, params):
-        """One step; see gymnax."""
+        """Steps once; see gymnax."""
         reward = self.reward(jnp.reshape(action, ()), state, self.continuous)
         state = ProbeState(sign=state.sign, time=state.time + 1)
         terminated = (state.time >= self.length) if self.length else jnp.array(False)
         return self.get_obs(state), state, reward.astype(jnp.float32), terminated, {}
 
     def reset_env(self, key, params):
-        """A random sign, time 0; see gymnax."""
+        """Draws a sign, at time 0; see gymnax."""
         sign = jnp.where(jax.random.bernoulli(key), 1.0, -1.0).astype(jnp.float32)
         state = ProbeState(sign=sign, time=jnp.zeros((), jnp.int32))
         return self.get_obs(state), state
 
     def get_obs(self, state, params=None, key=None):
-        """`[1]`: the sign or the time; see gymnax."""
+        """Returns the sign or the time, `[1]`; see gymnax."""
         shown = state.sign if self.shows_sign else state.time.astype(jnp.float32)
         return jnp.reshape(shown, (1,))
 
     def action_space(self, params=None):
-        """Two actions, or one real one."""
+        """Returns two actions, or one real one."""
         return spaces.Box(-1.0, 1.0, (1,)) if self.continuous else spaces.Discrete(2)
 
     def observation_space(self, params=None):
-        """One number."""
+        """Returns one number."""
         return spaces.Box(-1.0, float(self.time_limit), (1,))
 
 
@@ -122,32 +122,32 @@ def _matching_action(action, state, continuous):
 
 
 def constant(*, continuous: bool = False) -> Probe:
-    """Reward 1, one step."""
+    """Makes an environment of one step and reward 1."""
     return Probe("constant", _one, continuous=continuous)
 
 
 def observation(*, continuous: bool = False) -> Probe:
-    """Reward equals the observed sign, one step."""
+    """Makes an environment of one step whose reward is the observed sign."""
     return Probe("observation", _sign, continuous=continuous)
 
 
 def discount(*, continuous: bool = False) -> Probe:
-    """Reward 1 at the second of two steps."""
+    """Makes an environment with reward 1 at the second of two steps."""
     return Probe("discount", _late, length=2, shows_sign=False, continuous=continuous)
 
 
 def action(*, continuous: bool = False) -> Probe:
-    """Reward for one action, whatever is observed."""
+    """Makes an environment that rewards one action, whatever is observed."""
     return Probe("action", _right_action, continuous=continuous)
 
 
 def both(*, continuous: bool = False) -> Probe:
-    """Reward for the action that matches the observed sign."""
+    """Makes an environment that rewards the action that matches the observed sign."""
     return Probe("both", _matching_action, continuous=continuous)
 
 
 def endless(*, time_limit: int = 8, continuous: bool = False) -> Probe:
-    """Reward 1 for ever, cut by a time limit."""
+    """Makes an environment with reward 1 for ever, cut by a time limit."""
     return Probe("endless", _one, length=0, time_limit=time_limit, continuous=continuous)
 
 

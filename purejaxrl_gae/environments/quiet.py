@@ -12,7 +12,7 @@ from purejaxrl_gae.settings.errors import UserError, first_line
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """No deprecation notes of Brax, Gymnasium and MuJoCo, about their own models and missing options."""
+    """Silences deprecation notes of Brax, Gymnasium and MuJoCo, about their own models and missing options."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -35,7 +35,7 @@ def draw_without_screen() -> None:
 
 
 def not_drawn(name: str, error: Exception) -> UserError:
-    """What a user is told where an environment's own renderer fails."""
+    """Words the failure of an environment's own renderer."""
     return UserError(
         f"env is {name!r}, which cannot be rendered here: {first_line(error)}; without a screen, MuJoCo needs "
         "MUJOCO_GL=egl or MUJOCO_GL=osmesa"

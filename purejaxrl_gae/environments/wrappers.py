@@ -18,7 +18,7 @@ def reset_where(
     states: Any,
     observations: jax.Array,
 ) -> tuple[Any, jax.Array]:
-    """New episodes where `ended` is set; nothing is computed in a step in which none ended.
+    """Begins new episodes where `ended` is set; nothing is computed in a step in which none ended.
 
     Args:
       reset: of a key, yields N fresh states and observations.
@@ -38,7 +38,7 @@ def reset_where(
 
 
 def select_copies(condition: jax.Array, chosen: Any, otherwise: Any) -> Any:
-    """Of two pytrees alike, the first's copies where `condition` `[N]` is set, the second's elsewhere."""
+    """Takes, of two pytrees alike, the first's copies where `condition` `[N]` is set, the second's elsewhere."""
 
     def select(chosen_leaf, other_leaf):
         return jnp.where(condition.reshape(condition.shape + (1,) * (other_leaf.ndim - 1)), chosen_leaf, other_leaf)

@@ -28,7 +28,7 @@ def td_residuals(
     *,
     gamma: float | jax.Array,
 ) -> jax.Array:
-    """Temporal-difference residuals of V (Schulman et al. 2016, the definition before eq. 10).
+    """Computes temporal-difference residuals of V (Schulman et al. 2016, the definition before eq. 10).
 
     delta_t = r_t + gamma * V(s_{t+1}) - V(s_t)
 
@@ -60,7 +60,7 @@ def gae(
     gae_lambda: float | jax.Array,
     method: GaeMethod = "auto",
 ) -> tuple[jax.Array, jax.Array]:
-    """Generalized advantage estimation, GAE(gamma, lambda), by a reverse scan.
+    """Estimates advantages by generalized advantage estimation, GAE(gamma, lambda), in a reverse scan.
 
     A_t = delta_t + gamma * lambda * A_{t+1},  delta_t = r_t + gamma * V(s_{t+1}) - V(s_t)
     (Schulman et al. 2016, eq. 16)
@@ -131,7 +131,7 @@ def discounted_returns(
     *,
     gamma: float | jax.Array,
 ) -> jax.Array:
-    """Discounted rewards-to-go, bootstrapped where an episode was cut off.
+    """Computes discounted rewards-to-go, bootstrapped where an episode was cut off.
 
     R_t = r_t + gamma * R_{t+1} within an episode; r_t after termination; r_t + gamma * V(s_{t+1}) at a time limit
     and at the end of the rollout. With exact values this is the target of GAE(gamma, 1) (eq. 18).
@@ -173,7 +173,7 @@ def k_step_advantages(
     k: int,
     gamma: float | jax.Array,
 ) -> jax.Array:
-    """The k-step advantage estimators (Schulman et al. 2016, eq. 11-15).
+    """Computes the k-step advantage estimators (Schulman et al. 2016, eq. 11-15).
 
     A_t^(k) = sum_{l=0}^{k-1} gamma^l delta_{t+l} = -V(s_t) + r_t + ... + gamma^{k-1} r_{t+k-1} + gamma^k V(s_{t+k})
 
@@ -218,7 +218,7 @@ def shaped_rewards(
     *,
     gamma: float | jax.Array,
 ) -> jax.Array:
-    """Rewards shaped by a potential, which leaves the best policy the best (Schulman et al. 2016, eq. 20).
+    """Shapes rewards by a potential, which leaves the best policy the best (Schulman et al. 2016, eq. 20).
 
     r~_t = r_t + gamma Phi(s_{t+1}) - Phi(s_t)
 
@@ -249,7 +249,7 @@ def gae_batch_major(
     gamma: float | jax.Array,
     gae_lambda: float | jax.Array,
 ) -> jax.Array:
-    """GAE for arrays that put workers first and know one kind of end only.
+    """Computes GAE for arrays that put workers first and know one kind of end only.
 
     `values` needs one column more than `rewards`: the value of the observation behind the last step. (With as many
     columns as rewards, V(s_{T-1}) would silently be taken for V(s_T).)

@@ -24,13 +24,13 @@ class ConjugateGradientResult(NamedTuple):
 
 
 def tree_dot(left: Any, right: Any) -> jax.Array:
-    """The inner product of two pytrees."""
+    """Returns the inner product of two pytrees."""
     products = jax.tree.map(lambda a, b: jnp.vdot(a, b, precision="highest"), left, right)
     return jax.tree.reduce(jnp.add, products)
 
 
 def tree_axpy(scale: jax.Array, x: Any, y: Any) -> Any:
-    """The pytree scale * x + y."""
+    """Returns the pytree scale * x + y."""
     return jax.tree.map(lambda a, b: scale * a + b, x, y)
 
 

@@ -37,7 +37,7 @@ class DenseFactors(NamedTuple):
 def dense_factors(
     layers: list[Layer], activation: Callable[[jax.Array], jax.Array], inputs: jax.Array
 ) -> tuple[jax.Array, DenseFactors]:
-    """Outputs and factored Jacobian of dense layers with an activation behind all but the last.
+    """Computes outputs and factored Jacobian of dense layers with an activation behind all but the last.
 
     Args:
       layers: kernel `[inputs, outputs]` and bias `[outputs]` of each.
@@ -66,7 +66,7 @@ def dense_factors(
 def dense_fisher_product(
     factors: DenseFactors, distribution: Distribution, vector: list[Layer], log_std: jax.Array | None
 ) -> tuple[list[Layer], jax.Array | None]:
-    """F v of a policy whose logits, or Gaussian means, are the network's outputs.
+    """Computes F v of a policy whose logits, or Gaussian means, are the network's outputs.
 
     Args:
       factors: see `dense_factors`.

@@ -18,7 +18,7 @@ MatrixVectorProduct = Callable[[Any], Any]
 def make_fisher_vector_product(
     policy: Policy, params: Any, observations: jax.Array, *, damping: float | jax.Array
 ) -> MatrixVectorProduct:
-    """The map v -> F v + damping v, linearised once for many products.
+    """Returns the map v -> F v + damping v, linearised once for many products.
 
     Args:
       policy: `(params, observations) -> distribution`, outputs of batch shape `[B]`, with `fisher_product`.
@@ -45,7 +45,7 @@ def make_fisher_vector_product(
 def make_gauss_newton_product(
     function: Callable[[Any], jax.Array], params: Any, *, scale: float | jax.Array, damping: float | jax.Array
 ) -> MatrixVectorProduct:
-    """The map v -> scale H v + damping v with H = E_n[j_n j_n^T], j_n the gradient of output n.
+    """Returns the map v -> scale H v + damping v with H = E_n[j_n j_n^T], j_n the gradient of output n.
 
     The Gauss-Newton matrix of a least-squares fit (Schulman et al. 2016, below eq. 30), linearised once.
 
@@ -71,7 +71,7 @@ def make_gauss_newton_product(
 def fisher_vector_product(
     policy: Policy, params: Any, observations: jax.Array, vector: Any, *, damping: float | jax.Array
 ) -> Any:
-    """(F + damping I) v with F = E_s[J^T M J], the mean Fisher matrix of a policy (Schulman et al. 2015, appendix C).
+    """Computes (F + damping I) v, F = E_s[J^T M J] a policy's mean Fisher matrix (Schulman et al. 2015, appendix C).
 
     Args:
       policy: `(params, observations) -> Distribution`, outputs of batch shape `[B]`.

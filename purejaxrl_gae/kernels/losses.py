@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 
 def policy_gradient_loss(log_probs: jax.Array, advantages: jax.Array) -> jax.Array:
-    """The loss whose gradient is the policy gradient: -E[A log pi(a|s)] (Schulman et al. 2016, eq. 1).
+    """Computes the loss whose gradient is the policy gradient: -E[A log pi(a|s)] (Schulman et al. 2016, eq. 1).
 
     Args:
       log_probs: `[...]` log pi(a|s) of the policy being trained.
@@ -26,7 +26,7 @@ def policy_gradient_loss(log_probs: jax.Array, advantages: jax.Array) -> jax.Arr
 
 
 def unclipped_loss(log_probs: jax.Array, old_log_probs: jax.Array, advantages: jax.Array) -> jax.Array:
-    """The surrogate without clipping or penalty: -E[r(theta) A] (Schulman et al. 2017, eq. 6; TRPO's surrogate).
+    """Computes the surrogate without clipping or penalty: -E[r(theta) A] (Schulman et al. 2017, eq. 6; TRPO's).
 
     Args:
       log_probs: `[B]` log pi(a|s) of the policy being trained.
@@ -46,7 +46,7 @@ def unclipped_loss(log_probs: jax.Array, old_log_probs: jax.Array, advantages: j
 def ppo_clip_loss(
     log_probs: jax.Array, old_log_probs: jax.Array, advantages: jax.Array, *, clip_coef: float | jax.Array
 ) -> jax.Array:
-    """PPO's clipped surrogate: -E[min(r A, clip(r, 1 - eps, 1 + eps) A)] (Schulman et al. 2017, eq. 7).
+    """Computes PPO's clipped surrogate: -E[min(r A, clip(r, 1 - eps, 1 + eps) A)] (Schulman et al. 2017, eq. 7).
 
     Args:
       log_probs: `[B]` log pi(a|s) of the policy being trained.
@@ -74,7 +74,7 @@ def kl_penalty_loss(
     *,
     kl_coef: float | jax.Array,
 ) -> jax.Array:
-    """The surrogate with a KL penalty: -E[r(theta) A - beta KL(pi_old || pi)] (Schulman et al. 2017, eq. 8).
+    """Computes the surrogate with a KL penalty: -E[r(theta) A - beta KL(pi_old || pi)] (Schulman et al. 2017, eq. 8).
 
     Args:
       log_probs: `[B]` log pi(a|s) of the policy being trained.
@@ -94,7 +94,7 @@ def kl_penalty_loss(
 
 
 def adapt_kl_coefficient(kl_coef: float | jax.Array, kl: float | jax.Array, kl_target: float | jax.Array) -> jax.Array:
-    """The next beta of the adaptive KL penalty (Schulman et al. 2017, section 4).
+    """Returns the next beta of the adaptive KL penalty (Schulman et al. 2017, section 4).
 
     beta is doubled where the measured KL exceeds 1.5 d_targ and halved where it is below d_targ / 1.5. It stays
     within [1e-6, 1e6], from where it can always come back.
@@ -114,7 +114,7 @@ def adapt_kl_coefficient(kl_coef: float | jax.Array, kl: float | jax.Array, kl_t
 def adapt_learning_rate(
     learning_rate: float | jax.Array, kl: float | jax.Array, kl_target: float | jax.Array
 ) -> jax.Array:
-    """The next learning rate of one that keeps the KL near a target, by the rule of rsl_rl and Brax.
+    """Returns the next learning rate of one that keeps the KL near a target, by the rule of rsl_rl and Brax.
 
     It is divided by 1.5 where the measured KL exceeds 2 d_targ, but not below 1e-5, and multiplied by 1.5 where it is
     below d_targ / 2, but not above 1e-2.
@@ -132,7 +132,7 @@ def adapt_learning_rate(
 
 
 def value_loss(values: jax.Array, targets: jax.Array, *, weights: jax.Array | None = None) -> jax.Array:
-    """Half the mean squared error of the value function: E[w (V(s) - V_target)^2] / 2.
+    """Computes half the mean squared error of the value function: E[w (V(s) - V_target)^2] / 2.
 
     Args:
       values: `[B]` V(s).
@@ -153,7 +153,7 @@ def value_loss(values: jax.Array, targets: jax.Array, *, weights: jax.Array | No
 def clipped_value_loss(
     values: jax.Array, old_values: jax.Array, targets: jax.Array, *, clip_coef: float | jax.Array
 ) -> jax.Array:
-    """The value loss with V kept near its old prediction (the larger error of the two, as in OpenAI's baselines).
+    """Computes the value loss with V kept near its old prediction (the larger of two errors, as OpenAI's baselines do).
 
     E[max((V - V_target)^2, (V_old + clip(V - V_old, -eps, eps) - V_target)^2)] / 2
 
@@ -175,7 +175,7 @@ def clipped_value_loss(
 
 
 def approximate_kl(log_probs: jax.Array, old_log_probs: jax.Array) -> jax.Array:
-    """A low-variance estimate of KL(pi_old || pi) from sampled actions: E[(r - 1) - log r], never negative.
+    """Estimates KL(pi_old || pi) from sampled actions with low variance: E[(r - 1) - log r], never negative.
 
     Args:
       log_probs: `[B]` log pi(a|s) of the policy being trained.
@@ -189,13 +189,13 @@ def approximate_kl(log_probs: jax.Array, old_log_probs: jax.Array) -> jax.Array:
 
 
 def clip_fraction(log_probs: jax.Array, old_log_probs: jax.Array, *, clip_coef: float | jax.Array) -> jax.Array:
-    """The share of samples whose ratio lies outside [1 - eps, 1 + eps]. Arguments as in `ppo_clip_loss`."""
+    """Returns the share of samples whose ratio lies outside [1 - eps, 1 + eps]. Arguments as in `ppo_clip_loss`."""
     outside = jnp.abs(jnp.exp(log_probs - old_log_probs) - 1.0) > clip_coef
     return jnp.mean(outside.astype(jnp.float32))
 
 
 def explained_variance(values: jax.Array, targets: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
-    """1 - Var(targets - V) / Var(targets): 1 is a perfect value function, 0 a constant one.
+    """Computes 1 - Var(targets - V) / Var(targets): 1 is a perfect value function, 0 a constant one.
 
     Args:
       values: V(s), any shape.
@@ -213,7 +213,7 @@ def explained_variance(values: jax.Array, targets: jax.Array, *, where: jax.Arra
 def normalize_advantages(
     advantages: jax.Array, *, ddof: int = 0, epsilon: float = 1e-8, where: jax.Array | None = None
 ) -> jax.Array:
-    """Advantages shifted to mean 0 and scaled to standard deviation 1.
+    """Shifts advantages to mean 0 and scales them to standard deviation 1.
 
     Args:
       advantages: `[B]`.

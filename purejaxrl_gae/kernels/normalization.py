@@ -35,7 +35,7 @@ class RunningMoments(struct.PyTreeNode):
 
 
 def init_moments(shape: tuple[int, ...] = ()) -> RunningMoments:
-    """Moments of nothing: mean 0, variance 1, so that normalising with them changes nothing."""
+    """Returns moments of nothing: mean 0, variance 1, so that normalising with them changes nothing."""
     zero, zeros = jnp.zeros((), jnp.float32), jnp.zeros(shape, jnp.float32)
     return RunningMoments(
         count=zero, mean=zeros, variance=jnp.ones_like(zeros), count_rest=zero, mean_rest=zeros, variance_rest=zeros
@@ -43,7 +43,7 @@ def init_moments(shape: tuple[int, ...] = ()) -> RunningMoments:
 
 
 def update_moments(moments: RunningMoments, batch: jax.Array) -> RunningMoments:
-    """Moments after a batch of samples.
+    """Adds a batch of samples to moments.
 
     Args:
       moments: moments of samples of shape `[...]`.
@@ -73,7 +73,7 @@ def update_moments(moments: RunningMoments, batch: jax.Array) -> RunningMoments:
 
 
 def _add(total: jax.Array, rest: jax.Array, more: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """`total + rest + more` as the nearest float32 and what that leaves out (Knuth's two-sum)."""
+    """Adds `total + rest + more`: the nearest float32 and what that leaves out (Knuth's two-sum)."""
     more = more + rest
     new = total + more
     added = new - total
@@ -81,7 +81,7 @@ def _add(total: jax.Array, rest: jax.Array, more: jax.Array) -> tuple[jax.Array,
 
 
 def normalize(samples: jax.Array, moments: RunningMoments, *, clip: float = 10.0, epsilon: float = 1e-8) -> jax.Array:
-    """Samples `[..., *shape]` shifted and scaled to the moments' mean 0 and variance 1, clipped to +-`clip`."""
+    """Shifts and scales samples `[..., *shape]` to the moments' mean 0 and variance 1, clipped to +-`clip`."""
     standardized = (samples - moments.mean) * jax.lax.rsqrt(moments.variance + epsilon)
     return jnp.clip(standardized, -clip, clip)
 
@@ -89,7 +89,7 @@ def normalize(samples: jax.Array, moments: RunningMoments, *, clip: float = 10.0
 def running_discounted_returns(
     rewards: jax.Array, ended: jax.Array, initial_returns: jax.Array, *, gamma: float | jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The discounted sums of past rewards whose variance scales the rewards.
+    """Computes the discounted sums of past rewards whose variance scales the rewards.
 
     G_t = gamma G_{t-1} + r_t, started anew after an episode's end. (This sum runs forward, so it needs no future.)
 
@@ -115,10 +115,10 @@ def running_discounted_returns(
 def scale_rewards(
     rewards: jax.Array, moments: RunningMoments, *, clip: float = 10.0, epsilon: float = 1e-8
 ) -> jax.Array:
-    """Rewards divided by the running standard deviation of the discounted returns, clipped to +-`clip`."""
+    """Divides rewards by the running standard deviation of the discounted returns, clipped to +-`clip`."""
     return jnp.clip(rewards * jax.lax.rsqrt(moments.variance + epsilon), -clip, clip)
 
 
 def unscale_values(values: jax.Array, moments: RunningMoments, *, epsilon: float = 1e-8) -> jax.Array:
-    """Values learned from scaled rewards as sums of rewards before scaling: times what `scale_rewards` divides by."""
+    """Turns values learned from scaled rewards into sums of rewards: times what `scale_rewards` divides by."""
     return values * jnp.sqrt(moments.variance + epsilon)

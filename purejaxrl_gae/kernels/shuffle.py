@@ -20,7 +20,7 @@ LARGEST = 2**28 - 1  # both sides of the rectangle stay below 2^16, so a 32-bit 
 
 
 def permutation(key: jax.Array, n: int) -> jax.Array:
-    """A random permutation of `0 .. n-1`.
+    """Draws a random permutation of `0 .. n-1`.
 
     Args:
       key: random key.
@@ -45,7 +45,7 @@ def permutation(key: jax.Array, n: int) -> jax.Array:
 
 
 def _rectangle(n: int) -> tuple[int, int]:
-    """Rows and columns of the smallest near-square rectangle with at least n cells, exactly n where n allows it."""
+    """Finds rows and columns of the smallest near-square rectangle with n cells or, where n needs it, a few more."""
     root = math.isqrt(n)
     for rows in range(root, root // 4, -1):
         if n % rows == 0:
@@ -55,21 +55,21 @@ def _rectangle(n: int) -> tuple[int, int]:
 
 
 def _mix(bits: jax.Array) -> jax.Array:
-    """A 32-bit integer hash with full avalanche (two multiply-xorshift rounds)."""
+    """Hashes 32-bit integers with full avalanche (two multiply-xorshift rounds)."""
     bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D)
     bits = (bits ^ (bits >> 15)) * jnp.uint32(0x846CA68B)
     return bits ^ (bits >> 16)
 
 
 def _shift(coordinate: jax.Array, other: jax.Array, round_key: jax.Array, size: int) -> jax.Array:
-    """(coordinate + hash(other)) mod size; the product of the upper 16 bits with `size` replaces a division."""
+    """Computes (coordinate + hash(other)) mod size; a product of the upper 16 bits with `size` replaces a division."""
     offset = ((_mix(other ^ round_key) >> 16) * jnp.uint32(size)) >> 16
     shifted = coordinate + offset
     return jnp.where(shifted >= size, shifted - jnp.uint32(size), shifted)
 
 
 def _feistel(indices: jax.Array, round_keys: jax.Array, rows: int, columns: int) -> jax.Array:
-    """The keyed bijection of `0 .. rows * columns - 1`."""
+    """Applies the keyed bijection of `0 .. rows * columns - 1`."""
     row, column = indices // jnp.uint32(columns), indices % jnp.uint32(columns)
     for row_key, column_key in round_keys:
         row = _shift(row, column, row_key, rows)

@@ -12,7 +12,7 @@ from purejaxrl_gae.kernels.advantages import discounted_returns
 
 
 def trajectory_start(values: jax.Array, terminated: jax.Array, truncated: jax.Array) -> jax.Array:
-    """At every step, the value that stands at the first step of its trajectory.
+    """Returns, at every step, the value that stands at the first step of its trajectory.
 
     Args:
       values: `[T, ...]` anything.
@@ -46,7 +46,7 @@ def trajectory_returns(
     *,
     gamma: float | jax.Array,
 ) -> jax.Array:
-    """The total discounted reward of each step's whole trajectory (Schulman et al. 2016, the first choice of eq. 1).
+    """Computes the total discounted reward of each step's trajectory (Schulman et al. 2016, the first choice of eq. 1).
 
     R(e) = r_1 + gamma r_2 + ... with the value beyond it where it was cut off; the same at all of its steps.
 
@@ -65,7 +65,7 @@ def trajectory_returns(
 
 
 def trajectory_log_ratios(log_ratios: jax.Array, terminated: jax.Array, truncated: jax.Array) -> jax.Array:
-    """The logarithm of each step's whole-trajectory importance ratio, prod_t pi(a_t|s_t) / mu(a_t|s_t).
+    """Computes the logarithm of each step's whole-trajectory importance ratio, prod_t pi(a_t|s_t) / mu(a_t|s_t).
 
     The dynamics are the same under both policies and cancel. The same number stands at all steps of a trajectory.
 
@@ -83,7 +83,7 @@ def trajectory_log_ratios(log_ratios: jax.Array, terminated: jax.Array, truncate
 
 
 def in_first_episode(terminated: jax.Array, truncated: jax.Array) -> jax.Array:
-    """`[T, ...]` bool: no episode has ended before this step.
+    """Marks, `[T, ...]` bool, the steps before which no episode has ended.
 
     Args:
       terminated: `[T, ...]` bool.

@@ -136,7 +136,7 @@ def natural_gradient_step(
     cg_tolerance: float | jax.Array = 1e-10,
     **line_search: Any,
 ) -> NaturalGradientResult:
-    """The trust-region step theta + alpha^j sqrt(2 delta / x^T H x) x with H x = g (Schulman et al. 2015, appendix C).
+    """Makes the step theta + alpha^j sqrt(2 delta / x^T H x) x with H x = g (Schulman et al. 2015, appendix C).
 
     Args:
       evaluate: `params -> (objective, divergence from params)`, the objective to be maximised.

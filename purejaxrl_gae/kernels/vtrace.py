@@ -34,7 +34,7 @@ def vtrace(
     rho_clip: float | jax.Array = 1.0,
     c_clip: float | jax.Array = 1.0,
 ) -> VTraceResult:
-    """V-trace targets and policy-gradient advantages (Espeholt et al. 2018, eq. 1 and section 4.2, remark 2).
+    """Computes V-trace targets and policy-gradient advantages (Espeholt et al. 2018, eq. 1 and section 4.2, remark 2).
 
     v_t - V(s_t) = rho_t delta_t + gamma lambda c_t (v_{t+1} - V(s_{t+1}))
     A_t = r_t + gamma (V(s_{t+1}) + lambda (v_{t+1} - V(s_{t+1}))) - V(s_t)
@@ -91,7 +91,7 @@ def vtrace(
 
 
 def effective_sample_size(log_ratios: jax.Array) -> jax.Array:
-    """How many on-policy samples the weighted ones are worth, as a share of them: (sum w)^2 / (n sum w^2).
+    """Computes how many on-policy samples the weighted ones are worth, as a share: (sum w)^2 / (n sum w^2).
 
     Args:
       log_ratios: logarithms of the weights w, any shape.

@@ -11,7 +11,7 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 def compute_if_any(
     needed: jax.Array, compute: Callable[..., Any], otherwise: Callable[..., Any], *operands: Any
 ) -> Any:
-    """`compute(*operands)` where any of `needed` is set, else `otherwise(*operands)`; a branch also under `vmap`.
+    """Calls `compute(*operands)` where any of `needed` is set, else `otherwise(*operands)`; a branch also under `vmap`.
 
     `lax.cond` under `vmap` computes both sides for every agent. Here all agents take the first side in a step in which
     one of them needs it, and none does in any other. Both sides must agree wherever `needed` is not set, or what they
@@ -84,7 +84,7 @@ def _differentiable(call: Callable[..., Any], plain: Callable[..., Any]) -> Call
 
 
 def one_agent_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that agents vmapped on a CPU go through one after another, and elsewhere together.
+    """Lets agents that are vmapped on a CPU go through a function one after another, and elsewhere together.
 
     A rollout's many tiny steps want to be batched over agents. Learning from it does not, on a CPU: one agent's matrix
     products already fill a core, and XLA runs batched products at half the speed of plain ones.

@@ -17,12 +17,12 @@ AXIS = "environments"
 
 
 def environment_mesh(devices: list[jax.Device]) -> Mesh:
-    """The devices in a row."""
+    """Lays the devices in a row."""
     return Mesh(np.array(devices), (AXIS,))
 
 
 def state_shardings(mesh: Mesh, state_types: Any, num_envs: int) -> Any:
-    """Where each leaf of a TrainState lies: what belongs to environments divided, everything else on every device."""
+    """Says where each leaf of a TrainState lies: what belongs to environments divided, all else on every device."""
     everywhere, divided = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
 
     def of_world(leaf):
@@ -55,7 +55,7 @@ def over_environments(function: Callable[..., Any], *, whole: Any, by_environmen
 
 
 def keys_of_copies(key: jax.Array, num_copies: int, groups: int) -> list[jax.Array]:
-    """Keys `[num_copies]` for each of several uses; in a device's share, its share of all environments' keys."""
+    """Splits keys `[num_copies]` for each of several uses; in a device's share, its share of all environments' keys."""
     shares = _num_devices() if _in_share() else 1
     keys = jax.random.split(key, groups * num_copies * shares).reshape(groups, -1)
     if shares > 1:
@@ -64,7 +64,7 @@ def keys_of_copies(key: jax.Array, num_copies: int, groups: int) -> list[jax.Arr
 
 
 def divided(tree: Any, axis: int = 0) -> Any:
-    """Arrays one of whose axes is divided among the devices; as they are where it cannot be."""
+    """Divides one axis of arrays among the devices; leaves them as they are where it cannot be."""
     devices = 1 if _in_share() else _num_devices()
 
     def constrain(leaf):
@@ -76,18 +76,18 @@ def divided(tree: Any, axis: int = 0) -> Any:
 
 
 def everywhere(tree: Any) -> Any:
-    """Arrays whole on every device."""
+    """Puts arrays whole on every device."""
     if _num_devices() == 1:
         return tree
     return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, PartitionSpec()), tree)
 
 
 def _num_devices() -> int:
-    """Devices that environments are divided among where this is traced."""
+    """Returns the number of devices that environments are divided among where this is traced."""
     return dict(jax.sharding.get_abstract_mesh().shape).get(AXIS, 1)
 
 
 def _in_share() -> bool:
-    """What is traced is one device's share, inside `over_environments`."""
+    """Says whether what is traced is one device's share, inside `over_environments`."""
     mesh = jax.sharding.get_abstract_mesh()
     return AXIS in mesh.manual_axes

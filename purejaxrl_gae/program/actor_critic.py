@@ -42,7 +42,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """`[..., inputs] -> [..., output_size or hidden_sizes[-1]]`."""
+        """Maps `[..., inputs]` to `[..., output_size or hidden_sizes[-1]]`."""
         features = inputs if self.convolutions is None else self.convolutions(inputs)
         for size in self.hidden_sizes:
             features = ACTIVATIONS[self.activation](nn.Dense(size, param_dtype=jnp.float32)(features))
@@ -51,7 +51,7 @@ class MLP(nn.Module):
         return nn.Dense(self.output_size, param_dtype=jnp.float32)(features)
 
     def gain(self, layer: str) -> float:
-        """The scale of a layer's initial weights: sqrt(2) in hidden layers."""
+        """Returns the scale of a layer's initial weights: sqrt(2) in hidden layers."""
         is_output = layer == f"Dense_{len(self.hidden_sizes)}"
         return self.output_gain if is_output else math.sqrt(2.0)
 
@@ -75,7 +75,7 @@ class PolicyNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array) -> Distribution:
-        """The action distribution of every state."""
+        """Returns the action distribution of every state."""
         outputs = self.mlp(features)
         if self.discrete:
             return Categorical(outputs)
@@ -115,7 +115,7 @@ class ActorCritic:
         return self.encoder is None
 
     def init(self, key: jax.Array) -> Params:
-        """Fresh parameters."""
+        """Draws fresh parameters."""
         features = jnp.zeros((1, max(1, math.prod(self.observation_shape))), jnp.float32)
         networks: dict[str, tuple[nn.Module, MLP]] = {
             "policy": (self.policy_network, self.policy_network.mlp),
@@ -135,11 +135,11 @@ class ActorCritic:
         return draw_uniform(key, shapes) if self.initialization == "uniform" else draw_orthogonal(key, shapes, mlp.gain)
 
     def policy(self, params: Params, observations: jax.Array) -> Distribution:
-        """The action distributions of `[..., *observation_shape]` observations."""
+        """Returns the action distributions of `[..., *observation_shape]` observations."""
         return _apply(self.policy_network, params["policy"], self._features(params, observations))
 
     def value(self, params: Params, observations: jax.Array) -> jax.Array:
-        """V, `[...]`, of `[..., *observation_shape]` observations; sum_b pi(b|s) Q(s, b) where Q is what is learned.
+        """Returns V, `[...]`, of `[..., *observation_shape]` observations; sum_b pi(b|s) Q(s, b) where Q is learned.
 
         It is in the units of the rewards learned from, which `normalize_rewards` scales; `values.make_value_function`
         gives it in the environment's own.
@@ -152,7 +152,7 @@ class ActorCritic:
         return jnp.squeeze(outputs, axis=-1)
 
     def prediction(self, params: Params, observations: jax.Array, actions: jax.Array | None) -> jax.Array:
-        """What the value function's loss compares with its targets, `[...]`: V(s), or Q(s, a) of the actions taken."""
+        """Returns what the value loss compares with its targets, `[...]`: V(s), or Q(s, a) of the actions taken."""
         if not self.has_action_values:
             return self.value(params, observations)
         assert actions is not None, "action values are compared at the actions taken"
@@ -183,7 +183,7 @@ def make_actor_critic(
     action_bounds: ActionBounds = "clip",
     encoder: Encoder = "mlp",
 ) -> ActorCritic:
-    """The two networks for an environment.
+    """Makes the two networks for an environment.
 
     Args:
       observation_shape: of one observation.

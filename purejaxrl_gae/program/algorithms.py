@@ -70,7 +70,7 @@ def make_algorithm(config: TrainingConfig) -> Algorithm:
 
 
 def make_train(config: TrainingConfig) -> Callable[..., TrainResult]:
-    """A whole training run as a pure function of a key and, if wanted, of hyperparameters.
+    """Makes a whole training run: a pure function of a key and, if wanted, of hyperparameters.
 
     `train(key)` uses the config's values. `train(key, {"learning_rate": x})` replaces some; under `vmap` with
     `in_axes=(None, 0)` each may be a vector, and nothing is compiled twice. `train(None, state=result.state)` goes on

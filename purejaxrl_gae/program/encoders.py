@@ -34,7 +34,7 @@ class Convolution(NamedTuple):
     stride: int
 
     def outputs(self, length: int) -> int:
-        """Windows that fit along an axis of that length."""
+        """Counts the windows that fit along an axis of that length."""
         return (length - self.size) // self.stride + 1
 
 
@@ -58,7 +58,7 @@ KINDS = {
 
 
 def convolve(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """A convolution without padding, `[B, H, W, C] -> [B, H', W', filters]`, as one matrix product.
+    """Convolves without padding, `[B, H, W, C] -> [B, H', W', filters]`, as one matrix product.
 
     Blocks of `stride` x `stride` pixels become channels, so that windows move by one; windows are laid side by side.
     (XLA's own convolutions are 20 times slower than this on a CPU when they stand in a loop, as all training does.)
@@ -91,7 +91,7 @@ class Convolve(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
-        """`[B, H, W, C] -> [B, H', W', filters]`."""
+        """Maps `[B, H, W, C]` to `[B, H', W', filters]`."""
         filters, size, stride = self.layer
         kernel = self.param("kernel", nn.initializers.zeros, (size, size, images.shape[-1], filters), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (filters,), jnp.float32)
@@ -117,7 +117,7 @@ class Convolutions(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """`[..., inputs] -> [..., features]`."""
+        """Maps `[..., inputs]` to `[..., features]`."""
         images = inputs.reshape(-1, *self.image_shape).astype(jnp.float32) * self.scale
         if self.stack_first:
             images = jnp.moveaxis(images, 1, -1)
@@ -129,7 +129,7 @@ class Convolutions(nn.Module):
 def make_convolutions(
     encoder: Encoder, observation_shape: tuple[int, ...], activation: Activation
 ) -> Convolutions | None:
-    """What stands before the dense layers.
+    """Makes what stands before the dense layers.
 
     Args:
       encoder: `minatar_cnn`: 16 filters of 3x3. `nature_cnn`: 32 of 8x8 moved by 4, 64 of 4x4 moved by 2, 64 of 3x3;

@@ -80,7 +80,7 @@ def run_epochs(
     target_kl: jax.Array | None,
     reestimate: Callable[[Params, Samples], Samples] | None = None,
 ) -> tuple[Learner, Metrics]:
-    """K epochs over the samples, or fewer where the policy has moved further than `target_kl`.
+    """Runs K epochs over the samples, or fewer where the policy has moved further than `target_kl`.
 
     Args:
       config: with `num_minibatches`, `minibatch_sampling`, `norm_adv` and `gradient_chunk`.

@@ -22,14 +22,14 @@ SCORE_WINDOW = 100
 
 
 def recent_score(counters: Counters) -> jax.Array:
-    """Mean return of the last 100 episodes, or of all where there were fewer; NaN only before the first has ended."""
+    """Returns the mean return of the last 100 episodes, or of all if fewer; NaN only before the first has ended."""
     number = jnp.minimum(counters.episodes, SCORE_WINDOW)
     kept = jnp.where(jnp.arange(SCORE_WINDOW) < number, counters.recent_returns, 0.0)
     return jnp.where(number > 0, jnp.sum(kept) / jnp.maximum(number, 1), no_value())
 
 
 def init_counters() -> Counters:
-    """Nothing counted yet."""
+    """Returns counters that have counted nothing."""
     zero = jnp.zeros((), jnp.int32)
     return Counters(zero, zero, zero, zero, jnp.zeros(SCORE_WINDOW, jnp.float32))
 
@@ -140,7 +140,7 @@ def _episode_statistics(world: World, rewards: jax.Array, ended: jax.Array, coun
 
 
 def _most_recent(recent: jax.Array, returns: jax.Array, ended: jax.Array, num_ended: jax.Array) -> jax.Array:
-    """The last 100 episode returns, newest first, after a rollout in which `num_ended` more ended."""
+    """Returns the last 100 episode returns, newest first, after a rollout in which `num_ended` more ended."""
     # (jnp.nonzero would say it shorter, but XLA of jaxlib 0.11.2 crashes when it compiles that for several devices.)
     newest_first = returns.reshape(-1)[::-1]
     how_many = jnp.cumsum(ended.reshape(-1)[::-1])  # ended so far, counted back from the newest
@@ -150,7 +150,7 @@ def _most_recent(recent: jax.Array, returns: jax.Array, ended: jax.Array, num_en
 
 
 def _scaled_rewards(normalizers, world, rewards, ended, gamma):
-    """Rewards divided by the deviation of the discounted return, and the moments that say so."""
+    """Divides rewards by the deviation of the discounted return; returns the moments that say so too."""
     if normalizers.returns is None:
         return rewards, world.discounted_returns, None
     returns, carried = kernels.running_discounted_returns(rewards, ended, world.discounted_returns, gamma=gamma)

@@ -15,7 +15,7 @@ Update = Callable[[Hyperparameters, TrainState], tuple[TrainState, Metrics, Epis
 def guarded_update(
     algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, update: Update
 ) -> tuple[TrainState, Metrics, EpisodeTotals, jax.Array]:
-    """One update, undone where it would leave a parameter or a loss that is not finite.
+    """Makes one update, and undoes it where it would leave a parameter or a loss that is not finite.
 
     Returns:
       `(state, metrics, totals, healthy)`. Where not healthy, the learner is the one from before; for good, where the
@@ -34,7 +34,7 @@ def guarded_update(
 
 
 def all_finite(tree: Any) -> jax.Array:
-    """Scalar bool: no floating-point leaf holds a NaN or an infinity."""
+    """Says whether no floating-point leaf holds a NaN or an infinity."""
     floats = [leaf.reshape(-1) for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     return jnp.all(jnp.isfinite(jnp.concatenate(floats)))
 
@@ -54,7 +54,7 @@ class Sums(NamedTuple):
 
 
 def no_sums(hyperparameters: Hyperparameters, state: TrainState, update: Update) -> tuple[list[str], Sums]:
-    """The metrics' names in order, and sums over no update."""
+    """Returns the metrics' names in order, and sums over no update."""
     _, metrics, totals = jax.eval_shape(update, hyperparameters, state)
     zero_totals = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), totals)
     return sorted(metrics), Sums(jnp.zeros((), jnp.int32), jnp.zeros(len(metrics), jnp.float32), zero_totals)
@@ -63,7 +63,7 @@ def no_sums(hyperparameters: Hyperparameters, state: TrainState, update: Update)
 def summed_update(
     algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, sums: Sums, update: Update
 ) -> tuple[TrainState, Sums, jax.Array]:
-    """One guarded update added to the sums: `(state, sums, healthy)`."""
+    """Makes one guarded update and adds it to the sums: `(state, sums, healthy)`."""
     state, metrics, totals, healthy = guarded_update(algorithm, hyperparameters, state, update)
     values = jnp.stack([metrics[name] for name in sorted(metrics)])
     metrics_sum = sums.metrics + jnp.where(healthy, values, 0.0)
@@ -71,13 +71,13 @@ def summed_update(
 
 
 def mean_metrics(names: list[str], sums: Sums) -> Metrics:
-    """Means over the updates that were not undone."""
+    """Returns the means over the updates that were not undone."""
     means = sums.metrics / sums.updates
     return {name: means[index] for index, name in enumerate(names)}
 
 
 def episode_metrics(totals: EpisodeTotals) -> Metrics:
-    """Means over the episodes that ended, NaN where none did."""
+    """Returns the means over the episodes that ended, NaN where none did."""
     ended, count = totals.episodes > 0, jnp.maximum(totals.episodes, 1)
     return {
         "episodes": totals.episodes,

@@ -35,7 +35,7 @@ def traced_hyperparameters(config: TrainingConfig) -> Hyperparameters:
 
 
 def override_hyperparameters(base: Hyperparameters, overrides: Any) -> Hyperparameters:
-    """The config's hyperparameters with some replaced.
+    """Replaces some of the config's hyperparameters.
 
     Args:
       base: the config's.

@@ -11,7 +11,7 @@ Initialization = Literal["orthogonal", "uniform"]
 
 
 def orthogonal(noise: jax.Array, gain: float) -> jax.Array:
-    """Weights `[..., inputs, outputs]` with orthonormal rows or columns times `gain`, from normal noise of that shape.
+    """Makes weights `[..., inputs, outputs]` with orthonormal rows or columns times `gain` of noise of that shape.
 
     The orthogonal factor of a Gaussian matrix's polar decomposition, which is uniformly distributed, by the
     Newton-Schulz iteration X <- X (3 I - X^T X) / 2. It needs matrix products only. (The usual QR decomposition is
@@ -41,7 +41,7 @@ def orthogonal(noise: jax.Array, gain: float) -> jax.Array:
 
 
 def draw_orthogonal(key: jax.Array, shapes: Any, gain: Callable[[str], float]) -> Any:
-    """Initial values for a pytree of parameter shapes: orthogonal kernels, everything else zero.
+    """Draws initial values for a pytree of parameter shapes: orthogonal kernels, everything else zero.
 
     Args:
       key: random key.
@@ -56,7 +56,7 @@ def draw_orthogonal(key: jax.Array, shapes: Any, gain: Callable[[str], float]) -
 
 
 def draw_uniform(key: jax.Array, shapes: Any) -> Any:
-    """Initial values between -1 / sqrt(inputs) and 1 / sqrt(inputs) for the kernels and biases of layers.
+    """Draws initial values between -1 / sqrt(inputs) and 1 / sqrt(inputs) for the kernels and biases of layers.
 
     Args:
       key: random key.
@@ -73,7 +73,7 @@ def draw_uniform(key: jax.Array, shapes: Any) -> Any:
 
 
 def _draw(distribution, key, shapes, initial):
-    """A tree of initial values, each `initial(layer name, parameter name, noise of its shape)`.
+    """Draws a tree of initial values, each `initial(layer name, parameter name, noise of its shape)`.
 
     All noise is drawn at once: a random draw of its own for each layer takes longer to compile than to run.
     """

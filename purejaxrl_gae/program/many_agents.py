@@ -64,18 +64,18 @@ def lay_out(num_agents: int, devices: list[jax.Device]) -> Layout:
 
 
 def on_devices(layout: Layout) -> NamedSharding:
-    """Where arrays `[padded, ...]` lie."""
+    """Says where arrays `[padded, ...]` lie."""
     return NamedSharding(layout.mesh, PartitionSpec(AXIS))
 
 
 def spread(layout: Layout, tree: Any) -> Any:
-    """Arrays `[S, ...]` of the host, padded and put on the devices."""
+    """Puts arrays `[S, ...]` of the host on the devices, padded."""
     repeats = np.minimum(np.arange(layout.padded), layout.num_agents - 1)
     return place(on_devices(layout), jax.tree.map(lambda leaf: leaf[repeats], tree))
 
 
 def place(where: Any, tree: Any) -> Any:
-    """Arrays that every process has, put where a sharding says, which may be other processes' devices too."""
+    """Puts arrays that every process has where a sharding says, which may be other processes' devices too."""
 
     def put(leaf):
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -87,7 +87,7 @@ def place(where: Any, tree: Any) -> Any:
 
 
 def fetch(tree: Any) -> Any:
-    """NumPy arrays, and random keys on one device, of arrays that lie on any devices of any processes."""
+    """Brings arrays of any devices of any processes here: as NumPy arrays, random keys on one device."""
 
     def get(leaf):
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -100,14 +100,14 @@ def fetch(tree: Any) -> Any:
 
 
 def init(layout: Layout, algorithm: Algorithm, keys: jax.Array, hyperparameters: Hyperparameters) -> TrainState:
-    """States before the first update; everything with a leading axis of `layout.padded` agents."""
+    """Makes the states before the first update; everything with a leading axis of `layout.padded` agents."""
     return over_agents(layout, partial(training.init_state, algorithm))(keys, hyperparameters)
 
 
 def advance(
     layout: Layout, algorithm: Algorithm, hyperparameters: Hyperparameters, states: TrainState, num_updates: jax.Array
 ) -> tuple[TrainState, AgentsProgress]:
-    """Exactly `num_updates` (traced) updates of every agent; see `training.advance`.
+    """Makes exactly `num_updates` (traced) updates of every agent; see `training.advance`.
 
     An agent that meets something not finite while the config says halt keeps the parameters it had before; the others
     go on.
@@ -120,7 +120,7 @@ def advance(
 
 
 def over_agents(layout: Layout, function: Any) -> Any:
-    """A pure function of one agent as one of `[padded, ...]` agents: vmap in a group, map over groups, shard_map."""
+    """Makes a function of one agent one of `[padded, ...]` agents: vmap in a group, map over groups, shard_map."""
 
     def one_device(*arguments):
         in_groups = jax.tree.map(lambda leaf: leaf.reshape(-1, layout.width, *leaf.shape[1:]), arguments)
@@ -140,7 +140,7 @@ def over_agents(layout: Layout, function: Any) -> Any:
 def _several_updates(
     algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, num_updates: jax.Array
 ) -> tuple[TrainState, AgentsProgress]:
-    """Of one agent; the number of updates is the same for all, so the loop stays a loop under vmap."""
+    """Makes several updates of one agent; as many for all, so that the loop stays a loop under vmap."""
     update = partial(training.update, algorithm)
     names, sums = guarded_update.no_sums(hyperparameters, state, update)
 

@@ -46,14 +46,14 @@ def pack(batch: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
 
 
 def flatten_time(trajectory: Any) -> Any:
-    """A pytree of `[T, N, ...]` as one of `[T * N, ...]`."""
+    """Flattens a pytree of `[T, N, ...]` to `[T * N, ...]`."""
     # Said twice, so that devices exchange samples here and not in the loop that a leaf comes from.
     trajectory = sharding.divided(trajectory, axis=1)
     return sharding.divided(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), trajectory))
 
 
 def shuffled_indices(key: jax.Array, batch_size: int, minibatch_size: int) -> jax.Array:
-    """`[batch_size // minibatch_size, minibatch_size]` int32: each sample at most once, in random order.
+    """Draws `[batch_size // minibatch_size, minibatch_size]` int32: each sample at most once, in random order.
 
     Where the size does not divide the batch, a few random samples are left out.
     """
@@ -62,7 +62,7 @@ def shuffled_indices(key: jax.Array, batch_size: int, minibatch_size: int) -> ja
 
 
 def trajectory_indices(key: jax.Array, num_steps: int, num_envs: int, num_trajectories: int) -> jax.Array:
-    """`[1, num_steps * num_trajectories]` int32: all steps of that many environments, drawn without replacement.
+    """Draws all steps of that many environments without replacement, `[1, num_steps * num_trajectories]` int32.
 
     Indices are into a `[T, N]` batch flattened time first.
     """
@@ -80,7 +80,7 @@ def descend(
     *,
     chunk_size: int = 0,
 ) -> tuple[tuple[jax.Array, Any], Any]:
-    """One gradient step for each minibatch.
+    """Makes one gradient step for each minibatch.
 
     The optimizer works on all parameters as one vector: one kernel instead of a dozen, in each of many steps.
 
@@ -115,7 +115,7 @@ def step(
     params: Any,
     optimizer_state: Any,
 ) -> tuple[Any, Any, Any]:
-    """One gradient step on everything at once.
+    """Makes one gradient step on everything at once.
 
     Args:
       loss: `params -> (scalar, metrics)`.
@@ -142,7 +142,7 @@ def passes(
     *,
     minibatch_size: int,
 ) -> tuple[Any, Any, Any]:
-    """Passes of gradient descent over a batch, each in minibatches shuffled anew.
+    """Passes over a batch by gradient descent, each time in minibatches shuffled anew.
 
     Args:
       loss: `(params, minibatch) -> (scalar, metrics)`.
@@ -170,7 +170,7 @@ def passes(
 def mean_gradient(
     loss: Callable[[Any, Any], tuple[jax.Array, Any]], params: Any, minibatch: Any, chunk_size: int
 ) -> tuple[Any, Any]:
-    """Gradient and metrics of a mean loss, accumulated over chunks small enough to stay in cache.
+    """Computes gradient and metrics of a mean loss, accumulated over chunks small enough to stay in cache.
 
     Args:
       loss: `(params, minibatch) -> (scalar, metrics)`, both means over the minibatch.

@@ -31,7 +31,7 @@ def objective_of(config: Any) -> Objective:
 
 
 def needs_old_policy(objective: Objective) -> bool:
-    """The loss asks for the distributions that acted, which otherwise need not be kept."""
+    """Says whether the loss asks for the distributions that acted, which otherwise need not be kept."""
     return bool(parts.names_of(objective) & {"old_policy", "kl"})
 
 

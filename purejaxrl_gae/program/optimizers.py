@@ -56,22 +56,22 @@ class DescentConfig(TrainingConfig):
 
 
 def adam(learning_rate: jax.Array, adam_eps: jax.Array) -> optax.GradientTransformation:
-    """Adam (Kingma and Ba 2015)."""
+    """Makes Adam (Kingma and Ba 2015)."""
     return optax.adam(learning_rate, eps=adam_eps)
 
 
 def adamw(learning_rate: jax.Array, adam_eps: jax.Array) -> optax.GradientTransformation:
-    """Adam with decoupled weight decay, 1e-4 times the rate (Loshchilov and Hutter 2019)."""
+    """Makes Adam with decoupled weight decay, 1e-4 times the rate (Loshchilov and Hutter 2019)."""
     return optax.adamw(learning_rate, eps=adam_eps)
 
 
 def rmsprop(learning_rate: jax.Array) -> optax.GradientTransformation:
-    """RMSprop as in A2C's reference: decay 0.99, epsilon 1e-5."""
+    """Makes RMSprop as in A2C's reference: decay 0.99, epsilon 1e-5."""
     return optax.rmsprop(learning_rate, decay=0.99, eps=1e-5)
 
 
 def muon(learning_rate: jax.Array, adam_eps: jax.Array) -> optax.GradientTransformation:
-    """Momentum made orthogonal for matrices (Jordan et al. 2024); Adam with Nesterov's at that rate for all else."""
+    """Makes Muon: momentum made orthogonal for matrices (Jordan et al. 2024); for all else Adam with Nesterov's."""
     return optax.contrib.muon(learning_rate, eps=adam_eps)
 
 

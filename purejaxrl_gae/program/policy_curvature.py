@@ -17,7 +17,7 @@ MOST_OUTPUTS = 1  # with more, passes over `[outputs, B, width]` cost more on a 
 def make_policy_fisher_product(
     network: Network, params: Params, observations: jax.Array, *, damping: float | jax.Array
 ) -> MatrixVectorProduct:
-    """V -> F v + damping v for the policy's parameters as one vector; see `kernels.make_fisher_vector_product`.
+    """Makes v -> F v + damping v for the policy's parameters as one vector; see `kernels.make_fisher_vector_product`.
 
     Args:
       network: with a policy of its own.
@@ -57,7 +57,7 @@ def make_policy_fisher_product(
 
 
 def uses_dense_product(network: Network) -> bool:
-    """The policy is the built-in dense layers of its own, with one output, or few enough."""
+    """Says whether the policy is the built-in dense layers of its own, with one output, or few enough."""
     if not isinstance(network, ActorCritic):
         return False
     mlp = network.policy_network.mlp

@@ -34,7 +34,7 @@ class Samples(NamedTuple):
 def step_in_trust_region(
     setup: Setup, hyperparameters: Hyperparameters, learner: Learner, samples: Samples, keys: jax.Array
 ) -> tuple[Learner, Metrics]:
-    """The natural-gradient step of the policy; everything else of the learner stays as it is."""
+    """Makes the natural-gradient step of the policy; everything else of the learner stays as it is."""
     config = setup.config
     flat_params, unravel = ravel_pytree(learner.params["policy"])
 
@@ -89,7 +89,7 @@ def step_in_trust_region(
 def descend_penalised(
     setup: Setup, hyperparameters: Hyperparameters, learner: Learner, samples: Samples, keys: jax.Array
 ) -> tuple[Learner, Metrics]:
-    """Passes of the optimizer over E[-r A + beta KL(pi_old || pi)], the constraint turned into a penalty."""
+    """Passes the optimizer over E[-r A + beta KL(pi_old || pi)], the constraint turned into a penalty."""
 
     def loss(policy_params, minibatch):
         new = setup.network.policy({**learner.params, "policy": policy_params}, minibatch.observations)

@@ -39,7 +39,7 @@ def prepare(config: TrainingConfig, *, action_values: bool = False) -> Setup:
 
 
 def configured_environment(config: TrainingConfig) -> Environment | HostEnvironment:
-    """The environment a config names, with the options it sets; what training and evaluation have in common.
+    """Makes the environment a config names, with the options it sets; training and evaluation share it.
 
     Raises:
       UserError: the environment is unknown, breaks the contract, or does not take an option.
@@ -48,7 +48,7 @@ def configured_environment(config: TrainingConfig) -> Environment | HostEnvironm
 
 
 def unstaggered_environment(setup: Setup) -> Environment | HostEnvironment:
-    """The environment as evaluation plays it; built again only where training changed it."""
+    """Returns the environment as evaluation plays it; built again only where training changed it."""
     return configured_environment(setup.config) if setup.config.stagger_episodes else setup.environment
 
 

@@ -27,7 +27,7 @@ ActionBounds = Literal["clip", "scale", "tanh"]
 
 
 def init_world(environment: Environment | HostEnvironment, key: jax.Array, num_envs: int) -> World:
-    """N environments at their first observation; of a HostEnvironment at none, until the host has reset it."""
+    """Resets N environments to their first observation; a HostEnvironment has none until the host has reset it."""
     reset_key, key = jax.random.split(key)
     states: Any
     if isinstance(environment, Environment):
@@ -45,7 +45,7 @@ def init_world(environment: Environment | HostEnvironment, key: jax.Array, num_e
 
 
 def init_normalizers(environment: Environment | HostEnvironment, *, observations: bool, returns: bool) -> Normalizers:
-    """Moments of nothing, for what is to be normalised."""
+    """Makes moments of nothing, for what is to be normalised."""
     return Normalizers(
         observations=kernels.init_moments(environment.observation_shape) if observations else None,
         returns=kernels.init_moments() if returns else None,
@@ -53,7 +53,7 @@ def init_normalizers(environment: Environment | HostEnvironment, *, observations
 
 
 def normalize_observations(normalizers: Normalizers, observations: jax.Array) -> jax.Array:
-    """What the networks see of raw observations."""
+    """Turns raw observations into what the networks see."""
     moments = normalizers.observations
     return observations if moments is None else kernels.normalize(observations, moments)
 
@@ -61,7 +61,7 @@ def normalize_observations(normalizers: Normalizers, observations: jax.Array) ->
 def clip_to_bounds(
     environment: Environment | HostEnvironment, actions: jax.Array, action_bounds: ActionBounds
 ) -> jax.Array:
-    """What the environment gets of sampled actions: within its bounds and shaped as it wants.
+    """Turns sampled actions into what the environment takes: within its bounds and shaped as it wants.
 
     Args:
       environment: whose action space says the bounds.
@@ -82,7 +82,7 @@ def clip_to_bounds(
 def act(
     setup: Setup, params: Params, normalizers: Normalizers, observations: jax.Array, noise: Any
 ) -> tuple[Distribution, jax.Array, jax.Array]:
-    """One action for each observation `[N, *shape]`.
+    """Takes one action for each observation `[N, *shape]`.
 
     Returns:
       `(distribution, actions, clipped)`: as sampled from the distribution, and as the environment gets them.
@@ -127,7 +127,7 @@ def record(
 
 
 def _interact(setup: Setup, whole: Any, by_environment: Any, noise: Any):
-    """The scan over T steps of a number of environments; see `record` and `sharding.over_environments`."""
+    """Scans over T steps of a number of environments; see `record` and `sharding.over_environments`."""
     params, normalizers, keys = whole
     environment, config = setup.environment, setup.config
 
@@ -161,7 +161,7 @@ def _interact(setup: Setup, whole: Any, by_environment: Any, noise: Any):
 
 
 def _final_values(network, params, normalizers, truncated, final_observations):
-    """V of the observation a time limit cut off; computed only in steps in which one did."""
+    """Computes V of the observation a time limit cut off, only in steps in which one did."""
 
     def evaluate(params, normalizers, final_observations):
         return network.value(params, normalize_observations(normalizers, final_observations))

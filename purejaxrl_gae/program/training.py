@@ -91,7 +91,7 @@ def init_state(algorithm: Algorithm, key: jax.Array, hyperparameters: Hyperparam
 def update(
     algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState
 ) -> tuple[TrainState, Metrics, EpisodeTotals]:
-    """One rollout in compiled environments and what is learned from it, unguarded."""
+    """Makes one rollout in compiled environments and learns from it, unguarded."""
     state, experience, totals, keys = collect(algorithm, hyperparameters, state)
     state, metrics = learn_from(algorithm, hyperparameters, state, experience, keys)
     return state, metrics, totals
@@ -100,7 +100,7 @@ def update(
 def collect(
     algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState
 ) -> tuple[TrainState, Experience, EpisodeTotals, jax.Array]:
-    """One rollout in compiled environments.
+    """Makes one rollout in compiled environments.
 
     Returns:
       `(state, experience, totals, keys)`: the state with everything moved on but what is learned; the episodes that
@@ -154,7 +154,7 @@ def learn_from(
 
 
 def split_for_update(config: TrainingConfig, key: jax.Array, num_keys: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """One split for everything an update draws: each further one would cost more compile time than run time.
+    """Splits a key once for everything an update draws: each further split costs more compile time than run time.
 
     Returns:
       `(key, rollout_keys, update_keys)`: of the next update; `[T + 1]`; `[num_keys]`. The first two do not depend on
@@ -171,7 +171,7 @@ def advance(
     num_updates: jax.Array,
     update_once: Update | None = None,
 ) -> tuple[TrainState, Progress]:
-    """Up to `num_updates` (traced) updates; fewer where one meets something not finite and the config says halt.
+    """Makes up to `num_updates` (traced) updates; fewer where one is not finite and the config says halt.
 
     The number is traced, so one compiled program serves every stretch of a run, and how a run is cut into stretches
     does not change its bits. `update_once` stands in for `update` where the host has recorded already.
@@ -197,7 +197,7 @@ def advance(
 def reported_update(
     algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState
 ) -> tuple[TrainState, Metrics]:
-    """One guarded update with the metrics that TrainResult names, each a scalar."""
+    """Makes one guarded update; returns the metrics that TrainResult names, each a scalar."""
     config = algorithm.setup.config
     state, metrics, totals, _ = guarded_update(algorithm, hyperparameters, state, partial(update, algorithm))
     updates, steps = state.counters.updates, config.steps_per_update
@@ -210,11 +210,11 @@ def reported_update(
 
 
 def make_train_program(algorithm: Algorithm) -> Callable[..., TrainResult]:
-    """`train(key, hyperparameters=None, state=None) -> TrainResult` for one algorithm."""
+    """Makes `train(key, hyperparameters=None, state=None) -> TrainResult` for one algorithm."""
     require_pure(algorithm.setup.environment, "make_train, a whole run as one program,")
 
     def train(key: jax.Array | None, hyperparameters: Any = None, state: TrainState | None = None) -> TrainResult:
-        """One whole training run from a key, or as many further updates of a state; see `algorithms.make_train`."""
+        """Trains one whole run from a key, or a state as many updates further; see `algorithms.make_train`."""
         values = override_hyperparameters(algorithm.hyperparameters, hyperparameters)
         start = _first_state(algorithm, key, values, state)
         length = algorithm.setup.config.num_updates
@@ -226,7 +226,7 @@ def make_train_program(algorithm: Algorithm) -> Callable[..., TrainResult]:
 def _first_state(
     algorithm: Algorithm, key: jax.Array | None, hyperparameters: Hyperparameters, state: TrainState | None
 ) -> TrainState:
-    """A fresh state, or one handed in, which a key gives random numbers of its own."""
+    """Makes a fresh state, or takes one handed in, which a key gives random numbers of its own."""
     if state is None:
         if key is None:
             raise UserError("key is None; train needs a random key, or the state to go on from")

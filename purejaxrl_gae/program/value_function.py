@@ -76,7 +76,7 @@ def step_in_trust_region(
     shrinking_factor: float | jax.Array = 0.8,
     max_steps: int = 10,
 ) -> tuple[Params, Metrics]:
-    """The value function's own trust-region step (Schulman et al. 2016, eq. 28-30).
+    """Makes the value function's own trust-region step (Schulman et al. 2016, eq. 28-30).
 
     minimise E[(V - V_target)^2] subject to E[(V - V_old)^2] / (2 sigma^2) <= epsilon, sigma^2 = E[(V_old - V_target)^2]
 

@@ -26,7 +26,7 @@ class Values(NamedTuple):
 
 
 def make_value_function(config: TrainingConfig) -> Callable[[Learner, jax.Array], Values]:
-    """The value function of agents that a config trains.
+    """Makes the value function of agents that a config trains.
 
     Scaled rewards are clipped to +-10 while learning, and no factor undoes that. The factor is the deviation at the
     end, which values of states not visited lately lag behind.

@@ -169,7 +169,7 @@ class Policy(struct.PyTreeNode):
         return value(self.learner, self._encoded(observations))
 
     def _encoded(self, observations: Any) -> jax.Array:
-        """Observations as the networks' normaliser wants them."""
+        """Returns observations as the networks' normaliser wants them."""
         environment = self.agent.environment
         one_hot, shape = environment.one_hot, environment.observation_shape
         given = jnp.asarray(observations)
@@ -199,7 +199,7 @@ def make_agent(config: TrainingConfig) -> Agent:
 
 
 def _make_evaluator(algorithm: Algorithm, num_episodes: int) -> Any:
-    """`(learner, key, deterministic) -> returns [E]`."""
+    """Makes `(learner, key, deterministic) -> returns [E]`."""
     environment = training.unstaggered_environment(algorithm.setup)
     if isinstance(environment, HostEnvironment):
         from purejaxrl_gae.runs.programs import make_evaluator

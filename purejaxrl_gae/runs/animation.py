@@ -110,7 +110,7 @@ WRITERS: dict[str, Callable[[Path, list[np.ndarray], list[str], int], None]] = {
 
 
 def _captioned(frame: np.ndarray, caption: str) -> Any:
-    """A frame large enough to read the caption under it."""
+    """Enlarges a frame so that the caption under it can be read."""
     pillow = import_pillow()
     image = pillow.Image.fromarray(frame)
     factor = -(-LEAST_WIDTH // image.width)

@@ -24,7 +24,7 @@ HARMLESS = 1e12  # what is larger than this can make a loss of float32 overflow
 def say_what_runs(
     display: Display, training_config: TrainingConfig, seeds: np.ndarray, used: list[jax.Device], path: Path
 ) -> None:
-    """One line that names the run, then the notes of its config."""
+    """Prints one line that names the run, then the notes of its config."""
     plain, steps = config.to_plain(training_config), training_config.env_steps
     wanted = training_config.total_timesteps
     rounded = "" if steps == wanted else f", rounded up from {wanted:,}"
@@ -86,7 +86,7 @@ def became_nonfinite(
     saved: TrainState,
     checkpoints: Checkpoints,
 ) -> RunError:
-    """The error of a run that met something NaN or infinite.
+    """Words the error of a run that met something NaN or infinite.
 
     Args:
       training_config: of the run.

@@ -84,7 +84,7 @@ class Checkpoints:
             raise _as_os_error(error) from error
 
     def steps(self) -> list[int]:
-        """Environment steps of the complete checkpoints, oldest first.
+        """Lists the environment steps of the complete checkpoints, oldest first.
 
         Raises:
           RunError: the folder cannot be read.
@@ -95,11 +95,11 @@ class Checkpoints:
             raise RunError(f"{self.directory} cannot be read: {error.strerror or error}") from None
 
     def path(self, step: int) -> Path:
-        """The folder of a checkpoint."""
+        """Returns the folder of a checkpoint."""
         return self.directory / str(step)
 
     def restore(self, like: Any, warn: Callable[[str], None]) -> Restored | None:
-        """The newest checkpoint that is whole, or None where there is none at all.
+        """Reads the newest checkpoint that is whole; None where there is none at all.
 
         Args:
           like: pytree of arrays or shapes to read into.
@@ -182,7 +182,7 @@ class Checkpoints:
 
 
 def to_arrays(state: Any) -> dict[str, np.ndarray]:
-    """A pytree as named NumPy arrays; random keys as their data."""
+    """Turns a pytree into named NumPy arrays; random keys into their data."""
     leaves = jax.tree_util.tree_flatten_with_path(state)[0]
     return {_name(path): np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf) for path, leaf in leaves}
 
@@ -194,7 +194,7 @@ def bytes_of(like: Any) -> int:
 
 
 def from_arrays(arrays: dict[str, np.ndarray], like: Any, source: Path) -> Any:
-    """The pytree in the structure of `like`.
+    """Rebuilds the pytree in the structure of `like`.
 
     Raises:
       RunError: names, shapes or types differ; the first is named.
@@ -219,7 +219,7 @@ def from_arrays(arrays: dict[str, np.ndarray], like: Any, source: Path) -> Any:
 
 
 def digest(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> str:
-    """SHA-256 over names, types, shapes and bytes, and over all of `about` but the digest itself."""
+    """Computes SHA-256 over names, types, shapes and bytes, and over all of `about` but the digest itself."""
     total = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -235,7 +235,7 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _name(path: Any) -> str:
-    """A leaf's path as `learner.params.policy.mlp.Dense_0.kernel`."""
+    """Words a leaf's path, as `learner.params.policy.mlp.Dense_0.kernel`."""
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
@@ -254,7 +254,7 @@ def _silent_logs() -> Iterator[None]:
 
 
 def _as_os_error(error: Exception) -> OSError:
-    """The operating system's reason, where a library's long message holds one."""
+    """Finds the operating system's reason, where a library's long message holds one."""
     code, text = getattr(error, "errno", None), str(error)
     for known in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO):
         if code == known or os.strerror(known) in text:

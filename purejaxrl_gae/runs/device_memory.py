@@ -31,7 +31,7 @@ class AgentBytes(NamedTuple):
 
 
 def bytes_per_agent(algorithm: Algorithm) -> AgentBytes:
-    """An estimate from shapes alone."""
+    """Estimates what an agent needs from shapes alone."""
     setup, hyperparameters = algorithm.setup, algorithm.hyperparameters
     training.require_pure(setup.environment, "training several agents in one program")
     key = jax.eval_shape(jax.random.key, 0)
@@ -59,7 +59,7 @@ def _activation_bytes(setup: Setup, params: Params) -> int:
 
 
 def available_bytes() -> int:
-    """Of the devices together, or of the machine where they are its cores."""
+    """Returns the memory of the devices together, or of the machine where they are its cores."""
     device = jax.local_devices()[0]
     statistics = device.memory_stats() if device.platform != "cpu" else None
     if statistics and "bytes_limit" in statistics:

@@ -12,7 +12,7 @@ from purejaxrl_gae.settings.errors import UserError
 
 
 def claim(options: SharedOptions, num_agents: int) -> list[jax.Device]:
-    """The devices of all processes; to be called before anything is computed.
+    """Claims the devices of all processes; to be called before anything is computed.
 
     On a CPU every core can be a device. By default as many are made as there are cores where there are agents for
     them, and one for one agent, whose operations use all cores anyway. Other devices are all used by default.
@@ -35,12 +35,12 @@ def claim(options: SharedOptions, num_agents: int) -> list[jax.Device]:
 
 
 def is_writer() -> bool:
-    """This process writes files and messages; the others only compute."""
+    """Says whether this process writes files and messages; the others only compute."""
     return jax.process_index() == 0
 
 
 def agree(wish: bool) -> bool:
-    """True in every process where it is in any: processes that compute together must decide together."""
+    """Says, in every process, whether it is true in any: processes that compute together must decide together."""
     if jax.process_count() == 1:
         return wish
     return bool(np.any(multihost_utils.process_allgather(np.array(wish))))

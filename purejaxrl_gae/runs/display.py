@@ -74,11 +74,11 @@ class Display:
             self._live = None
 
     def say(self, message: str) -> None:
-        """One line on standard output, above the bar."""
+        """Prints one line on standard output, above the bar."""
         self._console.print(message, markup=False)
 
     def table(self, titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-        """Rows under their titles, floats with one decimal; what is too wide goes on below, beside the first column."""
+        """Prints rows under their titles, floats with one decimal; too wide ones go on below, beside the first column."""
         cells = [[f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
         broken = [title.replace("_", "_\n") for title in titles]
         columns = list(zip(broken, *cells, strict=True))
@@ -92,7 +92,7 @@ class Display:
             self._console.print(table)
 
     def complain(self, message: str) -> None:
-        """One line on standard error."""
+        """Prints one line on standard error."""
         console = self._errors if self._live is None else self._live.console
         console.print(message, markup=False)
 

@@ -101,7 +101,7 @@ def cut_after(folder: Path, env_steps: int) -> None:
 
 
 def _length_until(path: Path, env_steps: int) -> int:
-    """Bytes before the first record beyond a step, or that is torn."""
+    """Counts the bytes before the first record beyond a step, or that is torn."""
     from google.protobuf.message import DecodeError
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.record_writer import masked_crc32c

@@ -65,7 +65,7 @@ def check_output(path: Path) -> None:
 
 @contextmanager
 def picture(output: Path, title: str | None, size: tuple[float, float] = (7.0, 4.2)) -> Iterator[Any]:
-    """Axes to draw on, written to a file afterwards.
+    """Opens axes to draw on, written to a file afterwards.
 
     Raises:
       UserError: matplotlib is not installed, or the picture cannot be written.
@@ -90,7 +90,7 @@ def picture(output: Path, title: str | None, size: tuple[float, float] = (7.0, 4
 
 
 def draw_curves(curves: Sequence[Curve], output: Path, title: str | None, position: str = "environment steps") -> None:
-    """Interquartile mean over seeds with its 95% bootstrap interval; what has one seed is one line."""
+    """Draws the interquartile mean over seeds with its 95% bootstrap interval; what has one seed is one line."""
     groups: dict[str, list[Curve]] = {}
     for curve in curves:
         groups.setdefault(curve.label, []).append(curve)
@@ -115,7 +115,7 @@ def draw_curves(curves: Sequence[Curve], output: Path, title: str | None, positi
 
 
 def draw_heat_map(trials: Trials, output: Path, title: str | None) -> None:
-    """IQM over two swept fields; where more were swept, the best over the others.
+    """Draws the IQM over two swept fields; where more were swept, the best over the others.
 
     Raises:
       UserError: fewer than two were swept.
@@ -144,7 +144,7 @@ def draw_heat_map(trials: Trials, output: Path, title: str | None) -> None:
 
 
 def draw_parallel_coordinates(trials: Trials, output: Path, title: str | None) -> None:
-    """One line for each configuration through its values, coloured by its IQM; the best ones are drawn last."""
+    """Draws one line for each configuration through its values, coloured by its IQM; the best ones are drawn last."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
@@ -176,7 +176,7 @@ def draw_parallel_coordinates(trials: Trials, output: Path, title: str | None) -
 
 
 def draw_profiles(groups: dict[str, np.ndarray], output: Path, title: str | None) -> None:
-    """For each score, the share of seeds that reached more; groups map a label to final scores `[S]`."""
+    """Draws, for each score, the share of seeds that reached more; groups map a label to final scores `[S]`."""
     everything = np.concatenate([scores[np.isfinite(scores)] for scores in groups.values()])
     if everything.size == 0:
         raise UserError("run_dirs has no finite score; a profile needs one")
@@ -207,12 +207,12 @@ class _Scale:
         return float(np.log10(number)) if self._log else float(number)
 
     def height(self, value: Any) -> float:
-        """Where a value lies."""
+        """Returns where a value lies."""
         number = float(value) if self._numeric else float(self._distinct.index(_hashable(value)))
         return (self._scaled(number) - self._low) / ((self._high - self._low) or 1.0)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Heights and texts; all values where there are few that can be told apart, else five along the range."""
+        """Returns heights and texts of all values where few can be told apart, else of five along the range."""
         if len(self._distinct) <= 8:
             shown: list[tuple[float, str]] = []
             for value in self._distinct:
@@ -232,7 +232,7 @@ def _hashable(value: Any) -> Any:
 
 
 def _order(value: Any) -> tuple[bool, Any]:
-    """Numbers by size, everything else by its text, after them."""
+    """Orders numbers by size, everything else by its text, after them."""
     is_number = isinstance(value, (int, float))
     return (not is_number, value if is_number else str(value))
 

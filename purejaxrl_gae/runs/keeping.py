@@ -98,7 +98,7 @@ class Keeping:
         return self._folder.attempt("a checkpoint", lambda: self.checkpoints.save(step, saved, about))
 
     def is_due(self, before: int, updates: int) -> bool:
-        """A checkpoint is to be written between two update counts."""
+        """Says whether a checkpoint is to be written between two update counts."""
         if self._options.checkpoint_freq:
             return self._config.crossed(self._options.checkpoint_freq, before, updates)
         return devices.agree(time.monotonic() - self._last_checkpoint >= CHECKPOINT_SECONDS)

@@ -62,7 +62,7 @@ class NumpyConvolutions:
         return math.prod(sides) * channels
 
     def features(self, images: np.ndarray, activation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """`[B, *observation_shape] -> [B, features]`."""
+        """Maps `[B, *observation_shape]` to `[B, features]`."""
         images = images * self.scale
         if self.stack_first:
             images = np.moveaxis(images, 1, -1)
@@ -89,7 +89,7 @@ class NumpyOneHot:
     starts: np.ndarray
 
     def encode(self, numbers: np.ndarray) -> np.ndarray:
-        """`[..., *shape] -> [..., sum of sizes]`."""
+        """Encodes `[..., *shape]` as `[..., sum of sizes]`."""
         batch_shape = numbers.shape[: numbers.ndim - len(self.shape)]
         if numbers.shape[len(batch_shape) :] != self.shape:
             raise ValueError(f"whole numbers have shape {numbers.shape}; they must end in {self.shape}")
@@ -137,7 +137,7 @@ class NumpyPolicy:
     one_hot: NumpyOneHot | None = None
 
     def outputs(self, observations: np.ndarray) -> np.ndarray:
-        """Logits `[..., n]` or means `[..., A]` of observations as `act` takes them."""
+        """Computes logits `[..., n]` or means `[..., A]` of observations as `act` takes them."""
         observations = np.asarray(observations)
         if self.one_hot is not None and np.issubdtype(observations.dtype, np.integer):
             observations = self.one_hot.encode(observations)
@@ -160,7 +160,7 @@ class NumpyPolicy:
         return features
 
     def act(self, observations: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Actions for one observation or a batch, within the bounds.
+        """Chooses actions for one observation or a batch, within the bounds.
 
         Args:
           observations: `[..., *observation_shape]`; of an environment that gives whole numbers also those.
@@ -235,7 +235,7 @@ def _one_hot(arrays: StoredArrays) -> NumpyOneHot | None:
 
 
 def _environment(arrays: StoredArrays) -> dict[str, Any]:
-    """Where the policy was trained; what that names to import is foreign unless the user's own signature is on it."""
+    """Returns where the policy was trained; what that names is foreign unless the user's own signature is on it."""
     if "environment" not in arrays:
         return {}
     values = json.loads(str(arrays.scalar("environment")))

@@ -29,12 +29,12 @@ class OptunaSearch:
         self._trials: list[Any] = []
 
     def ask(self, number: int) -> list[dict[str, Any]]:
-        """That many configurations."""
+        """Proposes that many configurations."""
         self._trials = [self._study.ask() for _ in range(number)]
         return [{each.name: _suggest(trial, each) for each in self._dimensions} for trial in self._trials]
 
     def tell(self, scores: list[float | None]) -> None:
-        """What the configurations last asked for reached; None for those that diverged."""
+        """Takes in what the configurations last asked for reached; None for those that diverged."""
         for trial, score in zip(self._trials, scores, strict=True):
             self._study.tell(trial, score, state=self._failed if score is None else None)
 

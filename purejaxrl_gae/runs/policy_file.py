@@ -17,7 +17,7 @@ from purejaxrl_gae.settings.errors import UserError
 
 
 def has_numpy_form(setup: Setup) -> bool:
-    """The network is the built-in one, whose layers NumPy can act from."""
+    """Says whether the network is the built-in one, whose layers NumPy can act from."""
     return isinstance(setup.network, ActorCritic)
 
 
@@ -76,7 +76,7 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
 
 
 def _convolutions(network: ActorCritic, params: Params) -> dict[str, Any]:
-    """The arrays of the convolutions before the dense layers; none where there are none."""
+    """Returns the arrays of the convolutions before the dense layers; none where there are none."""
     mlp, mlp_params = network.policy_network.mlp, params["policy"]["mlp"]
     if network.encoder is not None:
         mlp, mlp_params = network.encoder, params["encoder"]
@@ -95,7 +95,7 @@ def _convolutions(network: ActorCritic, params: Params) -> dict[str, Any]:
 
 
 def _dense_layers(mlp: MLP, params: Params) -> list[tuple[np.ndarray, np.ndarray, bool]]:
-    """`(kernel, bias, activated)` of an MLP's layers, in order."""
+    """Returns `(kernel, bias, activated)` of an MLP's layers, in order."""
     count = len(mlp.hidden_sizes) + (mlp.output_size is not None)
     layers = [params[f"Dense_{index}"] for index in range(count)]
     return [

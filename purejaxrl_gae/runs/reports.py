@@ -53,13 +53,13 @@ class Clock:
 
 
 def of_run(values: Any) -> Any:
-    """Values `[S]` as a list, or the only one as a number."""
+    """Lists values `[S]`, or returns the only one as a number."""
     plain = np.asarray(values).tolist()
     return plain[0] if len(plain) == 1 else plain
 
 
 def record(training_config: TrainingConfig, clock: Clock, stretch: Stretch, updates: int) -> dict[str, Any]:
-    """What one report says; NaN where no episode ended. Of one agent numbers, of several lists."""
+    """Returns what one report says; NaN where no episode ended. Of one agent numbers, of several lists."""
     env_steps, totals = updates * training_config.steps_per_update, stretch.totals
     episodes = np.where(totals.episodes > 0, totals.episodes, np.nan)
     of_agents: dict[str, Any] = {
@@ -82,7 +82,7 @@ def record(training_config: TrainingConfig, clock: Clock, stretch: Stretch, upda
 
 
 def of_evaluation(scores: Scores) -> dict[str, Any]:
-    """Means and deviations of the evaluation, by mode and sampled; of one agent numbers, of several lists."""
+    """Returns means and deviations of the evaluation, by mode and sampled; of one agent numbers, of several lists."""
     found = {}
     for name, evaluation in zip(WAYS, scores, strict=True):
         returns = np.asarray(evaluation.returns)
@@ -100,7 +100,7 @@ def summary(
     seeds: np.ndarray,
     num_devices: int,
 ) -> dict[str, Any]:
-    """What summary.json says.
+    """Returns what summary.json says.
 
     Args:
       training_config: of the run.
@@ -148,7 +148,7 @@ def summary(
 
 
 def _over_seeds(evaluated: Scores, seeds: np.ndarray, train_scores: np.ndarray) -> dict[str, Any]:
-    """What the summary of several seeds says besides: aggregates with their intervals, and each seed's own scores."""
+    """Adds what the summary of several seeds says besides: aggregates with intervals, and each seed's own scores."""
     found: dict[str, Any] = {}
     for name, evaluation in zip(WAYS, evaluated, strict=True):
         across = statistics_of(np.asarray(evaluation.returns).mean(axis=1))
@@ -165,7 +165,7 @@ def _over_seeds(evaluated: Scores, seeds: np.ndarray, train_scores: np.ndarray) 
 
 
 def statistics_of(agent_means: np.ndarray) -> dict[str, statistics.Aggregate]:
-    """IQM, median and mean over agents `[S]`, each with its 95% interval."""
+    """Computes IQM, median and mean over agents `[S]`, each with its 95% interval."""
     return {
         "iqm": statistics.with_interval(agent_means, statistics.interquartile_mean),
         "median": statistics.with_interval(agent_means, statistics.median),
@@ -174,7 +174,7 @@ def statistics_of(agent_means: np.ndarray) -> dict[str, statistics.Aggregate]:
 
 
 def scores(counters: Counters) -> np.ndarray:
-    """`[S]` mean return of the last 100 training episodes, or of all where there were fewer; NaN before the first."""
+    """Returns the `[S]` mean returns of the last 100 training episodes, or of all if fewer; NaN before the first."""
     recent = np.asarray(counters.recent_returns, np.float64)
     number = np.minimum(counters.episodes, SCORE_WINDOW)
     inside = np.arange(recent.shape[1]) < number[:, None]

@@ -58,7 +58,7 @@ class RunFolder(Folder):
         self.make("config.yaml", yaml.safe_dump(trust.signed(values), sort_keys=False, default_flow_style=None))
 
     def report(self, record: dict[str, Any], seeds: list[int]) -> None:
-        """One line of metrics.jsonl and one point of every tensorboard curve.
+        """Writes one line of metrics.jsonl and one point of every tensorboard curve.
 
         Args:
           record: name -> value, or -> list of values, one for each seed.
@@ -72,7 +72,7 @@ class RunFolder(Folder):
             self._flush_events(lambda events: events.is_due)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """summary.json."""
+        """Writes summary.json."""
         text = json.dumps({name: plain_number(value) for name, value in summary.items()}, indent=2) + "\n"
         self.write_file("summary.json", text.encode())
 
@@ -133,7 +133,7 @@ class RunFolder(Folder):
 
 
 def new_run_path(run_dir: Path | None, env: str, algorithm: str, seed: int) -> Path:
-    """The folder of a new run: the one asked for, not yet made, or one of a new name, empty.
+    """Returns the folder of a new run: the one asked for, not yet made, or one of a new name, empty.
 
     Raises:
       UserError: it cannot be made, or holds a run already.
@@ -146,7 +146,7 @@ def new_run_path(run_dir: Path | None, env: str, algorithm: str, seed: int) -> P
 
 
 def plain_number(value: Any) -> Any:
-    """What JSON can hold: NaN and infinities, which it cannot, become null."""
+    """Returns what JSON can hold: NaN and infinities, which it cannot, become null."""
     if isinstance(value, (list, tuple)):
         return [plain_number(item) for item in value]
     if isinstance(value, dict):

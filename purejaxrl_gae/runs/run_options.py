@@ -86,7 +86,7 @@ class SharedOptions:
         require_between(self, 1, MOST_EPISODES, "eval_episodes")
 
     def seeds_from(self, first: int) -> np.ndarray:
-        """The seeds of the agents, `[S]`.
+        """Returns the seeds of the agents, `[S]`.
 
         Raises:
           UserError: the last would be beyond what a random key can be made of, and would be another seed's run.
@@ -100,7 +100,7 @@ class SharedOptions:
         return first + np.arange(self.num_seeds)
 
     def report_every(self, steps_per_update: int, num_updates: int, report_steps: int = REPORT_STEPS) -> int:
-        """Updates of one call of the compiled program, the same however fast it is.
+        """Returns the updates of one call of the compiled program, the same however fast it is.
 
         By default about `report_steps` environment steps, and up to four times as many in runs of many reports; fewer
         in a run so short that its curve would have less than `POINTS_WANTED` points, down to one update.
@@ -224,20 +224,20 @@ class SweepOptions(SharedOptions):
             return 0
 
     def number_of_draws(self) -> int:
-        """Configurations drawn in the whole sweep."""
+        """Counts the configurations drawn in the whole sweep."""
         return self.draws * max(1, self.optuna_rounds)
 
     def grid_points(self, config_class: type) -> list[dict[str, Any]]:
-        """The grid's configurations."""
+        """Lists the grid's configurations."""
         dimensions = search_space.read_dimensions(self.grid, config_class, "grid")
         return search_space.grid(dimensions) if dimensions else []
 
     def random_dimensions(self, config_class: type) -> list[search_space.Dimension]:
-        """What is drawn."""
+        """Lists the dimensions that are drawn from."""
         return search_space.read_dimensions(self.random[1:], config_class, "random")
 
     def random_points(self, config_class: type, seed: int) -> list[dict[str, Any]]:
-        """Independent draws."""
+        """Draws configurations independently."""
         return search_space.random(self.random_dimensions(config_class), self.draws, seed)
 
 

@@ -41,7 +41,7 @@ def saved_run(path: Path, field: str = "run_dir", *, trusted: bool = False) -> t
 
 
 def split(values: dict[str, Any], options: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A file's values as those of the config and those of the options so named."""
+    """Splits a file's values into those of the config and those of the options so named."""
     option_values = {name: value for name, value in values.items() if name in options}
     return {name: value for name, value in values.items() if name not in option_values}, option_values
 
@@ -137,12 +137,12 @@ def save(path: Path, training_config: TrainingConfig, state: TrainState) -> None
 
 
 def _without_keys(state: TrainState) -> TrainState:
-    """Random keys as their data, as checkpoints store them."""
+    """Replaces random keys by their data, as checkpoints store them."""
     return state.replace(world=state.world.replace(key=jax.random.key_data(state.world.key)))
 
 
 def _named_parts(training_config: TrainingConfig) -> dict[str, Any]:
-    """A config as YAML holds it; what is no name, an environment too, in a form that is taken for nothing else."""
+    """Returns a config as YAML holds it; what has no name, an environment too, in a form unlike anything else."""
     plain = config.to_plain(training_config)
     for name, part in {"env": training_config.env, **config.parts_of(training_config)}.items():
         if not isinstance(part, str):
@@ -168,7 +168,7 @@ def _put_in_place(beside: Path, path: Path) -> None:
 
 
 def start_from(path: Path, state: TrainState) -> TrainState:
-    """A fresh state with another run's newest weights and normalisers; nothing that run names is imported.
+    """Makes a fresh state with another run's newest weights and normalisers; nothing that run names is imported.
 
     Args:
       path: of the folder of a run, or of a saved agent; of one agent, whose weights all get, or of as many agents.
@@ -208,7 +208,7 @@ def start_from(path: Path, state: TrainState) -> TrainState:
 
 
 def _weights_of(learner: Learner, arrays: dict[str, np.ndarray], *, one_of_many: bool) -> TrainState:
-    """Types of what is taken over: return moments only where both have them."""
+    """Keeps types of what is taken over: return moments only where both have them."""
     normalizers = learner.normalizers
     if not any(name.startswith("learner.normalizers.returns") for name in arrays):
         normalizers = normalizers.replace(returns=None)

@@ -39,26 +39,26 @@ def play_both_ways(evaluator: Callable[..., Evaluation], learner: Any, seeds: An
 
 
 def of_agents(evaluation: Evaluation) -> Evaluation:
-    """The evaluation as NumPy arrays `[S, E]`, returns in float64; that of one agent with S = 1."""
+    """Returns the evaluation as NumPy arrays `[S, E]`, returns in float64; that of one agent with S = 1."""
     returns, lengths, finished = (np.atleast_2d(np.asarray(values)) for values in evaluation)
     return Evaluation(returns.astype(np.float64), lengths, finished)  # type: ignore[arg-type]
 
 
 def differ(scores: Scores) -> np.ndarray:
-    """`[S]` bool: the two means differ by more than three standard errors of their difference."""
+    """Says, `[S]` bool, whether two means differ by more than three standard errors of their difference."""
     means = [np.asarray(each.returns).mean(axis=1) for each in scores]
     return np.abs(means[0] - means[1]) > CLEARLY * np.hypot(*(standard_error(each) for each in scores))
 
 
 def standard_error(evaluation: Evaluation) -> np.ndarray:
-    """`[S]` of the mean return; infinite where one episode says nothing of it."""
+    """Computes the standard error `[S]` of the mean return; infinite where one episode says nothing of it."""
     returns = np.asarray(evaluation.returns)
     episodes = returns.shape[1]
     return returns.std(axis=1, ddof=1) / np.sqrt(episodes) if episodes > 1 else np.full(len(returns), np.inf)
 
 
 def cut(evaluation: Evaluation) -> int:
-    """How many episodes the evaluation's own limit cut before their end."""
+    """Counts the episodes that the evaluation's own limit cut before their end."""
     return int(np.sum(~np.asarray(evaluation.finished)))
 
 
@@ -68,7 +68,7 @@ def notes(scores: Scores) -> list[str]:
 
 
 def cut_notes(**evaluations: Evaluation) -> list[str]:
-    """One line where episodes were cut, `name=evaluation`; none otherwise."""
+    """Returns one line where episodes were cut, `name=evaluation`; none otherwise."""
     found = {name: each for name, each in evaluations.items() if cut(each)}
     if not found:
         return []

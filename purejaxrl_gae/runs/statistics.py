@@ -27,7 +27,7 @@ class Aggregate(NamedTuple):
 
 
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:
-    """Mean of the middle half of all scores, runs and tasks together; over the last two axes.
+    """Computes the mean of the middle half of all scores, runs and tasks together; over the last two axes.
 
     A quarter of the scores, rounded down, is left out at each end.
 
@@ -40,17 +40,17 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
 
 
 def median_of_task_means(scores: np.ndarray) -> np.ndarray:
-    """Median over tasks of the mean over runs; over the last two axes."""
+    """Computes the median over tasks of the mean over runs; over the last two axes."""
     return np.median(scores.mean(axis=-2), axis=-1)
 
 
 def mean_of_task_means(scores: np.ndarray) -> np.ndarray:
-    """Mean over tasks of the mean over runs; over the last two axes."""
+    """Computes the mean over tasks of the mean over runs; over the last two axes."""
     return scores.mean(axis=(-2, -1))
 
 
 def median(scores: np.ndarray) -> np.ndarray:
-    """Median of all scores, runs and tasks together; over the last two axes."""
+    """Computes the median of all scores, runs and tasks together; over the last two axes."""
     return np.median(scores.reshape(*scores.shape[:-2], -1), axis=-1)
 
 
@@ -61,7 +61,7 @@ def with_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Aggregate:
-    """A statistic with its percentile interval under the stratified bootstrap: runs are redrawn within each task.
+    """Computes a statistic with its percentile interval under the stratified bootstrap: runs redrawn within each task.
 
     Args:
       scores: `[R, K]`, or `[R]` for one task.
@@ -85,5 +85,5 @@ def with_interval(
 
 
 def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Share of runs whose score exceeds each threshold, averaged over tasks: `[..., R, K]` and `[X]` to `[..., X]`."""
+    """Computes the share of runs above each threshold, averaged over tasks: `[..., R, K]` and `[X]` to `[..., X]`."""
     return (scores[..., None] > thresholds).mean(axis=(-3, -2))

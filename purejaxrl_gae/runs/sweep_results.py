@@ -44,16 +44,16 @@ class LearningCurves:
         self._updates += known * updates
 
     def areas(self) -> np.ndarray:
-        """The mean heights `[S]` so far; NaN where no episode has ended."""
+        """Returns the mean heights `[S]` so far; NaN where no episode has ended."""
         return self._sums / np.where(self._updates > 0, self._updates, np.nan)
 
     def state(self) -> list[list[float]]:
-        """What JSON can hold and `so_far` takes."""
+        """Returns what JSON can hold and `so_far` takes."""
         return [self._sums.tolist(), self._updates.tolist()]
 
 
 def read(path: Path, complain: Callable[[str], None]) -> dict[int, Result]:
-    """Results by configuration; none where there is no file yet. Lines that cannot be read are named and left out.
+    """Reads results by configuration; none where there is no file yet. Unreadable lines are named and left out.
 
     Raises:
       RunError: the file cannot be read at all.
@@ -79,7 +79,7 @@ def saved_sweep(path: Path, trusted: bool = False) -> dict[str, Any]:
 
 
 def saved_values(base: TrainingConfig, options: SweepOptions) -> str:
-    """What sweep.yaml says."""
+    """Returns what sweep.yaml says."""
     saved = {name: getattr(options, name) for name in SAVED_SWEEP_OPTIONS}
     saved = {name: list(value) if isinstance(value, tuple) else value for name, value in saved.items()}
     values = trust.signed({"algorithm": base.algorithm, **config.to_plain(base), **saved})
@@ -87,7 +87,7 @@ def saved_values(base: TrainingConfig, options: SweepOptions) -> str:
 
 
 def text(results: dict[int, Result]) -> str:
-    """All of them, a line each."""
+    """Writes all of them as text, a line each."""
     return "".join(json.dumps(results[index]) + "\n" for index in sorted(results))
 
 
@@ -100,7 +100,7 @@ def result(
     areas: np.ndarray,
     env_steps: int,
 ) -> Result:
-    """One configuration's, as JSON can hold it.
+    """Returns one configuration's result, as JSON can hold it.
 
     Args:
       index: of the configuration.
@@ -130,18 +130,18 @@ def result(
 
 
 def ranked(results: dict[int, Result]) -> list[Result]:
-    """Best first by RANKING; those with a diverged seed last."""
+    """Ranks results by RANKING, best first; those with a diverged seed last."""
     return sorted(results.values(), key=_merits, reverse=True)
 
 
 def _merits(result: Result) -> tuple[float, ...]:
-    """What RANKING names, in its order; a number that is missing, as the area is in older files, loses to any other."""
+    """Returns what RANKING names, in its order; a number that is missing, as in older files, loses to any other."""
     merits = (result["iqm"], result["interval"][0], result.get("area"))
     return tuple(-np.inf if merit is None else merit for merit in merits)
 
 
 def best(base: TrainingConfig, best_result: Result, source: str) -> str:
-    """The best configuration, whole, as a file that --config takes; `source` names where the result was read."""
+    """Writes the best configuration, whole, as a file that --config takes; `source` names where the result was read."""
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in best_result["values"].items()
     }
@@ -151,7 +151,7 @@ def best(base: TrainingConfig, best_result: Result, source: str) -> str:
 
 
 def table(base: TrainingConfig, best_first: list[Result]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """Titles and rows of the ranked table."""
+    """Returns titles and rows of the ranked table."""
     names = list(dict.fromkeys(name for result in best_first for name in result["values"]))
     rows = []
     for rank, result in enumerate(best_first, 1):

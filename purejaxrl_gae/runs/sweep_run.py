@@ -133,7 +133,7 @@ class Sweep:
         return self.path / "checkpoints" / f"chunk_{chunk.indices[0]}"
 
     def _programs(self, some: TrainingConfig, chunk: Chunk) -> tuple[AgentPrograms, Any]:
-        """Compiled once for each set of static values and number of slots."""
+        """Compiles once for each set of static values and number of slots."""
         key = (chunk.group, chunk.slots)
         if key not in self.compiled:
             algorithm = algorithms.make_algorithm(some)
@@ -144,7 +144,7 @@ class Sweep:
         return self.compiled[key]
 
     def _column(self, some: TrainingConfig, values: list[dict[str, Any]], field: str) -> np.ndarray | None:
-        """A hyperparameter of all agents `[slots * S]`, or None where it is switched off."""
+        """Returns a hyperparameter of all agents, `[slots * S]`, or None where it is switched off."""
         of_configurations = [value.get(field, getattr(some, field)) for value in values]
         if of_configurations[0] is None:
             return None
@@ -177,7 +177,7 @@ class Sweep:
         return self.folder.write_file(RESULTS, sweep_results.text(self.results).encode())
 
     def finish(self) -> dict[str, Any]:
-        """The ranked table, best.yaml and summary.json."""
+        """Writes the ranked table, best.yaml and summary.json."""
         ranked = sweep_results.ranked(self.results)
         self.display.stop()
         self.display.table(*sweep_results.table(self.base, ranked[:TABLE_ROWS]))

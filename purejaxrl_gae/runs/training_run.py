@@ -134,7 +134,7 @@ class Session:
         return self.options.num_seeds == 1
 
     def run(self, stop: StopRequests) -> dict[str, Any]:
-        """From the first program to the summary."""
+        """Runs everything from the first program to the summary."""
         say_what_runs(self.display, self.config, self.seeds, self.devices, self.folder.path)
         programs = self._compile()
         self.clock.compile = programs.compile_seconds
@@ -156,7 +156,7 @@ class Session:
         return AgentPrograms(self.algorithm, len(self.seeds), self.devices).run_of(self.seeds, each)
 
     def _train(self, programs: Programs, state: Any, updates: int, stop: StopRequests) -> tuple[Any, int, bool]:
-        """The loop; ends at the last update, at the goal score, as a callback says, or by an exception."""
+        """Loops until the last update, the goal score, a callback's word, or an exception."""
         report_steps = HOST_REPORT_STEPS if self.is_on_host else REPORT_STEPS
         report_every = self.options.report_every(self.config.steps_per_update, self.config.num_updates, report_steps)
         while updates < self.config.num_updates:
@@ -197,7 +197,7 @@ class Session:
         return state, updates, False
 
     def _start(self, programs: Programs) -> tuple[Any, int]:
-        """The first state, or the newest that was saved, and the updates made until then."""
+        """Returns the first state, or the newest that was saved, and the updates made until then."""
         if self.options.resume is None:
             state = self._fresh(programs)
             self.keeping.begin()
@@ -214,7 +214,7 @@ class Session:
         return programs.load(restored.state), updates
 
     def _fresh(self, programs: Programs) -> Any:
-        """The first state, with another run's weights where the options name one."""
+        """Makes the first state, with another run's weights where the options name one."""
         state = programs.init()
         if self.options.init_from is None:
             return state
@@ -241,7 +241,7 @@ class Session:
         return devices.agree(stop.signal is not None)
 
     def _finish(self, saved: Any, updates: int, reached_goal: bool) -> dict[str, Any]:
-        """Policy files and the last checkpoint before anything that can fail, then evaluation and summary."""
+        """Writes policy files and the last checkpoint before anything that can fail, then evaluation and summary."""
         self.folder.complain_no_more()
         rescued = self._write_policies(saved.learner)
         self.keeping.save(saved, updates)
@@ -260,7 +260,7 @@ class Session:
         return summary
 
     def _evaluated(self, learner: Any, rescued: str) -> Scores:
-        """The last evaluation.
+        """Makes the last evaluation.
 
         Raises:
           RunError: it failed, in whatever way; the training is in its folder by then.

@@ -110,7 +110,7 @@ class TrainingConfig:
         return self.num_updates * self.steps_per_update
 
     def crossed(self, frequency: int, before: int, updates: int) -> bool:
-        """A multiple of `frequency` environment steps lies between two update counts."""
+        """Says whether a multiple of `frequency` environment steps lies between two update counts."""
         each = self.steps_per_update
         return frequency > 0 and before * each // frequency != updates * each // frequency
 
@@ -177,7 +177,7 @@ def read_arguments(texts: tuple[str, ...]) -> dict[str, Any]:
 
 
 def with_values(config: Any, values: dict[str, Any], source: str) -> Any:
-    """A config with values from a file.
+    """Replaces values of a config by those of a file.
 
     Raises:
       UserError: a key is unknown, or a value has the wrong type; `source` is named.
@@ -241,19 +241,19 @@ def parts_of(config: Any) -> dict[str, Any]:
 
 
 def configs_directory() -> Path:
-    """Where the shipped YAML files are: inside the installed package, or at the top of a checkout."""
+    """Returns where the shipped YAML files are: inside the installed package, or at the top of a checkout."""
     package = Path(__file__).resolve().parent.parent
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"
 
 
 def file_name(env: str) -> str:
-    """An environment's name as part of a file's: `gymnasium:ALE/Pong-v5` as `gymnasium_ALE_Pong-v5`."""
+    """Turns an environment's name into part of a file's: `gymnasium:ALE/Pong-v5` into `gymnasium_ALE_Pong-v5`."""
     return env.replace(":", "_").replace("/", "_")
 
 
 def preset_path(algorithm: str, env: str) -> Path | None:
-    """The preset for an environment, or None where there is none."""
+    """Returns the preset for an environment, or None where there is none."""
     path = configs_directory() / algorithm / f"{file_name(env)}.yaml"
     return path if is_file(path) else None
 
@@ -273,7 +273,7 @@ def preset_name(config: Any) -> str | None:
 
 
 def with_preset(config: Any) -> Any:
-    """A config with the preset of its algorithm and environment laid over it, where there is one."""
+    """Lays the preset of a config's algorithm and environment over it, where there is one."""
     path = preset_path(config.algorithm, config.env) if isinstance(config.env, str) else None
     if path is None:
         return config

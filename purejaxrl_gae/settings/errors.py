@@ -29,7 +29,7 @@ class Interrupted(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, or its kind where it has none."""
+    """Returns the first line of an exception's message, or its kind where it has none."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
@@ -59,13 +59,13 @@ def shown(value: Any) -> str:
 
 
 def described(error: BaseException) -> str:
-    """An exception as one short line: its kind and its message; of an error meant for users the message alone."""
+    """Words an exception in one short line: its kind and its message; of an error meant for users the message alone."""
     line = first_line(error)[:300]
     kind = type(error).__name__
     return line if isinstance(error, (UserError, RunError)) or line == kind else f"{kind}: {line}"
 
 
 def closest(name: str, candidates: Iterable[str]) -> str:
-    """A hint naming the candidate most like `name`, or an empty string."""
+    """Returns a hint naming the candidate most like `name`, or an empty string."""
     matches = difflib.get_close_matches(str(name)[:LONGEST_SHOWN], list(candidates), n=1, cutoff=0.5)
     return f"; did you mean {matches[0]!r}?" if matches else ""

@@ -115,7 +115,7 @@ def traced_fields(kind: type) -> list[str]:
 
 
 def _is_traced(hint: Any) -> bool:
-    """A hint is Traced, or Traced | None."""
+    """Says whether a hint is Traced, or Traced | None."""
     return TRACED in getattr(hint, "__metadata__", ()) or any(_is_traced(inner) for inner in typing.get_args(hint))
 
 

@@ -86,13 +86,13 @@ def laid_out(sources: list[Source], order: tuple[str, ...]) -> Any:
 
 
 def algorithm_subject(training_config: config.TrainingConfig) -> str:
-    """Title of the box of an algorithm's own fields."""
+    """Returns the title of the box of an algorithm's own fields."""
     name = training_config.algorithm
     return name if name.isidentifier() else "algorithm"
 
 
 def _subject(source: Source, name: str) -> str:
-    """Where a field stands in --help."""
+    """Returns where a field stands in --help."""
     kind = type(source.values)
     for subject, about in SHARED_SUBJECTS.items():
         if name in about.fields:
@@ -102,7 +102,7 @@ def _subject(source: Source, name: str) -> str:
 
 
 def _flag(name: str, hint: Any, text: str, value: Any) -> tuple[str, Any, Any]:
-    """One field of a box."""
+    """Describes one field of a box."""
     import tyro
 
     shown = type(value) if hint is Any else hint
@@ -110,7 +110,7 @@ def _flag(name: str, hint: Any, text: str, value: Any) -> tuple[str, Any, Any]:
 
 
 def _box(subject: str, flags: list[tuple[str, Any, Any]], sources: list[Source]) -> type:
-    """A dataclass of one subject's fields; its docstring is the line under the title."""
+    """Makes a dataclass of one subject's fields; its docstring is the line under the title."""
     owners = [type(source.values).__doc__ or "" for source in sources if source.own == subject]
     about = (
         owners[0].split("\n\n")[0] if owners else SHARED_SUBJECTS[subject].about if subject in SHARED_SUBJECTS else ""
@@ -119,7 +119,7 @@ def _box(subject: str, flags: list[tuple[str, Any, Any]], sources: list[Source])
 
 
 def field_texts(kind: type) -> dict[str, str]:
-    """Name -> the text under a field where it is declared, of a dataclass and those it derives from."""
+    """Returns the text under each field where it is declared, of a dataclass and those it derives from."""
     texts: dict[str, str] = {}
     for each in reversed(kind.__mro__[:-1]):
         try:

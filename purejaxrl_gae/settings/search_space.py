@@ -46,7 +46,7 @@ class Dimension:
         return self.low, self.high
 
     def draw(self, generator: np.random.Generator) -> Any:
-        """One value at random."""
+        """Draws one value."""
         if self.choices:
             return self.choices[generator.integers(len(self.choices))]
         if self.kind == "int":
@@ -72,7 +72,7 @@ def read_dimensions(texts: tuple[str, ...], config_class: type, source: str) -> 
 
 
 def read_dimension(text: str, config_class: type, source: str) -> Dimension:
-    """A dimension from `name=...`.
+    """Reads a dimension from `name=...`.
 
     Args:
       text: as on the command line.
@@ -149,7 +149,7 @@ def _value(name: str, text: str, hint: Any, source: str) -> Any:
 
 
 def grid(dimensions: list[Dimension]) -> list[dict[str, Any]]:
-    """Every combination, the last name varying fastest.
+    """Lists every combination, the last name varying fastest.
 
     Raises:
       UserError: a dimension is a range, or there are too many combinations.
@@ -168,6 +168,6 @@ def grid(dimensions: list[Dimension]) -> list[dict[str, Any]]:
 
 
 def random(dimensions: list[Dimension], number: int, seed: int) -> list[dict[str, Any]]:
-    """That many independent draws."""
+    """Draws that many configurations independently."""
     generator = np.random.default_rng(seed)
     return [{dimension.name: dimension.draw(generator) for dimension in dimensions} for _ in range(number)]

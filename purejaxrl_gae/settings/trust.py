@@ -107,7 +107,7 @@ def signed(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def refuse_foreign(field: str, reference: str, arguments: Any = ()) -> None:
-    """The gate: refuses what nobody but a file names. Whatever imports or calls by name asks here first.
+    """Refuses what nobody but a file names: the gate. Whatever imports or calls by name asks here first.
 
     Args:
       field: where it stands, for messages.
@@ -174,7 +174,7 @@ def _import(field: str, reference: str, module: str, arguments: Any) -> ModuleTy
 
 
 def _is_own(values: dict[str, Any], given: Any) -> bool:
-    """A signature that the user's key makes of these values."""
+    """Says whether a signature is what the user's key makes of these values."""
     key = _key() if isinstance(given, str) else None
     if key is None:
         return False
@@ -185,7 +185,7 @@ def _is_own(values: dict[str, Any], given: Any) -> bool:
 
 
 def _signature(key: bytes, values: dict[str, Any]) -> str:
-    """HMAC-SHA256 of every field that could name a module, of `env_args`, and of where the modules lie."""
+    """Computes HMAC-SHA256 of every field that could name a module, of `env_args`, and of where the modules lie."""
     names = {field: value for field, value in values.items() if any(":" in text for text in _texts(value))}
     modules = {module for text in _texts(values) for module in MODULES.findall(text)}
     places = {module: _place(module) for module in sorted(modules)}
@@ -194,7 +194,7 @@ def _signature(key: bytes, values: dict[str, Any]) -> str:
 
 
 def _texts(values: Any) -> Iterator[str]:
-    """Every text in values, however deep."""
+    """Yields every text in values, however deep."""
     if isinstance(values, str):
         yield values
     elif isinstance(values, dict):
@@ -206,7 +206,7 @@ def _texts(values: Any) -> Iterator[str]:
 
 
 def _place(module: str) -> str:
-    """Where a top-level module would come from: `installed`, else its path, or nothing; found without importing it.
+    """Finds where a top-level module would come from: `installed`, else its path, or nothing; without importing it.
 
     So a signature for a module of the user's own folder does not speak for one of that name in a stranger's folder.
     """
@@ -223,12 +223,12 @@ def _place(module: str) -> str:
 
 
 def _search_path() -> list[str]:
-    """Where modules are looked for, with the current folder, which comes last unless Python itself has it."""
+    """Lists where modules are looked for, with the current folder, which comes last unless Python itself has it."""
     return sys.path if {"", os.getcwd()} & set(sys.path) else [*sys.path, os.getcwd()]
 
 
 def _has_another_finder(module: str) -> bool:
-    """Python finds the module by other means than paths, as those of an editable install."""
+    """Says whether Python finds the module by other means than paths, as those of an editable install."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
@@ -236,7 +236,7 @@ def _has_another_finder(module: str) -> bool:
 
 
 def _key_path() -> Path | None:
-    """Where the user's key is; None where there is no place for one."""
+    """Returns where the user's key is; None where there is no place for one."""
     base = Path(os.environ.get("XDG_CONFIG_HOME") or "")
     if not base.is_absolute():  # a relative one could lie in a stranger's folder
         try:
@@ -247,7 +247,7 @@ def _key_path() -> Path | None:
 
 
 def _key() -> bytes | None:
-    """The user's key; None where there is none, or where others may read or have made it."""
+    """Reads the user's key; None where there is none, or where others may read or have made it."""
     path = _key_path()
     try:
         if path is None:
@@ -284,6 +284,6 @@ def _new_key() -> bytes | None:
 
 
 def _shown(text: str) -> str:
-    """A text on one line of messages: no control characters, and not longer than needed to recognise it."""
+    """Puts a text on one line of messages: no control characters, and not longer than needed to recognise it."""
     shown = repr(str.__str__(text[: LONGEST_SHOWN + 1]))
     return shown if len(text) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}…'"
