@@ -14,7 +14,7 @@ WINDOW = 100
 
 @dataclass(frozen=True)
 class SeedRuns:
-    """What the seeds of one config did.
+    """The seeds of one config.
 
     Attributes:
       env_steps: `[U]` environment steps of one agent.

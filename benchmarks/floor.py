@@ -1,4 +1,4 @@
-"""What an environment step must at least cost: its matrix products, counted from the layers, and the machine's peak.
+"""The least that an environment step costs: its matrix products, counted from the layers, and the machine's peak.
 
 A layer of `inputs x outputs` weights costs 2 * inputs * outputs operations for each sample and each of: its forward
 pass, the gradient of its weights, the gradient of its inputs (which the first layer does not need). Activations,
@@ -25,7 +25,7 @@ GEMM = 2048  # rows and columns of the matrices that the peak is measured with
 
 
 def weights(sizes: tuple[int, ...]) -> int:
-    """Of dense layers, without biases."""
+    """Counts the weights of dense layers, without biases."""
     return sum(inputs * outputs for inputs, outputs in itertools.pairwise(sizes))
 
 
@@ -90,7 +90,7 @@ def trpo(setup: Setup) -> dict[str, float]:
 
 
 def compiled_operations(function: Any, *arguments: Any) -> float | None:
-    """What XLA counts for a program without loops, or None where it does not say."""
+    """Returns what XLA counts for a program without loops, or None where it does not say."""
     analysis = jax.jit(function).lower(*arguments).compile().cost_analysis()
     analysis = analysis[0] if isinstance(analysis, list) else analysis
     return None if not analysis or "flops" not in analysis else float(analysis["flops"])

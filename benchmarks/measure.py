@@ -268,7 +268,7 @@ def _cpu_model() -> str:
 
 
 def commit() -> str:
-    """Of the checkout; marked where files have been changed since."""
+    """Returns the commit of the checkout; marked where files have been changed since."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=ROOT).stdout.strip()

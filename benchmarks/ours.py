@@ -21,7 +21,7 @@ def one_agent(config: TrainingConfig) -> Side:
 
 
 def one_agent_on_all_devices(config: TrainingConfig) -> Side:
-    """What `--devices N` does: the environments of one agent divided among all devices."""
+    """Does what `--devices N` does: the environments of one agent divided among all devices."""
 
     def prepare() -> Prepared:
         devices = jax.devices()
@@ -34,7 +34,7 @@ def one_agent_on_all_devices(config: TrainingConfig) -> Side:
 
 
 def agents(config: TrainingConfig, num_agents: int, devices: int | None = None) -> Side:
-    """What `--num-seeds S` does: agents in groups, divided among all devices, or so many."""
+    """Does what `--num-seeds S` does: agents in groups, divided among all devices, or so many."""
 
     def prepare() -> Prepared:
         algorithm = algorithms.make_algorithm(config)
@@ -50,7 +50,7 @@ def agents(config: TrainingConfig, num_agents: int, devices: int | None = None) 
 
 
 def seconds_of(programs: Programs, config: TrainingConfig) -> float:
-    """Of initialisation and all updates in one call, until everything is there."""
+    """Times initialisation and all updates in one call, until everything is there."""
     started = time.perf_counter()
     state, stretch = programs.advance(programs.init(), config.num_updates)
     jax.block_until_ready(state)
@@ -60,7 +60,7 @@ def seconds_of(programs: Programs, config: TrainingConfig) -> float:
 
 
 def settings(config: TrainingConfig, names: tuple[str, ...], updates: int) -> dict[str, Any]:
-    """What a peer needs to know of a config, as plain JSON."""
+    """Returns what a peer needs to know of a config, as plain JSON."""
     return {
         "env": config.env,
         "num_envs": config.num_envs,

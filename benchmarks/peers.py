@@ -12,7 +12,7 @@ from benchmarks.worker import Prepared
 
 
 def versions_of(*packages: str) -> dict[str, str]:
-    """Of the peer's environment, for the JSON file."""
+    """Returns versions of the peer's environment, for the JSON file."""
     from importlib.metadata import version
 
     return {package: version(package) for package in packages}

@@ -76,7 +76,7 @@ def start(algo: str, env: str, cache: str) -> dict[str, float]:
 
 
 def medians(starts: list[dict[str, float]]) -> dict[str, float]:
-    """Of every phase, and of what the bars call compiling."""
+    """Returns the median seconds of every phase, and of what the bars call compiling."""
     phases = {phase: statistics.median(seconds[phase] for seconds in starts) for phase in PHASES}
     compiling = statistics.median(sum(seconds[phase] for phase in COMPILING) for seconds in starts)
     return {**phases, "compiling": compiling}

@@ -107,7 +107,7 @@ A2CHyperparameters: Any = training.hyperparameters_of(A2CConfig)
 
 
 class Samples(NamedTuple):
-    """What the loss needs of the rollout, `[T, N, ...]` each.
+    """The rollout as the loss needs it, `[T, N, ...]` each.
 
     Attributes:
       observations: as the networks see them.

@@ -127,7 +127,7 @@ OffPolicyHyperparameters: Any = training.hyperparameters_of(OffPolicyConfig)
 
 
 class Targets(NamedTuple):
-    """What is learned from one look at the trajectories, `[T, n]` each, all constants.
+    """Targets from one look at the trajectories, `[T, n]` each, all constants.
 
     Attributes:
       log_ratios: unclipped; of steps or of whole trajectories.

@@ -48,7 +48,7 @@ class PlotOptions:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's folder holds.
+    """A run as its folder holds it.
 
     Attributes:
       path: the folder.

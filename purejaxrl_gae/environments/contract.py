@@ -1,4 +1,4 @@
-"""What an environment is to the rest of the library: one frozen record of functions over a batch of copies.
+"""The contract of environments: one frozen record of functions over a batch of copies.
 
 The functions are vectorised, so that whoever provides them decides how (vmap for gymnax, natively batched physics
 elsewhere), and `step` resets by itself, so that the cheapest way of doing so stays with the environment. What is
@@ -119,7 +119,7 @@ ActionSpace = DiscreteActions | BoxActions
 
 
 class Step(NamedTuple):
-    """What one step of N environments yields.
+    """One step of N environments.
 
     Attributes:
       states: pytree with leading axis N; already reset where an episode ended.

@@ -1,4 +1,4 @@
-"""What Gymnasium's spaces and values must be like for the contract."""
+"""Gymnasium's spaces and values as the contract has them."""
 
 from collections.abc import Callable
 from typing import Any

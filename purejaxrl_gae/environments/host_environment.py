@@ -15,7 +15,7 @@ from purejaxrl_gae.settings.errors import EnvironmentFailure, described
 
 
 class HostStep(NamedTuple):
-    """What one step of N environments yields.
+    """One step of N environments.
 
     Attributes:
       observations: `[N, *shape]` to act on next; of the new episode where one ended. uint8 or float32.

@@ -17,7 +17,7 @@ PREFIXES = ("brax", "mjx", "gymnasium")
 
 
 class Request(NamedTuple):
-    """What is asked of an environment, besides which one.
+    """Wishes for an environment, besides which one.
 
     Attributes:
       arguments: for its constructor.

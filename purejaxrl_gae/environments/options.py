@@ -1,4 +1,4 @@
-"""What a config asks of any environment, as functions from Environment to Environment.
+"""Options of any environment, as functions from Environment to Environment.
 
 Applied in this order from the inside: the time limit and sticky actions count and act in steps of the environment
 itself, the action repeat gathers several of those into one decision of the agent, as the Arcade Learning Environment

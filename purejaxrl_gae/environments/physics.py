@@ -1,4 +1,4 @@
-"""What Brax and MuJoCo Playground have in common: `reset(key)` and `step(state, action)` of one copy, with states that
+"""The common part of Brax and MuJoCo Playground: `reset(key)` and `step(state, action)` of one copy, with states that
 carry observation, reward and `done`, which is a termination only.
 
 Their own wrappers for training lose the observation at an episode's end and reuse one start state for ever. Here copies

@@ -1,4 +1,4 @@
-"""What belongs to a whole trajectory: the part of one episode that lies in a rollout, from its start to its end.
+"""Sums over whole trajectories: each is the part of one episode that lies in a rollout, from its start to its end.
 
 A trajectory starts at the rollout's first step or behind the end of an episode, and reaches to the end of its episode
 or of the rollout. Arrays are time-major, `[T, ...]`.

@@ -10,7 +10,7 @@ from purejaxrl_gae.kernels.conjugate_gradient import conjugate_gradient, tree_ax
 
 
 class LineSearchResult(NamedTuple):
-    """Where a backtracking line search ended.
+    """The end of a backtracking line search.
 
     Attributes:
       params: the accepted point, or the starting one bit for bit.
@@ -105,7 +105,7 @@ def backtracking_line_search(
 
 
 class NaturalGradientResult(NamedTuple):
-    """What a natural-gradient step did.
+    """A natural-gradient step that was made.
 
     Attributes:
       search: the line search's result; `search.params` are the new parameters.

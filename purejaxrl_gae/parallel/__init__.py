@@ -1,1 +1,1 @@
-"""What vmapped agents do together or in turn, and one agent on many devices."""
+"""Vmapped agents, together or in turn, and one agent on many devices."""

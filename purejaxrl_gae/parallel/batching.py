@@ -1,4 +1,4 @@
-"""How functions behave when agents are vmapped: what stays a branch, and what agents do one after another."""
+"""Functions under vmap over agents: some stay a branch, some are done for one agent after another."""
 
 from collections.abc import Callable
 from typing import Any

@@ -40,7 +40,7 @@ class Convolution(NamedTuple):
 
 @dataclass(frozen=True)
 class _Kind:
-    """What an encoder's name stands for."""
+    """The convolutions that a name stands for."""
 
     layers: tuple[Convolution, ...]
     scale: float

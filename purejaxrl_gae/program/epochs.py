@@ -17,7 +17,7 @@ from purejaxrl_gae.settings.errors import UserError
 
 
 class Samples(NamedTuple):
-    """What one gradient step needs of a sample, `[M, ...]` each.
+    """Samples as a gradient step needs them, `[M, ...]` each.
 
     Attributes:
       observations: as the networks see them.

@@ -40,7 +40,7 @@ def all_finite(tree: Any) -> jax.Array:
 
 
 class Sums(NamedTuple):
-    """What is added up over updates.
+    """Sums over updates.
 
     Attributes:
       updates: int32, those that were not undone.

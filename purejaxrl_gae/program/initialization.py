@@ -1,4 +1,4 @@
-"""How weights begin: orthogonal or uniform, from one draw of noise for all of a network."""
+"""Initial weights, orthogonal or uniform, from one draw of noise for all of a network."""
 
 import math
 from collections.abc import Callable

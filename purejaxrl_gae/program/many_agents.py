@@ -23,7 +23,7 @@ WIDEST_GROUP = 4
 
 
 class Layout(NamedTuple):
-    """How agents lie on the devices.
+    """The place of agents on the devices.
 
     Attributes:
       mesh: one axis, "agents".
@@ -39,7 +39,7 @@ class Layout(NamedTuple):
 
 
 class AgentsProgress(NamedTuple):
-    """What `advance` did with S agents.
+    """The updates that `advance` made of S agents.
 
     Attributes:
       healthy: `[S]` bool; False for agents that met something not finite under `on_nonfinite = halt` and stand still.

@@ -24,7 +24,7 @@ from purejaxrl_gae.settings.errors import UserError
 
 @dataclass(frozen=True)
 class DescentConfig(TrainingConfig):
-    """What the config of an algorithm has that descends along gradients, at its `learning_rate`."""
+    """The config of an algorithm that descends along gradients, at its `learning_rate`."""
 
     optimizer: Any = "adam"
     """adam, adamw, rmsprop, muon, or MODULE:FUNCTION of your own, from a traced learning_rate (and adam_eps, if it

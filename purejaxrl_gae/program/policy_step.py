@@ -14,7 +14,7 @@ from purejaxrl_gae.program.types import Distribution, Hyperparameters, Learner, 
 
 
 class Samples(NamedTuple):
-    """What the policy's update needs of the rollout, `[B, ...]` each.
+    """The rollout as the policy's update needs it, `[B, ...]` each.
 
     Attributes:
       observations: as the networks see them.

@@ -1,4 +1,4 @@
-"""What a config is prepared into before anything is compiled: its environment and its network, checked."""
+"""The environment and the network that a config names, made and checked before anything is compiled."""
 
 from purejaxrl_gae.environments import (
     Environment,

@@ -43,7 +43,7 @@ from purejaxrl_gae.settings.errors import UserError
 
 
 class TrainResult(NamedTuple):
-    """What a whole training returns.
+    """A whole training.
 
     Attributes:
       state: the final TrainState; `values.make_value_function` says what its learner's values are in rewards.
@@ -57,7 +57,7 @@ class TrainResult(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What `advance` did.
+    """The updates that `advance` made.
 
     Attributes:
       updates: int32 updates made.

@@ -60,7 +60,7 @@ class Network(Protocol):
 
     @property
     def action_bounds(self) -> Literal["clip", "scale", "tanh"]:
-        """How real actions get within the environment's bounds; see `rollout.clip_to_bounds`."""
+        """Returns how real actions get within the environment's bounds; see `rollout.clip_to_bounds`."""
 
     @property
     def has_own_value_params(self) -> bool:
@@ -96,7 +96,7 @@ class Normalizers(struct.PyTreeNode):
 
 
 class World(struct.PyTreeNode):
-    """What the environments are in between two rollouts.
+    """The environments in between two rollouts.
 
     Attributes:
       states: pytree, leading axis N; () of a HostEnvironment.
@@ -116,7 +116,7 @@ class World(struct.PyTreeNode):
 
 
 class Counters(struct.PyTreeNode):
-    """What is counted over the whole run; a count stops at 2^31 - 1.
+    """Counts over the whole run; a count stops at 2^31 - 1.
 
     Attributes:
       updates: int32 updates made; environment steps are updates * num_envs * num_steps.
@@ -134,7 +134,7 @@ class Counters(struct.PyTreeNode):
 
 
 class Learner(struct.PyTreeNode):
-    """What the agent learns.
+    """The learning part of an agent.
 
     Attributes:
       params: of policy and value function.
@@ -164,7 +164,7 @@ class TrainState(struct.PyTreeNode):
 
 
 class Recording(NamedTuple):
-    """What acting for T steps yields; everything else about a rollout is computed from it.
+    """T steps of acting; everything else about a rollout is computed from it.
 
     Attributes:
       observations: `[T, N, *shape]` raw.
@@ -261,7 +261,7 @@ class Setup(NamedTuple):
 
 
 class Algorithm(NamedTuple):
-    """What distinguishes one algorithm from another; collecting, normalising, guarding and counting are the loop's.
+    """An algorithm, as far as it differs from others; collecting, normalising, guarding and counting are the loop's.
 
     Attributes:
       setup: static parts.

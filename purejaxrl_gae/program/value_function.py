@@ -13,7 +13,7 @@ from purejaxrl_gae.program.types import Metrics, Network, Params
 
 
 class ValueSamples(NamedTuple):
-    """What fitting the value function needs.
+    """Samples to fit the value function to.
 
     Attributes:
       observations: `[B, ...]` as the network sees them.

@@ -1,4 +1,4 @@
-"""What a trained value function says, in the units it was learned in and in the environment's own rewards."""
+"""Values as a trained value function says them, in the units it was learned in and in the environment's own rewards."""
 
 from collections.abc import Callable
 from typing import NamedTuple

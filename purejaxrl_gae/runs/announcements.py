@@ -1,4 +1,4 @@
-"""What a run tells its user in sentences: what it begins, how it ended, and why it stopped."""
+"""The sentences that a run tells its user: what it begins, how it ended, and why it stopped."""
 
 import shlex
 from pathlib import Path

@@ -39,7 +39,7 @@ class FilesHandler(ocp.CheckpointHandler):
 @ocp.args.register_with_handler(FilesHandler, for_save=True, for_restore=True)
 @dataclass
 class Files(ocp.args.CheckpointArgs):
-    """What one checkpoint holds.
+    """The contents of one checkpoint.
 
     Attributes:
       arrays: by name.

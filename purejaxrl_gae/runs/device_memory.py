@@ -1,4 +1,4 @@
-"""How much memory agents need and how much there is, estimated before anything is compiled; and keeping it."""
+"""The memory that agents need and that there is, estimated before anything is compiled; and keeping it."""
 
 import contextlib
 import ctypes

@@ -1,4 +1,4 @@
-"""Which devices a run computes on, and how many processes take part."""
+"""The devices a run computes on, and the processes that take part."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What a run shows: a live line on a terminal, plain lines elsewhere. What cannot be shown costs nothing."""
+"""The display of a run: a live line on a terminal, plain lines elsewhere. What cannot be shown costs nothing."""
 
 import math
 import time
@@ -78,7 +78,7 @@ class Display:
         self._console.print(message, markup=False)
 
     def table(self, titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-        """Prints rows under their titles, floats with one decimal; too wide ones go on below, beside the first column."""
+        """Prints rows under their titles, floats with one decimal; what is too wide goes on below the first column."""
         cells = [[f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
         broken = [title.replace("_", "_\n") for title in titles]
         columns = list(zip(broken, *cells, strict=True))

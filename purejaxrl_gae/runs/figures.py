@@ -33,7 +33,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Trials:
-    """What a sweep tried.
+    """The trials of a sweep.
 
     Attributes:
       names: of the fields that were swept.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Lines(NamedTuple):
-    """What such a file holds.
+    """The contents of such a file.
 
     Attributes:
       records: the objects, in order.

@@ -1,4 +1,4 @@
-"""What a run keeps so that it can go on: its folder, its checkpoints, and how it stops without losing anything."""
+"""All that a run keeps so that it can go on: its folder, its checkpoints, and how it stops without losing anything."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""Where a run came from: command line, date, preset, and the commit of the code beside it."""
+"""The origin of a run: command line, date, preset, and the commit of the code beside it."""
 
 import os
 import shlex

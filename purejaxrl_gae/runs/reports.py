@@ -1,4 +1,4 @@
-"""What a run says of itself: a record for each report, and the summary at its end."""
+"""The reports of a run: a record for each report, and the summary at its end."""
 
 import importlib.metadata
 import platform

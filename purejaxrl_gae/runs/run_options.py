@@ -1,4 +1,4 @@
-"""What a run does besides training; none of it changes the numbers that are learned."""
+"""Options of a run besides training; none of it changes the numbers that are learned."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a run or `Agent.save` left in a folder, read back: config, full state, or weights to start another run from.
+"""Saved runs and agents, read back: config, full state, or weights to start another run from.
 
 A saved agent's folder is a run's with `config.yaml` and one checkpoint, so whatever reads a run reads it too.
 """

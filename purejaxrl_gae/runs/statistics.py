@@ -1,4 +1,4 @@
-"""What many runs say together: aggregates and their intervals as Agarwal et al. (2021, rliable) define them.
+"""Statistics of many runs: aggregates and their intervals as Agarwal et al. (2021, rliable) define them.
 
 Scores are `[R, K]`: R runs (seeds) of each of K tasks. Everything is NumPy, in float64.
 """

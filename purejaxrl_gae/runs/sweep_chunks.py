@@ -1,4 +1,4 @@
-"""How the configurations of a sweep are divided: what can share a program, in parts that fit into memory."""
+"""A sweep's configurations, divided: those that can share a program, in parts that fit into memory."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a sweep's files say: sweep.yaml, results.jsonl, the ranked table, best.yaml."""
+"""The files of a sweep: sweep.yaml, results.jsonl, the ranked table, best.yaml."""
 
 import json
 from collections.abc import Callable

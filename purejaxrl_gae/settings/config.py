@@ -32,7 +32,7 @@ WIDEST_LAYER, MOST_LAYERS = 65_536, 100
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What every algorithm's config has; names as in CleanRL.
+    """The fields of every algorithm's config; names as in CleanRL.
 
     Fields that are floats and could be swept are `Traced`; everything else is static: it decides shapes and structure,
     and changing it compiles anew.

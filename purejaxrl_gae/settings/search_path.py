@@ -1,4 +1,4 @@
-"""Where modules are looked for: not in the folder in which a command happens to be started.
+"""The search path of modules: not in the folder in which a command happens to be started.
 
 `python -m` puts the current folder first of all. Started in a folder that a stranger has filled, a command would take
 that folder's `yaml.py` for the library, and its `jax_plugins` for JAX's.

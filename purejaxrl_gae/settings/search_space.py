@@ -1,4 +1,4 @@
-"""What a sweep tries: grids and random draws of config fields, read from the command line's text.
+"""Search spaces of sweeps: grids and random draws of config fields, read from the command line's text.
 
 learning_rate=1e-4,3e-4,1e-3       these values
 learning_rate=log:1e-5:1e-2        drawn so that its logarithm is uniform
