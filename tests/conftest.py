@@ -1,10 +1,13 @@
-"""What all tests share: the programs they compile, which workers and other processes find too, and a key of their own.
+"""What all tests share: how programs are compiled and kept, in other processes too, and a key of their own.
 
-The cache has to be named before JAX is imported.
+Tests compile hundreds of programs and run each for a moment, so XLA is asked for code that is compiled soon, not code
+that runs fast. What is said here has to be said before JAX is imported.
 """
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 
 import pytest
@@ -13,10 +16,26 @@ CACHE_SETTINGS = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
 }
+COMPILED_SOON = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
+)
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ  # which inherits what is set here
 MADE_HERE = "JAX_COMPILATION_CACHE_DIR" not in os.environ  # not so in workers, which inherit it
+
+
+def is_known(flags: str) -> bool:
+    """Whether this jaxlib has all of these flags; one that it has not would end every process that computes."""
+    command = [sys.executable, "-c", "import jax; jax.devices()"]
+    return subprocess.run(command, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True).returncode == 0
+
+
 CACHE = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="tests-xla-") if MADE_HERE else "")
 for setting, value in CACHE_SETTINGS.items():
     os.environ.setdefault(setting, value)
+if not IS_WORKER:
+    flags = f"{COMPILED_SOON} {os.environ.get('XLA_FLAGS', '')}"  # where two differ, XLA takes the later
+    if is_known(flags):
+        os.environ["XLA_FLAGS"] = flags
 
 
 def pytest_unconfigure():
