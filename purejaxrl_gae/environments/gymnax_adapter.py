@@ -5,12 +5,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnax.environments import environment as gymnax_environment
-from gymnax.environments import spaces
 
 from purejaxrl_gae.environments.contract import (
     ActionSpace,
@@ -21,6 +18,7 @@ from purejaxrl_gae.environments.contract import (
     make_one_hot,
 )
 from purejaxrl_gae.environments.drawings import renderer_of
+from purejaxrl_gae.environments.light_gymnax import gymnax, gymnax_environment, spaces
 from purejaxrl_gae.environments.randomized import Randomized, check_ranges, renderer_of_randomized
 from purejaxrl_gae.environments.wrappers import one_hot_observations, reset_where
 from purejaxrl_gae.parallel.sharding import keys_of_copies

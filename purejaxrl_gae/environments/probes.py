@@ -16,7 +16,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import struct
-from gymnax.environments import environment, spaces
+
+from purejaxrl_gae.environments.light_gymnax import gymnax_environment, spaces
 
 
 @struct.dataclass
@@ -37,7 +38,7 @@ class ProbeParams:
 Reward = Callable[[jax.Array, ProbeState, bool], jax.Array]
 
 
-class Probe(environment.Environment):
+class Probe(gymnax_environment.Environment):
     """A probe, defined by its reward and its length.
 
     Args:
