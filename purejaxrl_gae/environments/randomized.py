@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnax.environments import environment as gymnax_environment
 
 from purejaxrl_gae.environments.drawings import renderer_of
+from purejaxrl_gae.environments.light_gymnax import gymnax_environment
 from purejaxrl_gae.settings.errors import UserError, closest
 from purejaxrl_gae.settings.search_space import Dimension
 

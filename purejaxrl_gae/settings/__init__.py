@@ -1,1 +1,1 @@
-"""Everything a user sets: fields and their types, files, presets, flags, the errors that refuse them, and whom to believe."""
+"""Everything a user sets: fields and types, files, presets, flags, errors that refuse them, and whom to believe."""
