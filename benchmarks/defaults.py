@@ -28,7 +28,7 @@ from purejaxrl_gae import PPOConfig, ppo
 from purejaxrl_gae.environments import Environment, HostEnvironment
 from purejaxrl_gae.program import evaluation, training
 from purejaxrl_gae.program.actor_critic import ActorCritic
-from purejaxrl_gae.program.types import Learner
+from purejaxrl_gae.program.types import Learner, Setup
 from purejaxrl_gae.runs.host_evaluation import make_host_evaluator
 from purejaxrl_gae.runs.host_programs import compile_host_agent
 from purejaxrl_gae.runs.statistics import interquartile_mean
@@ -99,7 +99,7 @@ def make_player(environment: Any, network: ActorCritic) -> Callable[..., float]:
     return in_program
 
 
-def score(setup: training.Setup, agents: dict[int, Learner]) -> list[dict[str, float]]:
+def score(setup: Setup, agents: dict[int, Learner]) -> list[dict[str, float]]:
     """Mean returns of trained agents, by seed."""
     player = make_player(training.unstaggered_environment(setup), setup.network)
     return [
