@@ -29,7 +29,7 @@ mark = lambda: marks.append(time.perf_counter())
 import jax, jax.numpy as jnp
 from functools import partial
 from purejaxrl_gae.program import algorithms, training
-from purejaxrl_gae.settings.config import with_preset
+from purejaxrl_gae.settings.config_files import with_preset
 from purejaxrl_gae.runs.programs import use_compilation_cache
 config = with_preset(algorithms.config_class(sys.argv[1])(env=sys.argv[2]))
 algorithm = algorithms.make_algorithm(config)

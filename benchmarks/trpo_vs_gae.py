@@ -16,7 +16,8 @@ import tyro
 from benchmarks.curves import SeedRuns, train_seeds
 from purejaxrl_gae import TRPOConfig, with_preset
 from purejaxrl_gae.runs.figures import Curve, draw_curves
-from purejaxrl_gae.settings.config import configs_directory, read_yaml, with_values
+from purejaxrl_gae.settings.config import with_values
+from purejaxrl_gae.settings.config_files import configs_directory, read_yaml
 
 GOAL = -300.0
 EPISODE_STEPS = 200

@@ -32,7 +32,7 @@ _EXPORTS = {
     "make_agent": "purejaxrl_gae.runs.agent",
     "make_train": "purejaxrl_gae.program.algorithms",
     "make_value_function": "purejaxrl_gae.program.values",
-    "with_preset": "purejaxrl_gae.settings.config",
+    "with_preset": "purejaxrl_gae.settings.config_files",
 }
 _MODULES = {
     "kernels": "purejaxrl_gae.kernels",
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from purejaxrl_gae.runs.agent import Agent as Agent
     from purejaxrl_gae.runs.agent import load as load
     from purejaxrl_gae.runs.agent import make_agent as make_agent
-    from purejaxrl_gae.settings.config import with_preset as with_preset
+    from purejaxrl_gae.settings.config_files import with_preset as with_preset
     from purejaxrl_gae.settings.errors import UserError as UserError
     from purejaxrl_gae.trpo import TRPOConfig as TRPOConfig
     from purejaxrl_gae.trpo import TRPOHyperparameters as TRPOHyperparameters

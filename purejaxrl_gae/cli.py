@@ -17,7 +17,7 @@ from purejaxrl_gae.program.optimizers import refuse_two_schedules
 from purejaxrl_gae.runs import streams
 from purejaxrl_gae.runs.run_options import SAVED_OPTIONS, RunOptions
 from purejaxrl_gae.runs.saved import saved_run, split
-from purejaxrl_gae.settings import config, flags, help_page, trust
+from purejaxrl_gae.settings import config, config_files, flags, help_page, trust
 from purejaxrl_gae.settings.config import TrainingConfig
 from purejaxrl_gae.settings.errors import Interrupted, RunError, UserError
 
@@ -43,7 +43,7 @@ def main(algorithm: str, arguments: list[str] | None = None) -> None:
         from purejaxrl_gae.runs import training_run
 
         begun_anew = options.preset and options.resume is None
-        training_run.run(training_config, options, config.preset_name(training_config) if begun_anew else None)
+        training_run.run(training_config, options, config_files.preset_name(training_config) if begun_anew else None)
 
     with streams.dispensable():
         run_and_exit(train)
@@ -102,7 +102,7 @@ def values_of_file(early: argparse.Namespace) -> dict[str, Any]:
     """
     if early.config is None:
         return {}
-    values = config.read_yaml(config.find_file(str(early.config)), trusted=early.trust, has_flag=True)
+    values = config_files.read_yaml(config_files.find_file(str(early.config)), trusted=early.trust, has_flag=True)
     return values if early.env is None else {**values, "env": early.env}
 
 
@@ -117,7 +117,7 @@ def base_config(
     base = config_class()
     base = dataclasses.replace(base, env=early.env or values.get("env", base.env))
     if early.preset:
-        base = config.with_preset(base)
+        base = config_files.with_preset(base)
     return config.with_values(base, values, f"config {early.config}")
 
 

@@ -23,7 +23,7 @@ from purejaxrl_gae.runs.figures import (
     draw_parallel_coordinates,
     draw_profiles,
 )
-from purejaxrl_gae.settings.config import read_yaml
+from purejaxrl_gae.settings.config_files import read_yaml
 from purejaxrl_gae.settings.errors import UserError
 
 NOT_IN_LABELS = ("algorithm", "env", "seed", "num_seeds")

@@ -15,7 +15,7 @@ from purejaxrl_gae.program import algorithms
 from purejaxrl_gae.program.optimizers import refuse_two_schedules
 from purejaxrl_gae.runs import streams
 from purejaxrl_gae.runs.run_options import SAVED_SWEEP_OPTIONS, SharedOptions, SweepOptions
-from purejaxrl_gae.settings import config, flags, help_page
+from purejaxrl_gae.settings import config, config_files, flags, help_page
 from purejaxrl_gae.settings.config import TrainingConfig
 from purejaxrl_gae.settings.errors import UserError
 
@@ -103,8 +103,10 @@ def new_sweep_path(base: TrainingConfig, options: SweepOptions) -> Path:
     if options.run_dir is not None:
         refuse_unusable(options.run_dir, "sweep.yaml")
         return options.run_dir
-    env = config.file_name(config.to_plain(base)["env"])
-    return reserve(Path("sweeps") / f"{env}__{config.file_name(base.algorithm)}__{time.strftime('%Y%m%d-%H%M%S')}")
+    env = config_files.file_name(config.to_plain(base)["env"])
+    return reserve(
+        Path("sweeps") / f"{env}__{config_files.file_name(base.algorithm)}__{time.strftime('%Y%m%d-%H%M%S')}"
+    )
 
 
 def refuse_wrong_configurations(base: TrainingConfig, options: SweepOptions) -> None:

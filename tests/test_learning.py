@@ -9,7 +9,8 @@ from purejaxrl_gae.environments import make_environment
 from purejaxrl_gae.program import algorithms, training
 from purejaxrl_gae.program.algorithms import config_class
 from purejaxrl_gae.program.evaluation import evaluate
-from purejaxrl_gae.settings.config import configs_directory, read_yaml, with_values
+from purejaxrl_gae.settings.config import with_values
+from purejaxrl_gae.settings.config_files import configs_directory, read_yaml
 
 
 def evaluations(config, seeds):

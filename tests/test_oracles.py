@@ -14,7 +14,8 @@ from purejaxrl_gae.environments import BoxActions, DiscreteActions, HostEnvironm
 from purejaxrl_gae.program import training
 from purejaxrl_gae.program.policy_curvature import make_policy_fisher_product
 from purejaxrl_gae.program.types import Recording
-from purejaxrl_gae.settings.config import configs_directory, read_yaml, with_values
+from purejaxrl_gae.settings.config import with_values
+from purejaxrl_gae.settings.config_files import configs_directory, read_yaml
 from tests.oracles import inputs
 
 load = cache(inputs.load)

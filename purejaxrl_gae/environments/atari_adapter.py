@@ -6,13 +6,13 @@ which the game goes on; scores are those of whole games, unclipped. Sticky actio
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from purejaxrl_gae.environments.gymnasium_adapter import checked_spec
-from purejaxrl_gae.environments.gymnasium_forms import action_space, observation_type
+from purejaxrl_gae.environments.gymnasium_forms import action_space, checked_spec, observation_type
 from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep, copy_seeds
 from purejaxrl_gae.settings.errors import UserError, first_line
 
@@ -40,41 +40,19 @@ def from_atari(
     Raises:
       UserError: ale-py is missing, or there is no such game.
     """
-    try:
-        import ale_py
-    except ImportError:
-        raise UserError(
-            f"env is 'gymnasium:{env_id}', which needs ale-py: pip install 'purejaxrl-gae[atari]'"
-        ) from None
-    gymnasium.register_envs(ale_py)
+    _register_games(env_id)
     spec, name = checked_spec(env_id), f"gymnasium:{env_id}"
     if spec.vector_entry_point is None:
         raise UserError(f"env is {name!r}, which has no vector environment; games are called as in ALE/Pong-v5")
-    frame_skip = FRAME_SKIP * action_repeat
     longest = LONGEST_GAME if max_episode_steps is None else FRAME_SKIP * max_episode_steps
     values = {
-        "frameskip": frame_skip,
+        "frameskip": FRAME_SKIP * action_repeat,
         "max_num_frames_per_episode": longest,
         "repeat_action_probability": sticky_actions,
         "reward_clipping": False,
         **(env_args or {}),
     }
-
-    def make(num_envs, **more):
-        try:
-            return gymnasium.make_vec(
-                env_id,
-                num_envs,
-                vectorization_mode="vector_entry_point",
-                autoreset_mode="SameStep",
-                **values,
-                **more,
-            )
-        except Exception as error:
-            raise UserError(
-                f"env is {name!r}, which cannot be made with env_args {env_args}: {first_line(error)}"
-            ) from error
-
+    make = partial(_make, env_id, values, env_args)
     probe = make(1)
     shape, dtype = observation_type(name, probe.single_observation_space)
     actions = action_space(name, probe.single_action_space)
@@ -86,6 +64,26 @@ def from_atari(
         return AtariCopies(make(num_envs, life_loss_info=training), seed, training=training, twin=twin)
 
     return HostEnvironment(name, shape, actions, -(-longest // values["frameskip"]), open_copies, dtype)
+
+
+def _register_games(env_id: str) -> None:
+    try:
+        import ale_py
+    except ImportError:
+        raise UserError(
+            f"env is 'gymnasium:{env_id}', which needs ale-py: pip install 'purejaxrl-gae[atari]'"
+        ) from None
+    gymnasium.register_envs(ale_py)
+
+
+def _make(env_id: str, values: Mapping[str, Any], env_args: Any, num_envs: int, **more: Any) -> Any:
+    modes: dict[str, Any] = {"vectorization_mode": "vector_entry_point", "autoreset_mode": "SameStep"}
+    try:
+        return gymnasium.make_vec(env_id, num_envs, **modes, **values, **more)
+    except Exception as error:
+        raise UserError(
+            f"env is 'gymnasium:{env_id}', which cannot be made with env_args {env_args}: {first_line(error)}"
+        ) from error
 
 
 class AtariCopies:

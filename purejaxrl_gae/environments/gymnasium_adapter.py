@@ -18,7 +18,7 @@ from purejaxrl_gae.environments.host_environment import (
 )
 from purejaxrl_gae.environments.host_wrappers import StickyCopies, one_hot_observations
 from purejaxrl_gae.environments.quiet import not_drawn, quietly
-from purejaxrl_gae.settings.errors import UserError, closest, first_line, shown
+from purejaxrl_gae.settings.errors import UserError, first_line, shown
 
 try:
     import gymnasium
@@ -32,6 +32,7 @@ from purejaxrl_gae.environments.gymnasium_forms import (
     action_space,
     actions_as_wanted,
     check_interface,
+    checked_spec,
     observation_type,
     one_hot_encoding,
     wrong_step,
@@ -92,19 +93,6 @@ def from_gymnasium(
         raise UserError(f"env is a {type(env).__name__}; it must be an id, a VectorEnv or a function that makes an Env")
     name = getattr(env, "__name__", type(env).__name__)
     return _from_factory(name, _make_by_function(env, max_episode_steps), action_repeat, sticky_actions)
-
-
-def checked_spec(env_id: str) -> Any:
-    """Finds what Gymnasium's registry knows of an id.
-
-    Raises:
-      UserError: nothing, with the closest id.
-    """
-    try:
-        return gymnasium.spec(env_id)
-    except gymnasium.error.Error:
-        hint = closest(env_id, gymnasium.registry) or "; see gymnasium.pprint_registry()"
-        raise UserError(f"env is 'gymnasium:{env_id}', which Gymnasium does not know{hint}") from None
 
 
 def _make_by_id(env_id: str, env_args: dict[str, Any], max_episode_steps: int | None) -> MakeEnv:

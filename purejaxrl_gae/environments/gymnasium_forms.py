@@ -1,4 +1,4 @@
-"""Gymnasium's spaces and values as the contract has them."""
+"""Gymnasium's registry, spaces and values as the contract has them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,20 @@ import numpy as np
 from gymnasium import spaces
 
 from purejaxrl_gae.environments.contract import ActionSpace, BoxActions, DiscreteActions, OneHot, make_one_hot
-from purejaxrl_gae.settings.errors import UserError
+from purejaxrl_gae.settings.errors import UserError, closest
+
+
+def checked_spec(env_id: str) -> Any:
+    """Finds what Gymnasium's registry knows of an id.
+
+    Raises:
+      UserError: nothing, with the closest id.
+    """
+    try:
+        return gymnasium.spec(env_id)
+    except gymnasium.error.Error:
+        hint = closest(env_id, gymnasium.registry) or "; see gymnasium.pprint_registry()"
+        raise UserError(f"env is 'gymnasium:{env_id}', which Gymnasium does not know{hint}") from None
 
 
 def observation_type(name: str, space: Any) -> tuple[tuple[int, ...], Any]:

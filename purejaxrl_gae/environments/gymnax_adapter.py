@@ -1,29 +1,32 @@
 """gymnax 1.0 environments, and anything that has gymnax's reset and six-value step."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from purejaxrl_gae.environments.contract import (
-    ActionSpace,
-    BoxActions,
-    DiscreteActions,
     Environment,
     Step,
     make_one_hot,
 )
 from purejaxrl_gae.environments.drawings import renderer_of
-from purejaxrl_gae.environments.light_gymnax import gymnax, gymnax_environment, spaces
+from purejaxrl_gae.environments.gymnax_forms import (
+    action_space_of,
+    action_type_of,
+    check_reset,
+    check_step,
+    has_own_step,
+    observation_shape_of,
+)
+from purejaxrl_gae.environments.light_gymnax import gymnax, spaces
 from purejaxrl_gae.environments.randomized import Randomized, check_ranges, renderer_of_randomized
 from purejaxrl_gae.environments.wrappers import one_hot_observations, reset_where
 from purejaxrl_gae.parallel.sharding import keys_of_copies
 from purejaxrl_gae.settings.config import LONGEST_TIME_LIMIT
-from purejaxrl_gae.settings.errors import UserError, closest, first_line, shown
+from purejaxrl_gae.settings.errors import UserError, closest, shown
 from purejaxrl_gae.settings.fields import coerce
 from purejaxrl_gae.settings.search_space import Dimension
 
@@ -102,7 +105,7 @@ def from_gymnax(
 def _randomized(name: str, env: Any, params: Any, ranges: Mapping[str, Dimension]) -> Environment:
     """Makes the Environment whose copies draw parameters for every episode."""
     check_ranges(name, env, params, ranges, LIMIT)
-    if _has_own_step(env):
+    if has_own_step(env):
         raise UserError(f"randomize is set, but {name} resets by a step of its own; it must leave step to gymnax")
     environment = _from_parameters(name, Randomized(env, ranges), params)
     return dataclasses.replace(environment, render=renderer_of_randomized(name, env, params))
@@ -111,12 +114,29 @@ def _randomized(name: str, env: Any, params: Any, ranges: Mapping[str, Dimension
 def _from_parameters(name: str, env: Any, params: Any) -> Environment:
     """Makes the Environment of these parameters, some of which may be traced."""
     space = env.observation_space(params)
-    observation_shape = _observation_shape(name, space)
-    actions, action_type = _action_space(name, env.action_space(params)), _action_type(env.action_space(params))
-    state_types = _check_reset(name, env, params, observation_shape)
-    own_reset = _has_own_step(env)
+    observation_shape = observation_shape_of(name, space)
+    actions, action_type = action_space_of(name, env.action_space(params)), action_type_of(env.action_space(params))
+    state_types = check_reset(name, env, params, observation_shape)
+    check_step(name, env, params, state_types, action_type, observation_shape)
+    reset, step = _batched(env, params, state_types, action_type)
+    limit = getattr(params, LIMIT, None)
+    environment = Environment(
+        name=name,
+        observation_shape=observation_shape,
+        actions=actions,
+        max_episode_steps=None if limit is None else int(limit),
+        reset=reset,
+        step=step,
+        render=renderer_of(name, env, params),
+    )
+    is_number = isinstance(space, spaces.Discrete)
+    return one_hot_observations(environment, make_one_hot(name, (), [space.n], [0]) if is_number else None)
+
+
+def _batched(env: Any, params: Any, state_types: Any, action_type: jax.ShapeDtypeStruct):
+    """Makes `reset` and `step` of N copies; states keep the types they have behind a reset."""
+    own_reset = has_own_step(env)
     one_step = _step_with_own_reset(env, params) if own_reset else _step_without_reset(env, params)
-    _check_step(name, env, params, state_types, action_type, observation_shape)
 
     def as_declared(states):
         # Python numbers in a state would change type between reset and step, which no scan can carry.
@@ -150,18 +170,7 @@ def _from_parameters(name: str, env: Any, params: Any) -> Environment:
         rewards = result.rewards.astype(jnp.float32)
         return Step(states, observations, rewards, result.terminated, result.truncated, final_observations)
 
-    limit = getattr(params, LIMIT, None)
-    environment = Environment(
-        name=name,
-        observation_shape=observation_shape,
-        actions=actions,
-        max_episode_steps=None if limit is None else int(limit),
-        reset=reset,
-        step=step,
-        render=renderer_of(name, env, params),
-    )
-    is_number = isinstance(space, spaces.Discrete)
-    return one_hot_observations(environment, make_one_hot(name, (), [space.n], [0]) if is_number else None)
+    return reset, step
 
 
 def _with_parameters(name: str, params: Any, env_args: dict[str, Any], max_episode_steps: int | None) -> Any:
@@ -213,98 +222,5 @@ def _step_with_own_reset(env, params):
     return one_step
 
 
-def _has_own_step(env: Any) -> bool:
-    return type(env).step is not getattr(gymnax_environment.Environment, "step", None)
-
-
 def _as_float32(observations: jax.Array) -> jax.Array:
     return observations.astype(jnp.float32)
-
-
-def _observation_shape(name: str, space: Any) -> tuple[int, ...]:
-    if isinstance(space, spaces.Discrete):
-        return ()
-    if isinstance(space, (spaces.Dict, spaces.Tuple)) or not hasattr(space, "shape"):
-        kind = type(space).__name__
-        raise UserError(f"observation_space of {name} is {kind}, which is not supported; it must be a Box")
-    return tuple(int(size) for size in space.shape)
-
-
-def _action_space(name: str, space: Any) -> ActionSpace:
-    if hasattr(space, "n"):
-        if int(space.n) < 1:
-            raise UserError(f"action_space of {name} is Discrete({space.n}); it must have at least 1 action")
-        return DiscreteActions(int(space.n))
-    if not (hasattr(space, "low") and hasattr(space, "high") and hasattr(space, "shape")):
-        kind = type(space).__name__
-        raise UserError(f"action_space of {name} is {kind}, which is not supported; it must be Discrete or a Box")
-    shape = tuple(int(size) for size in space.shape)
-    low = np.broadcast_to(np.asarray(space.low, np.float32), shape).reshape(-1)
-    high = np.broadcast_to(np.asarray(space.high, np.float32), shape).reshape(-1)
-    return BoxActions(shape, tuple(low.tolist()), tuple(high.tolist()))
-
-
-def _action_type(space: Any) -> jax.ShapeDtypeStruct:
-    """Returns shape and type of one action: float32, or int32 where the space holds whole numbers."""
-    if hasattr(space, "n"):
-        return jax.ShapeDtypeStruct((), jnp.int32)
-    holds_integers = jnp.issubdtype(getattr(space, "dtype", jnp.float32), jnp.integer)
-    return jax.ShapeDtypeStruct(tuple(space.shape), jnp.int32 if holds_integers else jnp.float32)
-
-
-def _check_reset(name: str, env: Any, params: Any, observation_shape: tuple[int, ...]) -> Any:
-    """Finds the types of a state's leaves without computing; refuses an observation of another shape."""
-    outputs = jax.eval_shape(lambda key: env.reset(key, params), jax.random.key(0))
-    if not (isinstance(outputs, tuple) and len(outputs) == 2):
-        raise UserError(f"reset of {name} must return (observation, state); it returned {_described(outputs)}")
-    observation, state = outputs
-    _check_observation(name, "reset", observation, observation_shape)
-    return state
-
-
-def _check_step(
-    name: str, env: Any, params: Any, state: Any, action: jax.ShapeDtypeStruct, observation_shape: tuple[int, ...]
-) -> None:
-    """Refuses a step that is not gymnax 1.0's six values of the right shapes, and a transition that is not its five."""
-    try:
-        if not _has_own_step(env):
-            transition = jax.eval_shape(lambda *args: env.step_env(*args, params), jax.random.key(0), state, action)
-            _check_transition(name, transition)
-        outputs = jax.eval_shape(lambda *args: env.step(*args, params), jax.random.key(0), state, action)
-    except TypeError as error:
-        raise UserError(
-            f"step of {name} does not accept an action of shape {action.shape}: {first_line(error)}"
-        ) from error
-    if not isinstance(outputs, tuple) or len(outputs) != 6:
-        raise UserError(
-            f"step of {name} returns {_described(outputs)}; gymnax 1.0's six are needed: "
-            "(observation, state, reward, terminated, truncated, info)"
-        )
-    observation, _, reward, terminated, truncated, info = outputs
-    _check_observation(name, "step", observation, observation_shape)
-    for field, value in (("reward", reward), ("terminated", terminated), ("truncated", truncated)):
-        if math.prod(jnp.shape(value)) != 1 or len(jnp.shape(value)) > 0:
-            raise UserError(f"{field} of {name} has shape {jnp.shape(value)}; it must be a scalar, shape ()")
-    if "final_observation" not in info:
-        raise UserError(f"info of {name} has no 'final_observation'; step must report the successor before its reset")
-    _check_observation(name, "info['final_observation']", info["final_observation"], observation_shape)
-
-
-def _check_transition(name: str, outputs: Any) -> None:
-    if not isinstance(outputs, tuple) or len(outputs) != 5:
-        raise UserError(
-            f"step_env of {name} returns {_described(outputs)}; gymnax 1.0's five are needed: "
-            "(observation, state, reward, terminated, info)"
-        )
-
-
-def _check_observation(name: str, source: str, observation: Any, shape: tuple[int, ...]) -> None:
-    if not hasattr(observation, "shape"):
-        raise UserError(f"observation from {source} of {name} is {_described(observation)}; it must be one array")
-    if tuple(observation.shape) != shape:
-        found = tuple(observation.shape)
-        raise UserError(f"observation from {source} of {name} has shape {found}; its observation_space says {shape}")
-
-
-def _described(outputs: Any) -> str:
-    return f"{len(outputs)} values" if isinstance(outputs, tuple) else f"a {type(outputs).__name__}"

@@ -6,6 +6,7 @@ does.
 """
 
 import dataclasses
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -116,20 +117,22 @@ def repeat_actions(environment: Environment, repeats: int) -> Environment:
     """
 
     def step(key, states, actions):
-        def one(step, key):
-            following = environment.step(key, step.states, actions)
-            ended = step.terminated | step.truncated
-            following = following._replace(rewards=step.rewards + following.rewards)
-            return select_copies(ended, step, following), None
-
         keys = jax.random.split(key, repeats)
-        step, _ = jax.lax.scan(one, _no_step(environment, keys[0], states, actions), keys)
-        return step
+        nothing = _no_step(environment, keys[0], states, actions)
+        return jax.lax.scan(partial(_one_more_step, environment, actions), nothing, keys)[0]
 
     limit = environment.max_episode_steps
     return dataclasses.replace(
         environment, max_episode_steps=None if limit is None else -(-limit // repeats), step=step
     )
+
+
+def _one_more_step(environment: Environment, actions: jax.Array, step: Step, key: jax.Array) -> tuple[Step, None]:
+    """Steps once more and adds up rewards, where the episode has not ended."""
+    following = environment.step(key, step.states, actions)
+    ended = step.terminated | step.truncated
+    following = following._replace(rewards=step.rewards + following.rewards)
+    return select_copies(ended, step, following), None
 
 
 def _no_step(environment: Environment, key: jax.Array, states: Any, actions: jax.Array) -> Step:

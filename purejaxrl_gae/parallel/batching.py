@@ -1,6 +1,7 @@
 """Functions under vmap over agents: some stay a branch, some are done for one agent after another."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -62,18 +63,18 @@ def _branch(needed: jax.Array, compute: Callable[..., Any], otherwise: Callable[
     def batched(axis_size, are_batched, needed, operands):
         leaves, structure = jax.tree.flatten(operands)
         axes = [0 if flag else None for flag in jax.tree.leaves(are_batched[1])]
-
-        def over_agents(function):
-            def flat(*leaves):
-                return function(*jax.tree.unflatten(structure, leaves))
-
-            return jax.vmap(flat, in_axes=axes, axis_size=axis_size)
-
-        outputs = _branch(needed, over_agents(compute), over_agents(otherwise), *leaves)
+        over_agents = partial(jax.vmap, in_axes=axes, axis_size=axis_size)
+        sides = (over_agents(_of_leaves(function, structure)) for function in (compute, otherwise))
+        outputs = _branch(needed, *sides, *leaves)
         return outputs, jax.tree.map(lambda _: True, outputs)
 
     # Differentiated, it is the first side in every step: JAX cannot transpose a `cond` that was vmapped in between.
     return _differentiable(call, lambda _, operands: compute(*operands))(needed, operands)
+
+
+def _of_leaves(function: Callable[..., Any], structure: Any) -> Callable[..., Any]:
+    """Returns a function of pytrees as one of their leaves."""
+    return lambda *leaves: function(*jax.tree.unflatten(structure, leaves))
 
 
 def _differentiable(call: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,16 +103,20 @@ def one_agent_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @call.def_vmap
     def batched(axis_size, are_batched, *arguments):
-        leaves, structure = jax.tree.flatten(arguments)
-        flags = jax.tree.leaves(are_batched)
-        varying = [leaf for leaf, flag in zip(leaves, flags, strict=True) if flag]
-
-        def one(some):
-            remaining = iter(some)
-            full = [next(remaining) if flag else leaf for leaf, flag in zip(leaves, flags, strict=True)]
-            return call(*jax.tree.unflatten(structure, full))
-
+        one, varying = _of_varying(call, arguments, jax.tree.leaves(are_batched))
         outputs = jax.lax.map(one, varying) if jax.default_backend() == "cpu" else jax.vmap(one)(varying)
         return outputs, jax.tree.map(lambda _: True, outputs)
 
     return _differentiable(call, function)
+
+
+def _of_varying(function: Callable[..., Any], arguments: Any, flags: list[bool]) -> tuple[Callable[..., Any], list]:
+    """Returns a function of those leaves of its arguments that are flagged, and these leaves."""
+    leaves, structure = jax.tree.flatten(arguments)
+
+    def one(varying):
+        remaining = iter(varying)
+        full = [next(remaining) if flag else leaf for leaf, flag in zip(leaves, flags, strict=True)]
+        return function(*jax.tree.unflatten(structure, full))
+
+    return one, [leaf for leaf, flag in zip(leaves, flags, strict=True) if flag]

@@ -122,14 +122,13 @@ def advance(
 def over_agents(layout: Layout, function: Any) -> Any:
     """Makes a function of one agent one of `[padded, ...]` agents: vmap in a group, map over groups, shard_map."""
 
+    def one_group(group):
+        # The barriers keep the compiler from fusing a group with what is around it, which may round differently.
+        group = jax.lax.optimization_barrier(group)
+        return jax.lax.optimization_barrier(jax.vmap(function)(*group))
+
     def one_device(*arguments):
         in_groups = jax.tree.map(lambda leaf: leaf.reshape(-1, layout.width, *leaf.shape[1:]), arguments)
-
-        def one_group(group):
-            # The barriers keep the compiler from fusing a group with what is around it, which may round differently.
-            group = jax.lax.optimization_barrier(group)
-            return jax.lax.optimization_barrier(jax.vmap(function)(*group))
-
         outputs = jax.lax.map(one_group, in_groups)
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), outputs)
 

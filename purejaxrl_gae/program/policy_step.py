@@ -67,10 +67,15 @@ def step_in_trust_region(
         acceptance_ratio=hyperparameters.acceptance_ratio,
         compound_expectation=config.compound_expectation,
     )
+    params = {**learner.params, "policy": unravel(step.search.params)}
+    return learner.replace(params=params), {"policy_loss": -objective, **_metrics_of(step)}
+
+
+def _metrics_of(step: kernels.NaturalGradientResult) -> Metrics:
+    """Returns what a natural-gradient step did, scalars."""
     search = step.search
     promised = step.expected_improvement * search.step_fraction
-    metrics = {
-        "policy_loss": -objective,
+    return {
         "kl": search.divergence,
         "expected_improvement": promised,
         "actual_improvement": search.improvement,
@@ -83,7 +88,6 @@ def step_in_trust_region(
         "xhx": step.curvature,
         "line_search_failed": step.failed.astype(jnp.float32),
     }
-    return learner.replace(params={**learner.params, "policy": unravel(search.params)}), metrics
 
 
 def descend_penalised(

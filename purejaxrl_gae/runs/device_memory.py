@@ -43,16 +43,14 @@ def bytes_per_agent(algorithm: Algorithm) -> AgentBytes:
 
 def _activation_bytes(setup: Setup, params: Params) -> int:
     """Returns what differentiating policy and value function by their parameters keeps of each observation."""
+    network = setup.network
+
+    def differentiated(params, observations):
+        outputs = lambda params: (network.policy(params, observations), network.value(params, observations))  # noqa: E731
+        return jax.vjp(outputs, params)[1]
 
     def kept(batch_size: int) -> int:
         shape = (batch_size, *setup.environment.observation_shape)
-
-        def differentiated(params, observations):
-            def outputs(params):
-                return setup.network.policy(params, observations), setup.network.value(params, observations)
-
-            return jax.vjp(outputs, params)[1]
-
         return _bytes(jax.eval_shape(differentiated, params, jax.ShapeDtypeStruct(shape, jnp.float32)))
 
     return kept(2) - kept(1)

@@ -18,7 +18,7 @@ from purejaxrl_gae.runs.events import EventFile, cut_after
 from purejaxrl_gae.runs.folder import Folder, refuse_unusable, replace_file, reserve
 from purejaxrl_gae.runs.growing_file import GrowingFile
 from purejaxrl_gae.settings import trust
-from purejaxrl_gae.settings.config import file_name
+from purejaxrl_gae.settings.config_files import file_name
 
 NOT_PLOTTED = ("env_steps", "wall_seconds", "update", "episodes", "eval_return_std", "eval_sampled_return_std")
 

@@ -17,7 +17,7 @@ from purejaxrl_gae.program.types import Algorithm, Learner, TrainState
 from purejaxrl_gae.runs.checkpoints import Checkpoints, Restored, bytes_of, from_arrays
 from purejaxrl_gae.runs.display import Display
 from purejaxrl_gae.runs.run_options import SAVED_OPTIONS, RunOptions
-from purejaxrl_gae.settings import config, parts, trust
+from purejaxrl_gae.settings import config, config_files, parts, trust
 from purejaxrl_gae.settings.config import TrainingConfig
 from purejaxrl_gae.settings.errors import RunError, UserError, shown
 
@@ -25,14 +25,14 @@ CONTENTS = {"config.yaml", "checkpoints"}  # of a saved agent's folder, and noth
 
 
 def saved_run(path: Path, field: str = "run_dir", *, trusted: bool = False) -> tuple[TrainingConfig, RunOptions]:
-    """Returns the config and options that a run folder's config.yaml holds; `trusted` as for `config.read_yaml`.
+    """Returns the config and options that a run folder's config.yaml holds; `trusted` as for `config_files.read_yaml`.
 
     Raises:
       UserError: it is no run folder; `field` is named.
     """
-    if not config.is_file(path / "config.yaml"):
+    if not config_files.is_file(path / "config.yaml"):
         raise UserError(f"{field} is {shown(str(path))}, which holds no run: it has no config.yaml")
-    values = config.read_yaml(path / "config.yaml", trusted=trusted)
+    values = config_files.read_yaml(path / "config.yaml", trusted=trusted)
     config_class = algorithms.config_class(values.pop("algorithm", None))
     training_values, option_values = split(values, SAVED_OPTIONS)
     source = str(path / "config.yaml")
@@ -179,7 +179,7 @@ def start_from(path: Path, state: TrainState) -> TrainState:
     """
     said = f"init_from is {shown(str(path))}"
     checkpoints = Checkpoints(path / "checkpoints", 1)
-    if not config.is_file(path / "config.yaml"):
+    if not config_files.is_file(path / "config.yaml"):
         raise UserError(f"{said}, which holds no run: it has no config.yaml")
     try:
         found = checkpoints.newest(bytes_of(state), Display(0, enabled=False).complain)

@@ -13,7 +13,7 @@ from purejaxrl_gae.runs import json_lines
 from purejaxrl_gae.runs.reports import statistics_of
 from purejaxrl_gae.runs.run_folder import plain_number
 from purejaxrl_gae.runs.run_options import SAVED_SWEEP_OPTIONS, SweepOptions
-from purejaxrl_gae.settings import config, trust
+from purejaxrl_gae.settings import config, config_files, trust
 from purejaxrl_gae.settings.config import TrainingConfig
 from purejaxrl_gae.settings.errors import RunError, UserError, shown
 
@@ -68,14 +68,14 @@ def read(path: Path, complain: Callable[[str], None]) -> dict[int, Result]:
 
 
 def saved_sweep(path: Path, trusted: bool = False) -> dict[str, Any]:
-    """Returns what a sweep's folder says it runs; `trusted` as for `config.read_yaml`.
+    """Returns what a sweep's folder says it runs; `trusted` as for `config_files.read_yaml`.
 
     Raises:
       UserError: it is no sweep's folder.
     """
-    if not config.is_file(path / "sweep.yaml"):
+    if not config_files.is_file(path / "sweep.yaml"):
         raise UserError(f"resume is {shown(str(path))}, which holds no sweep: it has no sweep.yaml")
-    return config.read_yaml(path / "sweep.yaml", trusted=trusted)
+    return config_files.read_yaml(path / "sweep.yaml", trusted=trusted)
 
 
 def saved_values(base: TrainingConfig, options: SweepOptions) -> str:

@@ -80,12 +80,9 @@ class Sweep:
         values = chunk.values + [chunk.values[-1]] * (chunk.slots - len(chunk.values))  # idle repetitions
         programs, evaluate = self._programs(some, chunk)
         self._make_folder()
-        names = list(vars(programs.algorithm.hyperparameters))
-        hyperparameters = type(programs.algorithm.hyperparameters)(
-            **{field: self._column(some, values, field) for field in names}
-        )
+        kind, names = type(programs.algorithm.hyperparameters), list(vars(programs.algorithm.hyperparameters))
         seeds = np.tile(self.seeds, chunk.slots)
-        run = programs.run_of(seeds, hyperparameters)
+        run = programs.run_of(seeds, kind(**{field: self._column(some, values, field) for field in names}))
         checkpoints = Checkpoints(self._checkpoint_folder(chunk), 1)
         restored = checkpoints.restore(run.saved_types, self.display.complain)
         state = run.init() if restored is None else run.load(restored.state)
@@ -101,10 +98,8 @@ class Sweep:
                     raise RunError(f"stopped, but {name} could not be saved: {self.folder.missing()}")
                 raise Interrupted(128 + int(stop.signal or 15))
             started = time.perf_counter()
-            state, stretch = run.advance(
-                state,
-                min(self.options.report_every(some.steps_per_update, some.num_updates), some.num_updates - updates),
-            )
+            wanted = self.options.report_every(some.steps_per_update, some.num_updates)
+            state, stretch = run.advance(state, min(wanted, some.num_updates - updates))
             self.run_seconds += time.perf_counter() - started
             updates += stretch.updates
             self.env_steps += stretch.updates * some.steps_per_update * real
@@ -112,8 +107,7 @@ class Sweep:
             done = updates == some.num_updates
             scores_now = scores(stretch.counters)[:real]
             curves.add(scores_now, stretch.updates)
-            best = _best(scores_now)
-            self.display.update(self._steps_shown(chunk, updates), speed, best, last=done)
+            self.display.update(self._steps_shown(chunk, updates), speed, _best(scores_now), last=done)
             if not done and devices.agree(time.monotonic() - last_checkpoint >= CHECKPOINT_SECONDS):
                 self._save(checkpoints, updates, run.save(state), curves)
                 last_checkpoint = time.monotonic()

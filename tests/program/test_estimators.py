@@ -23,7 +23,7 @@ from purejaxrl_gae import (
 )
 from purejaxrl_gae.program import estimators
 from purejaxrl_gae.program.types import Experience
-from purejaxrl_gae.settings import config
+from purejaxrl_gae.settings import config, config_files
 
 T, N = 5, 3
 
@@ -128,7 +128,7 @@ def test_a_wrong_estimator_is_refused_before_compiling(module, settings, advanta
 )
 def test_old_names_in_files_are_read_with_a_note_of_the_new(kind, old, new, tmp_path):
     (tmp_path / "config.yaml").write_text(f"advantage: {old}\n")
-    read = config.with_values(kind(), config.read_yaml(tmp_path / "config.yaml"), "a file")
+    read = config.with_values(kind(), config_files.read_yaml(tmp_path / "config.yaml"), "a file")
     table = a2c.ESTIMATORS if kind is A2CConfig else reinforce.ESTIMATORS
     assert table[read.advantage] is table[new]
     assert read.notes() == [f"advantage is {old!r}, which is called {new!r} now"]

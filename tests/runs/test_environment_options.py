@@ -9,7 +9,7 @@ from purejaxrl_gae import PPOConfig, cli, sweep
 from purejaxrl_gae.evaluate import EvaluateOptions, evaluate_policy, evaluate_run
 from purejaxrl_gae.runs import training_run
 from purejaxrl_gae.runs.run_options import RunOptions
-from purejaxrl_gae.settings import config
+from purejaxrl_gae.settings import config, config_files
 from purejaxrl_gae.settings.errors import UserError
 
 MODULE = """
@@ -38,7 +38,7 @@ def test_a_run_of_a_factory_trains_evaluates_and_resumes_with_its_options(own_mo
     assert (summary["eval_return_mean"], summary["eval_return_std"]) == (21.0, 0.0)
     assert summary["train_return_last100"] == 21.0
 
-    values = config.read_yaml(path / "config.yaml")
+    values = config_files.read_yaml(path / "config.yaml")
     assert values["env"] == own_module
     assert values["env_args"] == ["time_limit=90"]
     assert cli.saved_run(path)[0] == training_config
@@ -107,12 +107,12 @@ def test_bounds_must_be_there_to_scale_to(env, action_bounds, message, tmp_path,
 
 
 def test_names_of_environments_become_names_of_files():
-    assert config.file_name("brax:hopper") == "brax_hopper"
-    assert config.file_name("gymnasium:ALE/Pong-v5") == "gymnasium_ALE_Pong-v5"
+    assert config_files.file_name("brax:hopper") == "brax_hopper"
+    assert config_files.file_name("gymnasium:ALE/Pong-v5") == "gymnasium_ALE_Pong-v5"
 
 
 def test_every_task_of_the_ppo_paper_has_its_presets():
     tasks = ("halfcheetah", "hopper", "inverted_double_pendulum", "inverted_pendulum", "reacher", "swimmer", "walker2d")
     for task in (*tasks, "humanoid"):
         for algorithm in ("ppo", "trpo"):
-            assert config.preset_path(algorithm, f"brax:{task}") is not None
+            assert config_files.preset_path(algorithm, f"brax:{task}") is not None

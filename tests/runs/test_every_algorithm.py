@@ -11,7 +11,7 @@ from purejaxrl_gae import UserError, cli, make_train
 from purejaxrl_gae.program import algorithms
 from purejaxrl_gae.runs import training_run
 from purejaxrl_gae.runs.run_options import RunOptions
-from purejaxrl_gae.settings import config
+from purejaxrl_gae.settings import config_files
 from purejaxrl_gae.settings.errors import Interrupted
 
 OTHERS = [name for name in algorithms.CONFIG_CLASSES if name != "ppo"]  # PPO's own are in test_run.py
@@ -64,7 +64,7 @@ def test_vmapped_agents_equal_their_solo_runs(algorithm):
 @pytest.mark.parametrize("algorithm", algorithms.CONFIG_CLASSES)
 @pytest.mark.parametrize("env", CLASSIC)
 def test_classic_control_has_presets(algorithm, env):
-    assert config.preset_path(algorithm, env) is not None
+    assert config_files.preset_path(algorithm, env) is not None
 
 
 def test_an_unknown_algorithm_is_named_with_the_closest():

@@ -89,7 +89,7 @@ ENVIRONMENTS = [
     ("webbrowser:open", ["url=file:///"]),
     ("planted:make", []),
     ("planted.deeper:make", []),
-    ("purejaxrl_gae.settings.config:read_yaml", ["path=planted.py"]),
+    ("purejaxrl_gae.settings.config_files:read_yaml", ["path=planted.py"]),
     ("gymnasium:planted:Env-v0", []),
     ("planted:", []),
     (":system", []),
