@@ -4,7 +4,6 @@ Folders of runs become learning curves: seeds of one config are one curve, and w
 what. A sweep's folder becomes a heat map or parallel coordinates. Either can be drawn as performance profiles.
 """
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from tyro.conf import Positional
 
+from purejaxrl_gae.runs import json_lines
 from purejaxrl_gae.runs.figures import (
     Curve,
     Trials,
@@ -23,7 +23,7 @@ from purejaxrl_gae.runs.figures import (
     draw_parallel_coordinates,
     draw_profiles,
 )
-from purejaxrl_gae.settings.config_files import read_yaml
+from purejaxrl_gae.settings import config_files
 from purejaxrl_gae.settings.errors import UserError
 
 NOT_IN_LABELS = ("algorithm", "env", "seed", "num_seeds")
@@ -67,48 +67,33 @@ def read_run(path: Path) -> Run:
     Raises:
       UserError: it holds none.
     """
-    try:
-        records = _readable(path / "metrics.jsonl", "score_last100", _is_report)
-        values = read_yaml(path / "config.yaml")
-    except OSError as error:
-        raise UserError(f"run_dirs has {str(path)!r}, which holds no run: {error.strerror}") from None
-    return Run(path, values, records)
+    if not config_files.is_file(path / "metrics.jsonl"):
+        raise UserError(f"run_dirs has {str(path)!r}, which holds no run: it has no metrics.jsonl")
+    records = _readable(path / "metrics.jsonl", "score_last100", _is_report)
+    return Run(path, config_files.read_yaml(path / "config.yaml"), records)
 
 
-def _readable(path: Path, scores: str, is_right: Callable[[Any], bool]) -> list[dict[str, Any]]:
-    """Returns the lines that are right and have as many scores as the first; says on standard error what is not.
-
-    Nothing is said of the last line, which a crash may have cut short.
-    """
-    records = [_json(line) for line in path.read_bytes().splitlines()]
-    right = [record for record in records if is_right(record)]
-    right = [record for record in right if np.size(record[scores]) == np.size(right[0][scores])]
-    if len(records) - len(right) > (records[-1:] != right[-1:]):
-        print(f"{path}: {len(records) - len(right)} of {len(records)} lines cannot be read", file=sys.stderr)
-    return right
+def _readable(path: Path, scores: str, is_right: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+    """Reads the lines that are right and have as many scores as the first; names the others on standard error."""
+    lines = json_lines.read(path, is_right)
+    if lines.unreadable:
+        print(lines.complaint(path), file=sys.stderr)
+    alike = [record for record in lines.records if np.size(record[scores]) == np.size(lines.records[0][scores])]
+    if len(alike) < len(lines.records):
+        print(f"{len(lines.records) - len(alike)} lines of {path} have another number of {scores}", file=sys.stderr)
+    return alike
 
 
-def _json(text: bytes) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):  # a UnicodeDecodeError is a ValueError
-        return None
+def _is_report(record: dict[str, Any]) -> bool:
+    """Says whether a record is one of metrics.jsonl."""
+    numbers = all(_is_number(record.get(x)) for x in ("env_steps", "wall_seconds"))
+    return numbers and "score_last100" in record and _are_scores(record["score_last100"])
 
 
-def _is_report(record: Any) -> bool:
-    """Returns True for what one line of metrics.jsonl says."""
-    if not isinstance(record, dict) or "score_last100" not in record:
-        return False
-    return all(_is_number(record.get(x)) for x in ("env_steps", "wall_seconds")) and _are_scores(
-        record["score_last100"]
-    )
-
-
-def _is_trial(record: Any) -> bool:
-    """Returns True for what one line of results.jsonl says."""
-    if not isinstance(record, dict) or not isinstance(record.get("values"), dict):
-        return False
-    return isinstance(record.get("eval_returns"), list) and _are_scores(record["eval_returns"])
+def _is_trial(record: dict[str, Any]) -> bool:
+    """Says whether a record is one of results.jsonl."""
+    scores = record.get("eval_returns")
+    return isinstance(record.get("values"), dict) and isinstance(scores, list) and _are_scores(scores)
 
 
 def _are_scores(value: Any) -> bool:
@@ -169,7 +154,7 @@ def read_final_scores(runs: list[Run]) -> dict[str, np.ndarray]:
 
 def _final_scores(path: Path) -> list[float]:
     """Returns the mean return of each seed's evaluation."""
-    summary = _json(path.read_bytes())
+    summary = json_lines.parsed(path.read_bytes())
     rows = summary.get("seeds", [summary]) if isinstance(summary, dict) else []
     rows = [row if isinstance(row, dict) else {} for row in rows] if isinstance(rows, list) else []
     scores = [row.get("eval_return_mean", "") for row in rows]
@@ -185,11 +170,11 @@ def read_trials(path: Path) -> Trials:
       UserError: nothing yet.
     """
     results = path / "results.jsonl"
-    records = _readable(results, "eval_returns", _is_trial) if results.is_file() else []
+    records = _readable(results, "eval_returns", _is_trial)
     if not records:
         raise UserError(f"run_dirs has {str(path)!r}, a sweep without results yet")
     names = list(dict.fromkeys(name for record in records for name in record["values"]))
-    base = read_yaml(path / "sweep.yaml")
+    base = config_files.read_yaml(path / "sweep.yaml")
     values = [[record["values"].get(name, base.get(name)) for name in names] for record in records]
     scores = np.array([[_number(score) for score in record["eval_returns"]] for record in records], float)
     return Trials(names, values, scores)

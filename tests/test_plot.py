@@ -122,13 +122,13 @@ DAMAGED = [b"", b"{}", b"null", b"7", b'{"env_steps": 1', b"\xff\xfe", b"[" * 50
 
 
 @pytest.mark.parametrize("damaged", DAMAGED)
-def test_damaged_reports_are_left_out_and_counted(tmp_path, capsys, damaged):
+def test_damaged_reports_are_left_out_and_named(tmp_path, capsys, damaged):
     run = make_run(tmp_path / "run", [1.0, 2.0, 3.0])
     first, *rest = (run / "metrics.jsonl").read_bytes().splitlines(keepends=True)
     (run / "metrics.jsonl").write_bytes(first + damaged + b"\n" + b"".join(rest))
     (curve,) = curves_of(run)
     assert curve.scores.tolist() == [1.0, 2.0, 3.0]
-    assert "1 of 4 lines cannot be read" in capsys.readouterr().err
+    assert f"line 2 of {run / 'metrics.jsonl'} cannot be read" in capsys.readouterr().err
 
 
 def test_a_last_report_cut_short_is_left_out_silently(tmp_path, capsys):

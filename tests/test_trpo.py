@@ -59,7 +59,7 @@ def metrics():
     return {name: np.asarray(values) for name, values in result.metrics.items()}
 
 
-def test_point_8_every_update_stays_within_the_target(metrics):
+def test_every_update_stays_within_the_target(metrics):
     assert np.all(metrics["kl"] <= 0.01)
     accepted = metrics["line_search_failed"] == 0.0
     assert accepted.mean() > 0.8
@@ -86,7 +86,7 @@ def one_update(**changes):
     return algorithm, before, after, metrics
 
 
-def test_point_1_the_kl_is_from_the_old_policy_to_the_new():
+def test_the_kl_is_from_the_old_policy_to_the_new():
     algorithm, before, after, metrics = one_update(target_kl=0.5)
     _, trajectory, _, _ = training.collect(algorithm, algorithm.hyperparameters, before)
     new = algorithm.setup.network.policy(after.learner.params, trajectory.observations)
@@ -96,7 +96,7 @@ def test_point_1_the_kl_is_from_the_old_policy_to_the_new():
     assert abs(forward - backward) > 0.02 * forward, "the two directions can be told apart here"
 
 
-def test_point_9_a_search_that_finds_nothing_leaves_the_policys_bits_and_is_counted():
+def test_a_search_that_finds_nothing_leaves_the_policys_bits_and_is_counted():
     _, before, after, metrics = one_update(target_kl=1e-20)
     jax.tree.map(np.testing.assert_array_equal, after.learner.params["policy"], before.learner.params["policy"])
     assert float(metrics["line_search_failed"]) == 1.0
@@ -105,19 +105,19 @@ def test_point_9_a_search_that_finds_nothing_leaves_the_policys_bits_and_is_coun
     assert any(jax.tree.leaves(changed)), "the value function is fitted all the same"
 
 
-def test_point_15_advantages_use_the_values_from_before_their_refit():
+def test_advantages_use_the_values_from_before_their_refit():
     """However hard the value function is refitted, the policy's step is the same."""
     _, _, gentle, _ = one_update(learning_rate=1e-5)
     _, _, hard, _ = one_update(learning_rate=1e-1)
     jax.tree.map(np.testing.assert_array_equal, gentle.learner.params["policy"], hard.learner.params["policy"])
 
 
-def test_point_16_a_shared_trunk_is_refused():
+def test_a_shared_trunk_is_refused():
     with pytest.raises(UserError, match="network is shared; TRPO needs separate networks"):
         make_train(dataclasses.replace(SMALL, network="shared"))
 
 
-def test_point_18_constant_advantages_take_no_step():
+def test_constant_advantages_take_no_step():
     config = dataclasses.replace(SMALL, env=probes.endless(), normalize_rewards=False, gamma=0.0)
     algorithm = trpo.make_algorithm(config)
     before = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
@@ -128,7 +128,7 @@ def test_point_18_constant_advantages_take_no_step():
     assert float(metrics["line_search_failed"]) == 1.0
 
 
-def test_point_19_actions_are_stored_as_sampled():
+def test_actions_are_stored_as_sampled():
     algorithm, before, *_ = one_update()
     _, trajectory, _, _ = training.collect(algorithm, algorithm.hyperparameters, before)
     policy = algorithm.setup.network.policy(before.learner.params, trajectory.observations)
@@ -138,7 +138,7 @@ def test_point_19_actions_are_stored_as_sampled():
     assert np.abs(trajectory.actions).max() > 2.0, "actions beyond the bounds are kept for the ratio"
 
 
-def test_point_20_the_fisher_matrix_may_be_taken_over_a_random_tenth(monkeypatch):
+def test_the_fisher_matrix_may_be_taken_over_a_random_tenth(monkeypatch):
     sizes = []
     original = policy_step.make_policy_fisher_product
 

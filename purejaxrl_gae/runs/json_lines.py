@@ -1,6 +1,7 @@
 """Reading files of one JSON object a line as a crash or a bad disk may leave them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +27,8 @@ class Lines(NamedTuple):
         return f"{some} of {path} cannot be read"
 
 
-def read(path: Path, key: str) -> Lines:
-    """Reads the objects that have a whole number under `key`; of a file that is not there, none.
+def read(path: Path, is_right: Callable[[dict[str, Any]], bool]) -> Lines:
+    """Reads the objects that are right; of a file that is not there, none.
 
     Raises:
       OSError: the file cannot be read.
@@ -35,8 +36,8 @@ def read(path: Path, key: str) -> Lines:
     found = Lines([], [], {})
     *whole, last = path.read_bytes().split(b"\n") if path.exists() else [b""]
     for number, line in enumerate([*whole, last], 1):
-        record = _object(line, key)
-        if record is not None:
+        record = parsed(line)
+        if isinstance(record, dict) and is_right(record):
             found.records.append(record)
             found.raw.append(line + b"\n")
         elif number <= len(whole):
@@ -44,9 +45,9 @@ def read(path: Path, key: str) -> Lines:
     return found
 
 
-def _object(line: bytes, key: str) -> dict[str, Any] | None:
+def parsed(text: bytes) -> Any:
+    """Parses JSON; None where it is none."""
     try:
-        record = json.loads(line)
+        return json.loads(text)
     except (ValueError, RecursionError):  # a UnicodeDecodeError is a ValueError
         return None
-    return record if isinstance(record, dict) and type(record.get(key)) is int else None

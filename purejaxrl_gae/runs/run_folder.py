@@ -95,7 +95,7 @@ class RunFolder(Folder):
 
     def _forget_metrics(self, env_steps: int) -> None:
         path = self._metrics.path
-        lines = json_lines.read(path, "env_steps")
+        lines = json_lines.read(path, lambda record: type(record.get("env_steps")) is int)
         if lines.unreadable:
             aside = GrowingFile(self.path / "metrics.damaged")
             aside.add(b"".join(lines.unreadable.values()))

@@ -39,11 +39,6 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
     return ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1)
 
 
-def median_of_task_means(scores: np.ndarray) -> np.ndarray:
-    """Computes the median over tasks of the mean over runs; over the last two axes."""
-    return np.median(scores.mean(axis=-2), axis=-1)
-
-
 def mean_of_task_means(scores: np.ndarray) -> np.ndarray:
     """Computes the mean over tasks of the mean over runs; over the last two axes."""
     return scores.mean(axis=(-2, -1))

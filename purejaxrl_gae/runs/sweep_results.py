@@ -59,7 +59,7 @@ def read(path: Path, complain: Callable[[str], None]) -> dict[int, Result]:
       RunError: the file cannot be read at all.
     """
     try:
-        lines = json_lines.read(path, "configuration")
+        lines = json_lines.read(path, lambda record: type(record.get("configuration")) is int)
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
     if lines.unreadable:

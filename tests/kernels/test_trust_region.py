@@ -1,4 +1,4 @@
-"""Natural gradients: points 1-14 and 17-20 of the checklist that well-known implementations fail."""
+"""Natural gradients: what well-known implementations get wrong."""
 
 from functools import partial
 
@@ -48,7 +48,7 @@ def fisher(policy, params, damping=0.0):
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_point_2_the_product_is_the_hessian_of_the_kl(policy):
+def test_the_product_is_the_hessian_of_the_kl(policy):
     params = make_params(2)
     flat, unravel = ravel_pytree(params)
     old = policy(params, OBSERVATIONS)
@@ -57,7 +57,7 @@ def test_point_2_the_product_is_the_hessian_of_the_kl(policy):
 
 
 @pytest.mark.parametrize("policy", [gaussian, categorical])
-def test_point_2_the_product_is_the_expected_outer_product_of_scores(policy):
+def test_the_product_is_the_expected_outer_product_of_scores(policy):
     params = make_params(2)
     flat, unravel = ravel_pytree(params)
     if policy is categorical:
@@ -81,7 +81,7 @@ def test_point_2_the_product_is_the_expected_outer_product_of_scores(policy):
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_point_3_the_product_is_symmetric_positive_semidefinite_plus_damping(policy):
+def test_the_product_is_symmetric_positive_semidefinite_plus_damping(policy):
     params = make_params(2)
     bare, damped = dense(fisher(policy, params), params), dense(fisher(policy, params, 0.3), params)
     np.testing.assert_allclose(bare, bare.T, atol=1e-6)
@@ -112,7 +112,7 @@ def random_spd(size, seed=0):
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 12])
-def test_point_4_conjugate_gradients_equal_a_dense_solve_in_n_steps(size):
+def test_conjugate_gradients_equal_a_dense_solve_in_n_steps(size):
     matrix, b = random_spd(size), np.random.default_rng(1).normal(size=size)
     with jax.enable_x64(True):
         result = kernels.conjugate_gradient(lambda x: jnp.asarray(matrix) @ x, jnp.asarray(b), max_iters=size)
@@ -121,14 +121,14 @@ def test_point_4_conjugate_gradients_equal_a_dense_solve_in_n_steps(size):
     assert not result.failed
 
 
-def test_point_4_a_zero_right_side_gives_zero_at_once():
+def test_a_zero_right_side_gives_zero_at_once():
     result = kernels.conjugate_gradient(lambda x: 2.0 * x, jnp.zeros(3), max_iters=5)
     np.testing.assert_array_equal(result.x, 0.0)
     assert (int(result.iterations), bool(result.failed)) == (0, False)
 
 
 @pytest.mark.parametrize("matrix", [-np.eye(2), np.diag([1.0, -1.0]), np.full((2, 2), np.nan), np.zeros((2, 2))])
-def test_point_4_curvature_that_is_not_positive_stops_with_a_flag_and_finite_numbers(matrix):
+def test_curvature_that_is_not_positive_stops_with_a_flag_and_finite_numbers(matrix):
     result = kernels.conjugate_gradient(
         lambda x: jnp.asarray(matrix, jnp.float32) @ x, jnp.array([1.0, 2.0]), max_iters=5
     )
@@ -136,7 +136,7 @@ def test_point_4_curvature_that_is_not_positive_stops_with_a_flag_and_finite_num
     assert np.all(np.isfinite(result.x)) and np.isfinite(result.residual_norm)
 
 
-def test_point_5_the_residual_is_relative():
+def test_the_residual_is_relative():
     matrix = jnp.asarray(random_spd(12), jnp.float32)
     b = jnp.asarray(np.random.default_rng(1).normal(size=12), jnp.float32)
     solve = partial(kernels.conjugate_gradient, lambda x: matrix @ x, max_iters=50, tol=1e-3)
@@ -197,7 +197,7 @@ def last_layer_problem(policy, scale=1.0):
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_points_6_and_7_the_kl_of_the_full_step_tends_to_delta(policy):
+def test_the_kl_of_the_full_step_tends_to_delta(policy):
     """theta + sqrt(2 delta / x^T H x) x, before any search, in float64 and with next to no damping."""
     delta, damping = 1e-6, 1e-6
     with jax.enable_x64(True):
@@ -217,7 +217,7 @@ def test_points_6_and_7_the_kl_of_the_full_step_tends_to_delta(policy):
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("delta", [1e-4, 1e-3, 0.01])
-def test_point_8_an_accepted_step_meets_both_conditions_on_recomputation(policy, delta):
+def test_an_accepted_step_meets_both_conditions_on_recomputation(policy, delta):
     problem = trust_region_problem(policy)
     _, flat, evaluate, _ = problem
     result = solve_step(problem, delta)
@@ -232,7 +232,7 @@ def test_point_8_an_accepted_step_meets_both_conditions_on_recomputation(policy,
 @pytest.mark.parametrize(
     "refuse", [lambda gain, kl: (gain, kl + 1.0), lambda gain, kl: (-jnp.abs(gain) - 1.0, kl)], ids=["far", "no gain"]
 )
-def test_point_9_a_failed_search_returns_the_same_bits_and_says_so(refuse):
+def test_a_failed_search_returns_the_same_bits_and_says_so(refuse):
     problem = trust_region_problem()
     result = solve_step(problem, 0.01, evaluate=lambda v: refuse(*problem[2](v)))
     assert result.failed and not result.search.accepted
@@ -242,14 +242,14 @@ def test_point_9_a_failed_search_returns_the_same_bits_and_says_so(refuse):
 
 
 @pytest.mark.parametrize("poison", [lambda gain, kl: (jnp.nan, kl), lambda gain, kl: (gain, jnp.nan)])
-def test_point_10_nan_refuses(poison):
+def test_nan_refuses(poison):
     problem = trust_region_problem()
     result = solve_step(problem, 0.01, evaluate=lambda v: poison(*problem[2](v)))
     assert result.failed
     np.testing.assert_array_equal(np.asarray(result.search.params), np.asarray(problem[1]))
 
 
-def test_points_11_and_12_before_the_step_ratio_and_gradient_are_those_of_the_policy_gradient():
+def test_before_the_step_ratio_and_gradient_are_those_of_the_policy_gradient():
     flat_policy, flat, evaluate, (_, actions, advantages) = trust_region_problem()
     objective, kl = evaluate(flat)
     np.testing.assert_allclose(objective, advantages.mean(), rtol=1e-5)
@@ -258,7 +258,7 @@ def test_points_11_and_12_before_the_step_ratio_and_gradient_are_those_of_the_po
     np.testing.assert_allclose(jax.grad(lambda v: evaluate(v)[0])(flat), policy_gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_points_1_and_13_kl_and_log_probs_are_sums_over_action_dimensions():
+def test_kl_and_log_probs_are_sums_over_action_dimensions():
     one = DiagonalGaussian(jnp.zeros((5, 1)), jnp.zeros((5, 1)))
     three = DiagonalGaussian(jnp.zeros((5, 3)), jnp.zeros((5, 3)))
     moved = lambda d: d.replace(mean=d.mean + 1.0)  # noqa: E731
@@ -266,12 +266,12 @@ def test_points_1_and_13_kl_and_log_probs_are_sums_over_action_dimensions():
     np.testing.assert_allclose(three.log_prob(jnp.ones((5, 3))), 3.0 * one.log_prob(jnp.ones((5, 1))), rtol=1e-6)
 
 
-def test_point_14_a_trailing_axis_is_refused():
+def test_a_trailing_axis_is_refused():
     with pytest.raises(AssertionError):
         kernels.unclipped_loss(jnp.zeros(40), jnp.zeros(40), jnp.zeros((40, 1)))
 
 
-def test_point_17_another_scale_of_the_last_layer_leaves_the_policy_update_alone():
+def test_another_scale_of_the_last_layer_leaves_the_policy_update_alone():
     """The natural gradient does not depend on how the policy is parametrised."""
     moved = []
     with jax.enable_x64(True):
@@ -285,7 +285,7 @@ def test_point_17_another_scale_of_the_last_layer_leaves_the_policy_update_alone
     np.testing.assert_allclose(moved[1], moved[0], atol=1e-5)
 
 
-def test_point_18_a_zero_gradient_takes_no_step():
+def test_a_zero_gradient_takes_no_step():
     flat_policy, flat, _, _ = trust_region_problem()
     result = kernels.natural_gradient_step(
         lambda v: (jnp.float32(0.0), jnp.float32(0.0)),
