@@ -41,6 +41,7 @@ from purejaxrl_gae.kernels.normalization import running_discounted_returns as ru
 from purejaxrl_gae.kernels.normalization import scale_rewards as scale_rewards
 from purejaxrl_gae.kernels.normalization import unscale_values as unscale_values
 from purejaxrl_gae.kernels.normalization import update_moments as update_moments
+from purejaxrl_gae.kernels.precision import in_float32 as in_float32
 from purejaxrl_gae.kernels.recurrence import forget as forget
 from purejaxrl_gae.kernels.recurrence import gru_step as gru_step
 from purejaxrl_gae.kernels.recurrence import linear_recurrence as linear_recurrence

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from purejaxrl_gae.kernels.precision import in_float32
+
 
 class ConjugateGradientResult(NamedTuple):
     """An approximate solution of A x = b.
@@ -34,6 +36,7 @@ def tree_axpy(scale: jax.Array, x: Any, y: Any) -> Any:
     return jax.tree.map(lambda a, b: scale * a + b, x, y)
 
 
+@in_float32
 def conjugate_gradient(
     matvec: Callable[[Any], Any], b: Any, *, max_iters: int, tol: float | jax.Array = 1e-10
 ) -> ConjugateGradientResult:

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae.kernels.distributions import Categorical, DiagonalGaussian, Distribution
+from purejaxrl_gae.kernels.precision import in_float32
 
 Layer = tuple[jax.Array, jax.Array]
 
@@ -34,6 +35,7 @@ class DenseFactors(NamedTuple):
     sensitivities: list[jax.Array]
 
 
+@in_float32
 def dense_factors(
     layers: list[Layer], activation: Callable[[jax.Array], jax.Array], inputs: jax.Array
 ) -> tuple[jax.Array, DenseFactors]:
@@ -63,6 +65,7 @@ def dense_factors(
     return outputs, DenseFactors(layer_inputs, sensitivities)
 
 
+@in_float32
 def dense_fisher_product(
     factors: DenseFactors, distribution: Distribution, vector: list[Layer], log_std: jax.Array | None
 ) -> tuple[list[Layer], jax.Array | None]:

@@ -11,10 +11,13 @@ from typing import Any
 
 import jax
 
+from purejaxrl_gae.kernels.precision import in_float32
+
 Policy = Callable[[Any, jax.Array], Any]
 MatrixVectorProduct = Callable[[Any], Any]
 
 
+@in_float32
 def make_fisher_vector_product(
     policy: Policy, params: Any, observations: jax.Array, *, damping: float | jax.Array
 ) -> MatrixVectorProduct:
@@ -33,6 +36,7 @@ def make_fisher_vector_product(
     jacobian_transposed = jax.linear_transpose(jacobian, params)
     batch_size = observations.shape[0]
 
+    @in_float32
     def product(vector):
         tangent = jacobian(vector)
         weighted = jax.tree.map(lambda leaf: leaf / batch_size, distribution.fisher_product(tangent))
@@ -42,6 +46,7 @@ def make_fisher_vector_product(
     return product
 
 
+@in_float32
 def make_gauss_newton_product(
     function: Callable[[Any], jax.Array], params: Any, *, scale: float | jax.Array, damping: float | jax.Array
 ) -> MatrixVectorProduct:
@@ -68,6 +73,7 @@ def make_gauss_newton_product(
     return product
 
 
+@in_float32
 def fisher_vector_product(
     policy: Policy, params: Any, observations: jax.Array, vector: Any, *, damping: float | jax.Array
 ) -> Any:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae.kernels.conjugate_gradient import conjugate_gradient, tree_axpy, tree_dot
+from purejaxrl_gae.kernels.precision import in_float32
 
 
 class LineSearchResult(NamedTuple):
@@ -29,6 +30,7 @@ class LineSearchResult(NamedTuple):
     backtracks: jax.Array
 
 
+@in_float32
 def backtracking_line_search(
     evaluate: Callable[[Any], tuple[jax.Array, jax.Array]],
     params: Any,
@@ -124,6 +126,7 @@ class NaturalGradientResult(NamedTuple):
     failed: jax.Array
 
 
+@in_float32
 def natural_gradient_step(
     evaluate: Callable[[Any], tuple[jax.Array, jax.Array]],
     matvec: Callable[[Any], Any],

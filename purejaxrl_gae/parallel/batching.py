@@ -8,15 +8,18 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
+from purejaxrl_gae.parallel.platform import takes_branches
+
 
 def compute_if_any(
     needed: jax.Array, compute: Callable[..., Any], otherwise: Callable[..., Any], *operands: Any
 ) -> Any:
-    """Calls `compute(*operands)` where any of `needed` is set, else `otherwise(*operands)`; a branch also under `vmap`.
+    """Returns `compute(*operands)` where any of `needed` is set, else `otherwise(*operands)`; on a CPU by a branch.
 
-    `lax.cond` under `vmap` computes both sides for every agent. Here all agents take the first side in a step in which
-    one of them needs it, and none does in any other. Both sides must agree wherever `needed` is not set, or what they
-    disagree in must not be used. It may be differentiated, both ways.
+    `lax.cond` under `vmap` computes both sides for every agent. Here it stays a branch: all agents take the first side
+    in a step in which one of them needs it, and none does in any other. Both sides must agree wherever `needed` is not
+    set, or what they disagree in must not be used: where branches are not worth it (see `platform`), all take the first
+    side in every step. It may be differentiated, both ways.
 
     Args:
       needed: bool, any shape.
@@ -24,6 +27,8 @@ def compute_if_any(
       otherwise: the same, and cheap.
       *operands: pytrees of arrays.
     """
+    if not takes_branches():
+        return compute(*operands)
     # A batching rule sees operands alone, so traced values that the functions close over are made some: parameters
     # of an environment, for example, that agents are vmapped over.
     compute, of_compute = _hoisted(compute, operands)
@@ -104,7 +109,7 @@ def one_agent_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
     @call.def_vmap
     def batched(axis_size, are_batched, *arguments):
         one, varying = _of_varying(call, arguments, jax.tree.leaves(are_batched))
-        outputs = jax.lax.map(one, varying) if jax.default_backend() == "cpu" else jax.vmap(one)(varying)
+        outputs = jax.lax.map(one, varying) if takes_branches() else jax.vmap(one)(varying)
         return outputs, jax.tree.map(lambda _: True, outputs)
 
     return _differentiable(call, function)

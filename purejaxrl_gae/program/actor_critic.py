@@ -14,7 +14,7 @@ import numpy as np
 from flax import linen as nn
 
 from purejaxrl_gae.environments import ActionSpace, BoxActions, DiscreteActions
-from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution, SquashedGaussian
+from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution, SquashedGaussian, in_float32
 from purejaxrl_gae.program.encoders import ACTIVATIONS, Activation, Convolutions, Encoder, make_convolutions
 from purejaxrl_gae.program.initialization import Initialization, draw_orthogonal, draw_uniform
 from purejaxrl_gae.program.types import Params
@@ -134,6 +134,7 @@ class ActorCritic:
         shapes = jax.eval_shape(network.init, key, features)["params"]
         return draw_uniform(key, shapes) if self.initialization == "uniform" else draw_orthogonal(key, shapes, mlp.gain)
 
+    @in_float32
     def policy(self, params: Params, observations: jax.Array) -> Distribution:
         """Returns the action distributions of `[..., *observation_shape]` observations."""
         return _apply(self.policy_network, params["policy"], self._features(params, observations))
@@ -159,6 +160,7 @@ class ActorCritic:
         outputs = _apply(self.value_network, params["value"], self._features(params, observations))
         return jnp.take_along_axis(outputs, actions[..., None], axis=-1)[..., 0]
 
+    @in_float32  # a shared encoder is the policy's too
     def _features(self, params: Params, observations: jax.Array) -> jax.Array:
         batch_shape = observations.shape[: observations.ndim - len(self.observation_shape)]
         flat = observations.reshape(*batch_shape, -1)

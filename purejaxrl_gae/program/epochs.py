@@ -10,6 +10,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels
+from purejaxrl_gae.parallel.platform import branch
 from purejaxrl_gae.program import minibatches
 from purejaxrl_gae.program.types import Distribution, Learner, Metrics, Params
 from purejaxrl_gae.settings.config import MOST_LOOPS, require_between
@@ -139,7 +140,7 @@ def _stop_by_kl(one_epoch: Any, carry: Any, keys: jax.Array, target_kl: jax.Arra
 
     def maybe_one_epoch(carry_and_stopped, key):
         carry, stopped = carry_and_stopped
-        carry, metrics = jax.lax.cond(stopped, lambda carry, _: (carry, zeros), one_epoch, carry, key)
+        carry, metrics = branch(stopped, lambda carry, _: (carry, zeros), one_epoch, carry, key)
         return (carry, stopped | (metrics["approx_kl"] > target_kl)), (metrics, ~stopped)
 
     (carry, _), (metrics, ran) = jax.lax.scan(maybe_one_epoch, (carry, jnp.array(False)), keys)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from purejaxrl_gae.parallel.platform import branch
 from purejaxrl_gae.program.debugging import no_value
 from purejaxrl_gae.program.types import Algorithm, EpisodeTotals, Hyperparameters, Metrics, TrainState
 
@@ -25,7 +26,7 @@ def guarded_update(
     healthy = all_finite((new_state.learner, metrics))
     if algorithm.setup.config.on_nonfinite == "halt":
         healthy &= state.counters.skipped_updates == 0
-    learner = jax.lax.cond(healthy, lambda: new_state.learner, lambda: state.learner)
+    learner = branch(healthy, lambda: new_state.learner, lambda: state.learner)
     counters = new_state.counters.replace(
         updates=state.counters.updates + 1,
         skipped_updates=state.counters.skipped_updates + jnp.where(healthy, 0, 1),

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae.environments import ActionSpace, BoxActions, DiscreteActions
-from purejaxrl_gae.kernels import Categorical
+from purejaxrl_gae.kernels import Categorical, in_float32
 from purejaxrl_gae.program.actor_critic import make_actor_critic
 from purejaxrl_gae.program.pure_modules import PureModule, pure
 from purejaxrl_gae.program.types import Network, Params, Setup
@@ -96,6 +96,8 @@ class ModuleNetwork:
     def _apply(self, name: str, params: Params, observations: jax.Array) -> Any:
         """Applies a module, which knows one leading axis, to observations with any number of them."""
         apply = partial(self.modules[name].apply, params[name])
+        if name != "value":  # what a joint one shares is the policy's too
+            apply = in_float32(apply)
         batch_shape = observations.shape[: observations.ndim - len(self.observations.shape)]
         flat = observations.reshape(-1, *self.observations.shape)
         outputs = apply(flat)

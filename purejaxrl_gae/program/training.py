@@ -6,6 +6,7 @@ hyperparameters, or both. `advance` runs up to a given number of updates and is 
 and compile time of either do not depend on how long the run is.
 """
 
+import functools
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -88,6 +89,20 @@ def init_state(algorithm: Algorithm, key: jax.Array, hyperparameters: Hyperparam
     )
 
 
+def _in_chosen_precision(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function of an algorithm whose matrix products are as its config says; see `kernels.in_float32`."""
+
+    @functools.wraps(function)
+    def traced(algorithm, *args):
+        precision = algorithm.setup.config.matmul_precision
+        if precision == "default":
+            return function(algorithm, *args)
+        with jax.default_matmul_precision(precision):
+            return function(algorithm, *args)
+
+    return traced
+
+
 def update(
     algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState
 ) -> tuple[TrainState, Metrics, EpisodeTotals]:
@@ -97,6 +112,7 @@ def update(
     return state, metrics, totals
 
 
+@_in_chosen_precision
 def collect(
     algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState
 ) -> tuple[TrainState, Experience, EpisodeTotals, jax.Array]:
@@ -127,6 +143,7 @@ def begin_update(algorithm: Algorithm, state: TrainState) -> tuple[TrainState, j
     return state.replace(world=world.replace(key=next_key)), rollout_keys, learning_keys
 
 
+@_in_chosen_precision
 def take_in(
     algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, recording: Recording
 ) -> tuple[TrainState, Experience, EpisodeTotals]:
@@ -144,6 +161,7 @@ def take_in(
     return TrainState(learner.replace(normalizers=normalizers), world, counters), experience, totals
 
 
+@_in_chosen_precision
 def learn_from(
     algorithm: Algorithm, hyperparameters: Hyperparameters, state: TrainState, experience: Experience, keys: jax.Array
 ) -> tuple[TrainState, Metrics]:

@@ -88,6 +88,9 @@ class TrainingConfig:
     """learn the Gaussian policy's standard deviation, one per action dimension, the same in every state"""
     log_std_init: float = 0.0
     """logarithm of its initial value, or its value for good where it is not learned"""
+    matmul_precision: Literal["default", "tensorfloat32", "float32"] = "default"
+    """of the value function's matrix products on a GPU or TPU, by JAX's names; those behind likelihood ratios, KL
+    divergences and curvature are always in float32"""
     adam_eps: Traced = 1e-5
     """epsilon of every Adam, added to the root of its second moment; PyTorch's default is 1e-8"""
     on_nonfinite: Literal["halt", "skip"] = "halt"
