@@ -95,9 +95,8 @@ class ModuleNetwork:
 
     def _apply(self, name: str, params: Params, observations: jax.Array) -> Any:
         """Applies a module, which knows one leading axis, to observations with any number of them."""
-        apply = partial(self.modules[name].apply, params[name])
-        if name != "value":  # what a joint one shares is the policy's too
-            apply = in_float32(apply)
+        plain = partial(self.modules[name].apply, params[name])
+        apply = plain if name == "value" else in_float32(plain)  # what a joint one shares is the policy's too
         batch_shape = observations.shape[: observations.ndim - len(self.observations.shape)]
         flat = observations.reshape(-1, *self.observations.shape)
         outputs = apply(flat)
