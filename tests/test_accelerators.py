@@ -1,4 +1,4 @@
-"""What the benchmark reads from a compiler's text; and, slow, that compilers for GPUs and TPUs leave no branch in a loop."""
+"""What the benchmark reads from a compiler's text; slow: that compilers for GPUs and TPUs leave no branch in a loop."""
 
 import json
 
