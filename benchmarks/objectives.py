@@ -53,7 +53,7 @@ ROWS = (
     Row("no clipping or penalty", "none", {}, -0.39),
     *(Row(f"clipping, ε = {e}", "clip", {"clip_coef": e}, p) for e, p in ((0.1, 0.76), (0.2, 0.82), (0.3, 0.70))),
     *(
-        Row(f"adaptive KL, d_targ = {d}", "kl_adaptive", {"kl_target": d}, p)
+        Row(f"adaptive KL, d_targ = {d}", "kl_adaptive", {"desired_kl": d}, p)
         for d, p in ((0.003, 0.68), (0.01, 0.74), (0.03, 0.71))
     ),
     *(

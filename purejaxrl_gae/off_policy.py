@@ -19,13 +19,12 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels
 from purejaxrl_gae.program import adaptation, minibatches, training, value_function
 from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of
 from purejaxrl_gae.program.networks import require_own_value_params
-from purejaxrl_gae.program.optimizers import DescentConfig, check_descent, make_optimizer
+from purejaxrl_gae.program.optimizers import DescentConfig, check_descent, init_learner, make_optimizer
 from purejaxrl_gae.program.schedules import scheduled
 from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.program.value_function import ValueSamples
@@ -83,7 +82,7 @@ class OffPolicyConfig(DescentConfig):
     """the optimizer's step size"""
     anneal_lr: bool = True
     """lower the learning rate linearly to 0 over the run"""
-    kl_target: Traced = 0.01
+    desired_kl: Traced = 0.01
     """KL of an update that schedule = kl_adaptive aims at"""
     gamma: Traced = 0.99
     """discount"""
@@ -107,7 +106,7 @@ class OffPolicyConfig(DescentConfig):
         require_between(self, 1, MOST_LOOPS, "update_epochs")
         require_between(self, 1, self.num_envs, "num_minibatches")
         require_fraction(self, "gamma", "gae_lambda")
-        require_non_negative(self, "learning_rate", "kl_target", "ent_coef", "vf_coef")
+        require_non_negative(self, "learning_rate", "desired_kl", "ent_coef", "vf_coef")
         for name in ("rho_clip", "c_clip", "max_grad_norm", "value_trust_region"):
             require(self, name, getattr(self, name) > 0.0, "greater than 0")
         if self.num_envs % self.num_minibatches:
@@ -162,14 +161,6 @@ def make_algorithm(config: OffPolicyConfig) -> Algorithm:
         learn=partial(learn, setup),
         num_keys=config.update_epochs,
     )
-
-
-def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
-    """Draws fresh parameters and begins the optimizer."""
-    params = setup.network.init(key)
-    optimizer = make_optimizer(setup.config, hyperparameters, params, max_grad_norm=hyperparameters.max_grad_norm)
-    flat_params, _ = ravel_pytree(params)
-    return Learner(params, optimizer.init(flat_params), adaptation.begin(setup.config, hyperparameters))
 
 
 def learn(

@@ -19,7 +19,6 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels
 from purejaxrl_gae.program import adaptation, minibatches, training, value_function
@@ -29,7 +28,7 @@ from purejaxrl_gae.program.estimators import check_estimator, estimate, estimato
 from purejaxrl_gae.program.networks import require_own_value_params
 from purejaxrl_gae.program.objectives import BUILT_IN as OBJECTIVES
 from purejaxrl_gae.program.objectives import check_objective, needs_old_policy, objective_of, policy_loss
-from purejaxrl_gae.program.optimizers import DescentConfig, annealed, check_descent, make_optimizer
+from purejaxrl_gae.program.optimizers import DescentConfig, annealed, check_descent, init_learner, make_optimizer
 from purejaxrl_gae.program.schedules import scheduled
 from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.program.value_function import ValueSamples
@@ -96,7 +95,7 @@ class PPOConfig(DescentConfig):
     """stop an update's epochs once one's mean approximate KL exceeds this; none: never"""
     kl_coef: Traced = 1.0
     """beta of the KL objectives; the initial one where it is adapted"""
-    kl_target: Traced = 0.01
+    desired_kl: Traced = 0.01
     """d_targ, the KL of an update that objective = kl_adaptive and schedule = kl_adaptive aim at"""
     critic: Literal["joint", "trust_region"] = "joint"
     """fit the value function in one loss with the policy, or after it by a Gauss-Newton step in its own trust region"""
@@ -120,7 +119,7 @@ class PPOConfig(DescentConfig):
         require_minibatches(self)
         require_fraction(self, "gamma", "gae_lambda")
         require_non_negative(self, "learning_rate", "clip_coef", "ent_coef", "vf_coef", "pg_coef")
-        require_non_negative(self, "kl_coef", "kl_target")
+        require_non_negative(self, "kl_coef", "desired_kl")
         require(self, "max_grad_norm", self.max_grad_norm > 0.0, "greater than 0")
         require(self, "value_trust_region", self.value_trust_region > 0.0, "greater than 0")
         require(self, "target_kl", self.target_kl is None or self.target_kl > 0.0, "greater than 0, or none")
@@ -156,14 +155,6 @@ def make_algorithm(config: PPOConfig) -> Algorithm:
         learn=partial(learn, setup),
         num_keys=config.update_epochs,
     )
-
-
-def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
-    """Draws fresh parameters and begins the optimizer."""
-    params = setup.network.init(key)
-    optimizer = make_optimizer(setup.config, hyperparameters, params, max_grad_norm=hyperparameters.max_grad_norm)
-    flat_params, _ = ravel_pytree(params)
-    return Learner(params, optimizer.init(flat_params), adaptation.begin(setup.config, hyperparameters))
 
 
 def learn(

@@ -84,7 +84,7 @@ class ReinforceConfig(DescentConfig):
     """the optimizer's step size for the policy"""
     anneal_lr: bool = False
     """lower the learning rate linearly to 0 over the run"""
-    kl_target: Traced = 0.01
+    desired_kl: Traced = 0.01
     """KL of an update that schedule = kl_adaptive aims at"""
     gamma: Traced = 0.99
     """discount"""
@@ -108,7 +108,7 @@ class ReinforceConfig(DescentConfig):
         super().validate()
         require_part(self, "advantage", ESTIMATORS)
         require_fraction(self, "gamma", "gae_lambda")
-        require_non_negative(self, "learning_rate", "value_learning_rate", "kl_target", "ent_coef")
+        require_non_negative(self, "learning_rate", "value_learning_rate", "desired_kl", "ent_coef")
         require(self, "max_grad_norm", self.max_grad_norm > 0.0, "greater than 0")
         require_between(self, 1, MOST_LOOPS, "n_critic_updates")
         require_between(self, 0, self.steps_per_update, "batch_size")

@@ -114,7 +114,7 @@ def test_every_objective_learns_the_probe_of_everything(objective):
 
 
 def test_adaptive_kl_moves_its_coefficient_by_factors_of_two():
-    *_, result = train_probe(probes.both(), objective="kl_adaptive", kl_coef=1.0, kl_target=0.01)
+    *_, result = train_probe(probes.both(), objective="kl_adaptive", kl_coef=1.0, desired_kl=0.01)
     used, kl = np.asarray(result.metrics["kl_coef"]), np.asarray(result.metrics["kl"])
     expected = np.where(kl > 0.015, 2.0, np.where(kl < 0.01 / 1.5, 0.5, 1.0))[:-1]
     off_the_floor = used[:-1] > 1e-5

@@ -1,7 +1,7 @@
-"""Policy and value networks: separate or with a shared encoder, for discrete and continuous actions.
+"""Policy and value networks: separate or with a shared trunk, for discrete and continuous actions.
 
-Parameters are a dictionary `{"policy": ..., "value": ...}`, with `"encoder"` beside them where it is shared, so an
-algorithm that must not let the critic's step move the policy can see what belongs to whom.
+Parameters are a dictionary `{"policy": ..., "value": ...}`, with the trunk's as `"encoder"` beside them where there is
+one, so an algorithm that must not let the critic's step move the policy can see what belongs to whom.
 """
 
 import math
@@ -93,8 +93,8 @@ class ActorCritic:
 
     Attributes:
       observation_shape: of one observation; observations are flattened.
-      encoder: shared by both, or None where they are separate.
-      policy_network: maps observations, or the encoder's features, to a distribution.
+      trunk: layers shared by both, or None where they are separate.
+      policy_network: maps observations, or the trunk's features, to a distribution.
       value_network: maps the same to one number, V(s); or, with action values, to one for each action, Q(s, a).
       has_action_values: which of the two.
       initialization: of the weights; see `draw_orthogonal` and `draw_uniform`.
@@ -102,7 +102,7 @@ class ActorCritic:
     """
 
     observation_shape: tuple[int, ...]
-    encoder: MLP | None
+    trunk: MLP | None
     policy_network: PolicyNetwork
     value_network: MLP
     has_action_values: bool = False
@@ -112,7 +112,7 @@ class ActorCritic:
     @property
     def has_own_value_params(self) -> bool:
         """Policy and value function share nothing."""
-        return self.encoder is None
+        return self.trunk is None
 
     def init(self, key: jax.Array) -> Params:
         """Draws fresh parameters."""
@@ -123,9 +123,9 @@ class ActorCritic:
         }
         params = {}
         keys = jax.random.split(key, 3)
-        if self.encoder is not None:
-            params["encoder"] = self._init_network(self.encoder, self.encoder, keys[0], features)
-            features = jnp.zeros((1, self.encoder.hidden_sizes[-1]), jnp.float32)
+        if self.trunk is not None:
+            params["encoder"] = self._init_network(self.trunk, self.trunk, keys[0], features)
+            features = jnp.zeros((1, self.trunk.hidden_sizes[-1]), jnp.float32)
         for (name, (network, mlp)), network_key in zip(networks.items(), keys[1:], strict=True):
             params[name] = self._init_network(network, mlp, network_key, features)
         return params
@@ -160,11 +160,11 @@ class ActorCritic:
         outputs = _apply(self.value_network, params["value"], self._features(params, observations))
         return jnp.take_along_axis(outputs, actions[..., None], axis=-1)[..., 0]
 
-    @in_float32  # a shared encoder is the policy's too
+    @in_float32  # a shared trunk is the policy's too
     def _features(self, params: Params, observations: jax.Array) -> jax.Array:
         batch_shape = observations.shape[: observations.ndim - len(self.observation_shape)]
         flat = observations.reshape(*batch_shape, -1)
-        return flat if self.encoder is None else _apply(self.encoder, params["encoder"], flat)
+        return flat if self.trunk is None else _apply(self.trunk, params["encoder"], flat)
 
 
 def _apply(network: nn.Module, params: Params, inputs: jax.Array) -> Any:
@@ -190,7 +190,7 @@ def make_actor_critic(
     Args:
       observation_shape: of one observation.
       actions: the action space.
-      shared: one encoder of `hidden_sizes` with a head for each of policy and value, of one more hidden layer, or
+      shared: one trunk of `hidden_sizes` with a head for each of policy and value, of one more hidden layer, or
         linear behind convolutions; otherwise two networks of `hidden_sizes`.
       hidden_sizes: widths of the hidden layers.
       activation: name of the activation.
@@ -220,7 +220,7 @@ def make_actor_critic(
     policy = MLP(own_sizes, activation, num_outputs, output_gain=0.01, convolutions=own_convolutions)
     return ActorCritic(
         observation_shape=observation_shape,
-        encoder=MLP(hidden_sizes, activation, convolutions=convolutions) if shared else None,
+        trunk=MLP(hidden_sizes, activation, convolutions=convolutions) if shared else None,
         policy_network=PolicyNetwork(policy, discrete, learn_std, log_std_init, squashed=action_bounds == "tanh"),
         value_network=MLP(own_sizes, activation, value_outputs, output_gain=1.0, convolutions=own_convolutions),
         has_action_values=action_values,

@@ -15,7 +15,7 @@ from purejaxrl_gae.program.types import Experience, Hyperparameters, Learner, Me
 
 
 def rules(config: Any) -> dict[str, Callable[..., jax.Array]]:
-    """Returns, for each hyperparameter that follows the KL, its rule `(value, kl, kl_target) -> next value`."""
+    """Returns, for each hyperparameter that follows the KL, its rule `(value, kl, desired KL) -> next value`."""
     found: dict[str, Callable[..., jax.Array]] = {}
     if getattr(config, "objective", None) == "kl_adaptive":
         found["kl_coef"] = kernels.adapt_kl_coefficient
@@ -47,6 +47,6 @@ def follow_kl(
         return learner, {}
     old, observations = minibatches.flatten_time((experience.distribution, experience.observations))
     kl = jnp.mean(old.kl_divergence(setup.network.policy(learner.params, observations)))
-    used, target = learner.extra, hyperparameters.kl_target
+    used, target = learner.extra, hyperparameters.desired_kl
     moved = {name: rule(used[name], kl, target) for name, rule in adapted.items()}
     return learner.replace(extra=moved), {"kl": kl, **used}

@@ -5,6 +5,7 @@ observations to `(distribution, value)`. A factory `(observations, actions, conf
 returns either; so do the built-in ones, which are found by their names.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -98,24 +99,26 @@ class ModuleNetwork:
         plain = partial(self.modules[name].apply, params[name])
         apply = plain if name == "value" else in_float32(plain)  # what a joint one shares is the policy's too
         batch_shape = observations.shape[: observations.ndim - len(self.observations.shape)]
-        flat = observations.reshape(-1, *self.observations.shape)
-        outputs = apply(flat)
-        belongs_to_state = jax.tree.map(
-            lambda *shapes: len(set(shapes)) > 1, *map(partial(_shapes, apply, flat), (2, 3))
-        )
+        outputs = apply(observations.reshape(-1, *self.observations.shape))
 
         def with_batch_axes(leaf, of_state):
             if not of_state:  # the same in every state, as a Gaussian's log_std often is
                 return jnp.broadcast_to(leaf, (*batch_shape, *leaf.shape))
             return leaf.reshape(*batch_shape, *leaf.shape[1:])
 
-        return jax.tree.map(with_batch_axes, outputs, belongs_to_state)
+        return jax.tree.map(with_batch_axes, outputs, self._of_states[name])
 
+    @functools.cached_property
+    def _of_states(self) -> dict[str, Any]:
+        """Marks each module's outputs that there is one of for each state: their shapes follow the batch size."""
+        params = jax.eval_shape(self.init, jax.eval_shape(jax.random.key, 0))
+        shapes = [{name: self._shapes(name, params[name], size) for name in self.modules} for size in (2, 3)]
+        return jax.tree.map(lambda *of_sizes: len(set(of_sizes)) > 1, *shapes)
 
-def _shapes(apply: Callable[[jax.Array], Any], observations: jax.Array, batch_size: int) -> Any:
-    """Returns the shapes of a module's outputs for a batch of some size, each as something that is a leaf."""
-    batch = jax.ShapeDtypeStruct((batch_size, *observations.shape[1:]), observations.dtype)
-    return jax.tree.map(lambda leaf: str(leaf.shape), jax.eval_shape(apply, batch))
+    def _shapes(self, name: str, params: Params, batch_size: int) -> Any:
+        """Returns the shapes of a module's outputs for a batch of some size, each as something that is a leaf."""
+        batch = jax.ShapeDtypeStruct((batch_size, *self.observations.shape), self.observations.dtype)
+        return jax.tree.map(lambda leaf: str(leaf.shape), jax.eval_shape(self.modules[name].apply, params, batch))
 
 
 def of_layers(observations: Any, actions: ActionSpace, config: Any, action_values: bool, shared: bool) -> Network:
@@ -141,7 +144,7 @@ def separate_layers(observations: Any, actions: ActionSpace, config: Any, action
 
 
 def shared_layers(observations: Any, actions: ActionSpace, config: Any, action_values: bool = False) -> Network:
-    """Makes one encoder of dense layers, with a head each for policy and value."""
+    """Makes one trunk of dense layers, with a head each for policy and value."""
     return of_layers(observations, actions, config, action_values, shared=True)
 
 
@@ -165,7 +168,8 @@ def make_network(config: Any, environment: Any, *, action_values: bool = False) 
     if not hasattr(found, "policy"):
         available = dict(observations=observations, actions=environment.actions, config=config)
         try:
-            found = parts.call("network", found, {**available, "action_values": action_values})
+            factory = parts.find_function("network", found, BUILT_IN)
+            found = parts.call("network", factory, {**available, "action_values": action_values})
         except UserError:
             raise
         except Exception as error:

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
+from purejaxrl_gae.program import adaptation
 from purejaxrl_gae.program.schedules import BUILT_IN as SCHEDULES
 from purejaxrl_gae.program.schedules import check_schedule, linear, schedule_of
-from purejaxrl_gae.program.types import Hyperparameters, Params, Setup
+from purejaxrl_gae.program.types import Hyperparameters, Learner, Params, Setup
 from purejaxrl_gae.settings import parts
 from purejaxrl_gae.settings.config import TrainingConfig, require_part
 from purejaxrl_gae.settings.errors import UserError
@@ -31,7 +32,7 @@ class DescentConfig(TrainingConfig):
     names that) to an optax transformation of the parameters"""
     schedule: Any = "auto"
     """of the learning rate over the run: auto (linear where anneal_lr says so, else constant), linear, constant,
-    cosine, warmup_cosine, kl_adaptive (after each update divided or multiplied by 1.5 to keep the KL near kl_target),
+    cosine, warmup_cosine, kl_adaptive (after each update divided or multiplied by 1.5 to keep the KL near desired_kl),
     or MODULE:FUNCTION of your own, from the progress in [0, 1] to a factor; anneal_lr counts with auto alone"""
 
     @property
@@ -44,10 +45,10 @@ class DescentConfig(TrainingConfig):
         super().validate()
         require_part(self, "optimizer", BUILT_IN)
         require_part(self, "schedule", ("auto", *SCHEDULES))
-        if self.schedule == "kl_adaptive" and not hasattr(self, "kl_target"):
+        if self.schedule == "kl_adaptive" and not hasattr(self, "desired_kl"):
             choices = ", ".join(name for name in SCHEDULES if name != "kl_adaptive")
             raise UserError(
-                f"schedule is kl_adaptive, which {self.algorithm} has no kl_target for; "
+                f"schedule is kl_adaptive, which {self.algorithm} has no desired_kl for; "
                 f"it must be one of auto, {choices}, or MODULE:FUNCTION of your own"
             )
         if not self.scheduled_rates and self.schedule not in ("auto", "constant"):
@@ -110,6 +111,14 @@ def make_optimizer(
     if make not in ELEMENTWISE.values():
         descent = on_flat_vector(descent, params)
     return descent if max_grad_norm is None else optax.chain(optax.clip_by_global_norm(max_grad_norm), descent)
+
+
+def init_learner(setup: Setup, key: jax.Array, hyperparameters: Hyperparameters) -> Learner:
+    """Draws fresh parameters and begins the one optimizer of all of them."""
+    params = setup.network.init(key)
+    optimizer = make_optimizer(setup.config, hyperparameters, params, max_grad_norm=hyperparameters.max_grad_norm)
+    flat_params, _ = ravel_pytree(params)
+    return Learner(params, optimizer.init(flat_params), adaptation.begin(setup.config, hyperparameters))
 
 
 def _made(make: Make, learning_rate: jax.Array, adam_eps: jax.Array) -> Any:
@@ -204,7 +213,7 @@ def say_schedule(config: TrainingConfig, updates: int) -> str:
     """Says what goes from where to where in the updates that are left; empty where nothing does."""
     progress, said = updates / config.num_updates, []
     if getattr(config, "schedule", "constant") == "kl_adaptive":
-        said.append("learning_rate follows the KL, to keep it near kl_target")
+        said.append("learning_rate follows the KL, to keep it near desired_kl")
     moving = _say_rates(config, progress) if progress < 1.0 else []
     if moving:
         said.append(f"{' and '.join(moving)} at step {config.env_steps:,}, the end that total_timesteps sets")

@@ -61,4 +61,4 @@ def uses_dense_product(network: Network) -> bool:
     if not isinstance(network, ActorCritic):
         return False
     mlp = network.policy_network.mlp
-    return network.encoder is None and mlp.convolutions is None and (mlp.output_size or 0) <= MOST_OUTPUTS
+    return network.trunk is None and mlp.convolutions is None and (mlp.output_size or 0) <= MOST_OUTPUTS

@@ -1,15 +1,18 @@
 """Values as a trained value function says them, in the units it was learned in and in the environment's own rewards."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from purejaxrl_gae import kernels
+from purejaxrl_gae.environments import Environment, HostEnvironment
 from purejaxrl_gae.program import algorithms
 from purejaxrl_gae.program.rollout import normalize_observations
 from purejaxrl_gae.program.types import Learner, Setup
 from purejaxrl_gae.settings.config import TrainingConfig
+from purejaxrl_gae.settings.errors import UserError
 
 
 class Values(NamedTuple):
@@ -55,12 +58,27 @@ def make_value_function(config: TrainingConfig) -> Callable[[Learner, jax.Array]
 
 def value_function(setup: Setup) -> Callable[[Learner, jax.Array], Values]:
     """Returns the value function of what is made of a config already; see `make_value_function`."""
-    one_hot = setup.environment.one_hot
 
-    def value(learner: Learner, observations: jax.Array) -> Values:
-        encoded = observations if one_hot is None else one_hot.encode(observations)
+    def value(learner: Learner, observations: Any) -> Values:
+        encoded = encode_observations(setup.environment, observations)
         seen, moments = normalize_observations(learner.normalizers, encoded), learner.normalizers.returns
         learned = setup.network.value(learner.params, seen)
         return Values(learned if moments is None else kernels.unscale_values(learned, moments), learned)
 
     return value
+
+
+def encode_observations(environment: Environment | HostEnvironment, observations: Any) -> jax.Array:
+    """Encodes what the environment gives, one observation or a batch, for the networks' normaliser.
+
+    Raises:
+      UserError: the observations have another shape.
+    """
+    one_hot, shape = environment.one_hot, environment.observation_shape
+    given = jnp.asarray(observations)
+    encoded = (given if one_hot is None else jnp.asarray(one_hot.encode(given))).astype(jnp.float32)
+    if encoded.shape[encoded.ndim - len(shape) :] != shape or encoded.ndim < len(shape):
+        raise UserError(
+            f"observations is an array {list(given.shape)}; {environment.name} has {list(shape)}, one or a batch"
+        )
+    return encoded

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
@@ -147,7 +146,8 @@ class Policy(struct.PyTreeNode):
         Raises:
           UserError: the observations have another shape.
         """
-        setup, encoded = self.agent.algorithm.setup, self._encoded(observations)
+        setup = self.agent.algorithm.setup
+        encoded = values.encode_observations(setup.environment, observations)
         leading = encoded.shape[: encoded.ndim - len(setup.environment.observation_shape)]
         rows = encoded.reshape(-1, *setup.environment.observation_shape)
         seen = normalize_observations(self.learner.normalizers, rows)
@@ -166,19 +166,7 @@ class Policy(struct.PyTreeNode):
           UserError: the observations have another shape.
         """
         value = values.value_function(self.agent.algorithm.setup)
-        return value(self.learner, self._encoded(observations))
-
-    def _encoded(self, observations: Any) -> jax.Array:
-        """Returns observations as the networks' normaliser wants them."""
-        environment = self.agent.environment
-        one_hot, shape = environment.one_hot, environment.observation_shape
-        given = jnp.asarray(observations)
-        encoded = (given if one_hot is None else jnp.asarray(one_hot.encode(given))).astype(jnp.float32)
-        if encoded.shape[encoded.ndim - len(shape) :] != shape or encoded.ndim < len(shape):
-            raise UserError(
-                f"observations is an array {list(given.shape)}; {environment.name} has {list(shape)}, one or a batch"
-            )
-        return encoded
+        return value(self.learner, observations)
 
 
 def make_agent(config: TrainingConfig) -> Agent:

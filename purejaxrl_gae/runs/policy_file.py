@@ -35,8 +35,8 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
     environment = trust.signed({name: plain[name] for name in ENVIRONMENT_FIELDS})
     signature = environment.pop(trust.SIGNATURE, None)
     layers: list[tuple[np.ndarray, np.ndarray, bool]] = []
-    if network.encoder is not None:
-        layers += _dense_layers(network.encoder, learner.params["encoder"])
+    if network.trunk is not None:
+        layers += _dense_layers(network.trunk, learner.params["encoder"])
     policy_params = learner.params["policy"]
     layers += _dense_layers(network.policy_network.mlp, policy_params["mlp"])
 
@@ -78,8 +78,8 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
 def _convolutions(network: ActorCritic, params: Params) -> dict[str, Any]:
     """Returns the arrays of the convolutions before the dense layers; none where there are none."""
     mlp, mlp_params = network.policy_network.mlp, params["policy"]["mlp"]
-    if network.encoder is not None:
-        mlp, mlp_params = network.encoder, params["encoder"]
+    if network.trunk is not None:
+        mlp, mlp_params = network.trunk, params["encoder"]
     if mlp.convolutions is None:
         return {}
     arrays: dict[str, Any] = {

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from purejaxrl_gae.settings import parts, safe_yaml
 from purejaxrl_gae.settings.errors import UserError, closest, shown
 from purejaxrl_gae.settings.fields import MOST_LOOPS as MOST_LOOPS
+from purejaxrl_gae.settings.fields import RENAMED
 from purejaxrl_gae.settings.fields import Traced as Traced
 from purejaxrl_gae.settings.fields import check_types as check_types
 from purejaxrl_gae.settings.fields import coerce as coerce
@@ -73,7 +74,7 @@ class TrainingConfig:
     """divide rewards by the running deviation of the discounted return; values and their losses are in those units, and
     purejaxrl_gae.make_value_function gives them in rewards too"""
     network: Any = "separate"
-    """separate: one network each for policy and value; shared: one encoder with two heads; MODULE:FACTORY of your own,
+    """separate: one network each for policy and value; shared: one trunk with two heads; MODULE:FACTORY of your own,
     from observations, actions and config to a network; in Python also the factory or the network"""
     encoder: Literal["mlp", "minatar_cnn", "nature_cnn"] = "mlp"
     """what stands before the hidden layers: nothing; one 3x3 convolution, for grids; three of the Nature paper's,
@@ -186,7 +187,8 @@ def with_values(config: Any, values: dict[str, Any], source: str) -> Any:
     """
     hints = field_types(type(config))
     coerced = {}
-    for name, value in values.items():
+    for given, value in values.items():
+        name = given if given in hints else RENAMED.get(given, given)
         if name not in hints:
             hint = closest(name, hints) if isinstance(name, str) else ""
             raise UserError(f"{source} has the unknown key {shown(name)}{hint}")

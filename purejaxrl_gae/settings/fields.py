@@ -21,6 +21,7 @@ LARGEST_FLOAT, SMALLEST_FLOAT = 3.4028234e38, 1.1754944e-38  # of float32
 TRACED = "traced"
 Traced = Annotated[float, TRACED]
 """The type of a field whose value enters the program as data: it can be swept and vmapped without compiling again."""
+RENAMED = {"kl_target": "desired_kl"}  # fields of files and flags until 0.1
 MOST_LOOPS = 10_000  # rounds of a loop that makes keys or rows for each beforehand
 
 

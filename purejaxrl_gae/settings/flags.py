@@ -8,7 +8,7 @@ import typing
 from typing import Any, NamedTuple
 
 from purejaxrl_gae.settings.errors import UserError, closest, shown
-from purejaxrl_gae.settings.fields import coerce, described, inner_of_optional
+from purejaxrl_gae.settings.fields import RENAMED, coerce, described, inner_of_optional
 
 HELP = ("--help", "-h")
 NONE = ("None", "none")
@@ -96,6 +96,8 @@ def refuse_unknown(flag: Flag, hints: dict[str, Any]) -> None:
     """
     if is_known(flag, hints):
         return
+    if RENAMED.get(flag.name) in hints:
+        raise UserError(f"unknown flag {flag.text}; it is called --{RENAMED[flag.name].replace('_', '-')} now")
     known = [f"--{name.replace('_', '-')}" for name in hints]
     raise UserError(f"unknown flag {shown(flag.text)[1:-1]}{closest(flag.text, known)}")
 

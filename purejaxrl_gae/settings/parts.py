@@ -84,8 +84,6 @@ def call(field: str, function: Callable[..., Any], available: Mapping[str, Any])
     Raises:
       UserError: it asks for something else, or raises.
     """
-    if not callable(function):
-        raise UserError(f"{field} is a {type(function).__name__}; it must be a function")
     parameters = inspect.signature(function).parameters.values()
     wanted = {each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}
     required = {each.name for each in parameters if each.name in wanted and each.default is each.empty}

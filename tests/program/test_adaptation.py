@@ -16,9 +16,9 @@ from purejaxrl_gae.program.types import Learner, Setup
 TINY = dict(env=probes.both(), num_envs=2, num_steps=8, total_timesteps=48, hidden_sizes=(4,), schedule="kl_adaptive")
 
 
-def followed(config, kl_target, learner=None):
+def followed(config, desired_kl, learner=None):
     """The learner and the metrics after an update that moved a policy of 3 actions, in 2 steps of 4 environments."""
-    values = traced_hyperparameters(config).replace(kl_target=jnp.float32(kl_target))
+    values = traced_hyperparameters(config).replace(desired_kl=jnp.float32(desired_kl))
     logits = jnp.array([0.3, 0.0, -0.2])
     network = SimpleNamespace(policy=lambda params, observations: kernels.Categorical(observations @ params))
     old = kernels.Categorical(jnp.zeros((2, 4, 3)))
@@ -27,10 +27,10 @@ def followed(config, kl_target, learner=None):
     return *adaptation.follow_kl(Setup(config, None, network), values, learner, experience), values
 
 
-def test_the_rate_rises_below_the_kl_target_and_falls_above_it_and_that_used_is_reported():
+def test_the_rate_rises_below_the_desired_kl_and_falls_above_it_and_that_used_is_reported():
     config = PPOConfig(schedule="kl_adaptive", learning_rate=1e-3)
-    for kl_target, next_rate in ((1.0, 1.5e-3), (1e-4, 1e-3 / 1.5)):
-        learner, metrics, values = followed(config, kl_target)
+    for desired_kl, next_rate in ((1.0, 1.5e-3), (1e-4, 1e-3 / 1.5)):
+        learner, metrics, values = followed(config, desired_kl)
         np.testing.assert_allclose(learner.extra["learning_rate"], next_rate, rtol=1e-6)
         np.testing.assert_allclose(metrics["learning_rate"], 1e-3, rtol=1e-6)
         assert adaptation.current(values, learner).learning_rate == learner.extra["learning_rate"]
@@ -50,7 +50,7 @@ def test_nothing_is_measured_where_nothing_follows_the_kl():
 
 
 @pytest.mark.parametrize("kind", [A2CConfig, OffPolicyConfig, ReinforceConfig])
-def test_whatever_has_a_kl_target_keeps_its_rate_and_reports_it(kind):
+def test_whatever_has_a_desired_kl_keeps_its_rate_and_reports_it(kind):
     result = jax.eval_shape(make_train(kind(**TINY)), jax.random.key(0))
     assert list(result.state.learner.extra) == ["learning_rate"]
     assert {"kl", "learning_rate"} <= set(result.metrics)

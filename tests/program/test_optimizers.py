@@ -157,7 +157,7 @@ END = "at step 512, the end that total_timesteps sets"
         ({"schedule": "constant"}, 2, ""),
         ({"anneal_lr": False}, 1, ""),
         ({}, 4, ""),
-        ({"schedule": "kl_adaptive"}, 4, "learning_rate follows the KL, to keep it near kl_target"),
+        ({"schedule": "kl_adaptive"}, 4, "learning_rate follows the KL, to keep it near desired_kl"),
     ],
 )
 def test_a_schedule_says_where_it_goes_on_and_where_it_ends(changes, updates, said):
@@ -172,7 +172,7 @@ def test_trpo_says_only_the_rates_that_it_descends_by():
 @pytest.mark.parametrize(
     "config, message",
     [
-        (TRPOConfig(schedule="kl_adaptive"), "schedule is kl_adaptive, which trpo has no kl_target for; it must"),
+        (TRPOConfig(schedule="kl_adaptive"), "schedule is kl_adaptive, which trpo has no desired_kl for; it must"),
         (TRPOConfig(schedule="cosine", critic="trust_region"), "nothing here has a learning rate"),
     ],
 )  # fmt: skip

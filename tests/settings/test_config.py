@@ -222,6 +222,7 @@ def test_a_file_may_choose_the_environment(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
+        (["--kl-target", "0.1"], "unknown flag --kl-target; it is called --desired-kl now"),
         (["--learnin-rate", "1"], "unknown flag --learnin-rate; did you mean '--learning-rate'?"),
         (["--learning-rate", "fast"], "--learning-rate"),
         (["--time-limit", "never"], "--time-limit"),
@@ -259,3 +260,7 @@ def test_wrong_files_are_refused_in_one_line(tmp_path, text, message):
 def test_a_part_is_one_of_ours_or_a_module_and_name(field):
     with pytest.raises(UserError, match=f"{field} is 'clipp'; it must be one of .*, or MODULE:NAME of your own"):
         dataclasses.replace(PPOConfig(), **{field: "clipp"}).validate()
+
+
+def test_a_field_in_a_file_may_have_the_name_it_had_until_0_1():
+    assert config.with_values(PPOConfig(), {"kl_target": 0.5}, "test").desired_kl == 0.5

@@ -62,8 +62,8 @@ def test_a_part_gets_what_it_names():
     assert parts.call("objective", lambda **everything: everything, available) == available
     with pytest.raises(UserError, match="which asks for 'values'; it may name advantages, log_probs"):
         parts.call("objective", lambda values: values, available)
-    with pytest.raises(UserError, match="objective is a int; it must be a function"):
-        parts.call("objective", 3, available)
+    with pytest.raises(UserError, match="objective is 3, a int; it must be a function"):
+        parts.find_function("objective", 3, {})
 
 
 def test_what_a_part_raises_is_told_in_one_line():
