@@ -26,26 +26,18 @@ from purejaxrl_gae import kernels
 from purejaxrl_gae.program import adaptation, minibatches, training, value_function
 from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of, notes_of
 from purejaxrl_gae.program.networks import require_own_value_params
-from purejaxrl_gae.program.optimizers import DescentConfig, check_descent, init_learner, make_optimizer
+from purejaxrl_gae.program.optimizers import ActorCriticConfig, check_descent, init_learner, make_optimizer
 from purejaxrl_gae.program.schedules import scheduled
 from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.program.value_function import ValueSamples
-from purejaxrl_gae.settings.config import (
-    MOST_STEPS_PER_UPDATE,
-    Traced,
-    require,
-    require_between,
-    require_fraction,
-    require_non_negative,
-    require_part,
-)
+from purejaxrl_gae.settings.config import MOST_STEPS_PER_UPDATE, Traced, require_between, require_part
 from purejaxrl_gae.settings.errors import UserError
 
 ESTIMATORS = {**BUILT_IN, "q": kernels.td_residuals, "td": kernels.td_residuals}  # td: its name until 0.1
 
 
 @dataclass(frozen=True)
-class A2CConfig(DescentConfig):
+class A2CConfig(ActorCriticConfig):
     """Advantage actor-critic."""
 
     algorithm: ClassVar[str] = "a2c"
@@ -59,8 +51,6 @@ class A2CConfig(DescentConfig):
     """rewards before the bootstrap for advantage = n_step; 0: as many as the rollout holds"""
     critic_form: Literal["state_value", "action_value"] = "state_value"
     """learn V(s), or Q(s, a) of discrete actions"""
-    critic: Literal["joint", "trust_region"] = "joint"
-    """fit the critic in one loss with the policy, or by a Gauss-Newton step in its own trust region"""
     optimizer: Any = "rmsprop"
     """of the loss: adam, adamw, rmsprop, muon, or MODULE:FUNCTION of your own, from a traced learning_rate (and
     adam_eps, if it names that) to an optax transformation of the parameters"""
@@ -68,31 +58,13 @@ class A2CConfig(DescentConfig):
     """its step size"""
     anneal_lr: bool = False
     """lower the learning rate linearly to 0 over the run"""
-    desired_kl: Traced = 0.01
-    """KL of an update that schedule = kl_adaptive aims at"""
-    gamma: Traced = 0.99
-    """discount"""
-    gae_lambda: Traced = 0.95
-    """decay of GAE's trace"""
     norm_adv: bool = False
     """shift and scale the advantages of each rollout to mean 0 and deviation 1"""
-    ent_coef: Traced = 0.0
-    """c2, weight of the entropy bonus"""
-    vf_coef: Traced = 0.5
-    """c1, weight of the critic's loss, which is half the mean squared error"""
-    max_grad_norm: Traced = 0.5
-    """gradients longer than this are shortened to it"""
-    value_trust_region: Traced = 0.01
-    """epsilon of the critic's trust region"""
 
     def validate(self) -> None:
         """See TrainingConfig.validate."""
         super().validate()
         require_part(self, "advantage", ESTIMATORS)
-        require_fraction(self, "gamma", "gae_lambda")
-        require_non_negative(self, "learning_rate", "desired_kl", "ent_coef", "vf_coef")
-        for name in ("max_grad_norm", "value_trust_region"):
-            require(self, name, getattr(self, name) > 0.0, "greater than 0")
         require_between(self, 0, MOST_STEPS_PER_UPDATE, "n_steps")
         if self.advantage == "q" and self.critic_form != "action_value":
             raise UserError("advantage is q, which needs critic_form = action_value; critic_form is state_value")

@@ -24,19 +24,11 @@ from purejaxrl_gae import kernels
 from purejaxrl_gae.program import adaptation, minibatches, training, value_function
 from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate, estimator_of
 from purejaxrl_gae.program.networks import require_own_value_params
-from purejaxrl_gae.program.optimizers import DescentConfig, check_descent, init_learner, make_optimizer
+from purejaxrl_gae.program.optimizers import ActorCriticConfig, check_descent, init_learner, make_optimizer
 from purejaxrl_gae.program.schedules import scheduled
 from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.program.value_function import ValueSamples
-from purejaxrl_gae.settings.config import (
-    MOST_LOOPS,
-    Traced,
-    require,
-    require_between,
-    require_fraction,
-    require_non_negative,
-    require_part,
-)
+from purejaxrl_gae.settings.config import MOST_LOOPS, Traced, require, require_between, require_part
 from purejaxrl_gae.settings.errors import UserError
 
 LARGEST_LOG_RATIO = 20.0  # unclipped ratios stay numbers: e^20 is 5e8
@@ -56,7 +48,7 @@ del ESTIMATORS["n_step"]
 
 
 @dataclass(frozen=True)
-class OffPolicyConfig(DescentConfig):
+class OffPolicyConfig(ActorCriticConfig):
     """Off-policy actor-critic and off-policy policy gradient."""
 
     algorithm: ClassVar[str] = "off_policy"
@@ -76,28 +68,12 @@ class OffPolicyConfig(DescentConfig):
     """largest weight of a step, or of a trajectory"""
     c_clip: Traced = 1.0
     """largest weight along V-trace's trace"""
-    critic: Literal["joint", "trust_region"] = "joint"
-    """fit the critic in one loss with the policy, or by a Gauss-Newton step in its own trust region"""
     learning_rate: Traced = 7e-4
     """the optimizer's step size"""
     anneal_lr: bool = True
     """lower the learning rate linearly to 0 over the run"""
-    desired_kl: Traced = 0.01
-    """KL of an update that schedule = kl_adaptive aims at"""
-    gamma: Traced = 0.99
-    """discount"""
-    gae_lambda: Traced = 0.95
-    """decay of V-trace's trace"""
     norm_adv: bool = True
     """shift and scale the advantages of each minibatch to mean 0 and deviation 1"""
-    ent_coef: Traced = 0.0
-    """weight of the entropy bonus"""
-    vf_coef: Traced = 0.5
-    """weight of the critic's loss, which is half the mean squared error"""
-    max_grad_norm: Traced = 0.5
-    """gradients longer than this are shortened to it"""
-    value_trust_region: Traced = 0.01
-    """epsilon of the critic's trust region"""
 
     def validate(self) -> None:
         """See TrainingConfig.validate."""
@@ -105,9 +81,7 @@ class OffPolicyConfig(DescentConfig):
         require_part(self, "advantage", ESTIMATORS)
         require_between(self, 1, MOST_LOOPS, "update_epochs")
         require_between(self, 1, self.num_envs, "num_minibatches")
-        require_fraction(self, "gamma", "gae_lambda")
-        require_non_negative(self, "learning_rate", "desired_kl", "ent_coef", "vf_coef")
-        for name in ("rho_clip", "c_clip", "max_grad_norm", "value_trust_region"):
+        for name in ("rho_clip", "c_clip"):
             require(self, name, getattr(self, name) > 0.0, "greater than 0")
         if self.num_envs % self.num_minibatches:
             raise UserError(

@@ -28,7 +28,7 @@ from purejaxrl_gae.program.estimators import check_estimator, estimate, estimato
 from purejaxrl_gae.program.networks import require_own_value_params
 from purejaxrl_gae.program.objectives import BUILT_IN as OBJECTIVES
 from purejaxrl_gae.program.objectives import check_objective, needs_old_policy, objective_of, policy_loss
-from purejaxrl_gae.program.optimizers import DescentConfig, annealed, check_descent, init_learner, make_optimizer
+from purejaxrl_gae.program.optimizers import ActorCriticConfig, annealed, check_descent, init_learner, make_optimizer
 from purejaxrl_gae.program.schedules import scheduled
 from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.program.value_function import ValueSamples
@@ -37,14 +37,13 @@ from purejaxrl_gae.settings.config import (
     Traced,
     require,
     require_between,
-    require_fraction,
     require_non_negative,
     require_part,
 )
 
 
 @dataclass(frozen=True)
-class PPOConfig(DescentConfig):
+class PPOConfig(ActorCriticConfig):
     """Proximal policy optimization. Defaults are for any task and budget (docs/defaults.md); presets know better."""
 
     algorithm: ClassVar[str] = "ppo"
@@ -67,10 +66,6 @@ class PPOConfig(DescentConfig):
     """the optimizer's step size"""
     anneal_lr: bool = True
     """lower the learning rate linearly to 0 over the run"""
-    gamma: Traced = 0.99
-    """discount"""
-    gae_lambda: Traced = 0.95
-    """decay of GAE's trace"""
     num_minibatches: int = 32
     """minibatches per epoch; num_envs * num_steps must be a multiple"""
     update_epochs: int = 10
@@ -83,24 +78,12 @@ class PPOConfig(DescentConfig):
     """lower the clipping range linearly to 0 over the run, as in the paper's Atari setting"""
     clip_vloss: bool = False
     """keep values within the clipping range of their old prediction"""
-    ent_coef: Traced = 0.0
-    """c2, weight of the entropy bonus"""
-    vf_coef: Traced = 0.5
-    """c1, weight of the value loss, which is half the mean squared error"""
     pg_coef: Traced = 1.0
     """weight of the policy loss"""
-    max_grad_norm: Traced = 0.5
-    """gradients longer than this are shortened to it"""
     target_kl: Traced | None = None
     """stop an update's epochs once one's mean approximate KL exceeds this; none: never"""
     kl_coef: Traced = 1.0
     """beta of the KL objectives; the initial one where it is adapted"""
-    desired_kl: Traced = 0.01
-    """d_targ, the KL of an update that objective = kl_adaptive and schedule = kl_adaptive aim at"""
-    critic: Literal["joint", "trust_region"] = "joint"
-    """fit the value function in one loss with the policy, or after it by a Gauss-Newton step in its own trust region"""
-    value_trust_region: Traced = 0.01
-    """epsilon of the value function's trust region"""
     value_target: Literal["lambda_return", "td"] = "lambda_return"
     """what the value function is fitted to: advantages + values, or r + gamma V(s')"""
     recompute_advantages: bool = False
@@ -117,11 +100,7 @@ class PPOConfig(DescentConfig):
         require_part(self, "objective", OBJECTIVES)
         require_part(self, "advantage", ESTIMATORS)
         require_minibatches(self)
-        require_fraction(self, "gamma", "gae_lambda")
-        require_non_negative(self, "learning_rate", "clip_coef", "ent_coef", "vf_coef", "pg_coef")
-        require_non_negative(self, "kl_coef", "desired_kl")
-        require(self, "max_grad_norm", self.max_grad_norm > 0.0, "greater than 0")
-        require(self, "value_trust_region", self.value_trust_region > 0.0, "greater than 0")
+        require_non_negative(self, "clip_coef", "pg_coef", "kl_coef")
         require(self, "target_kl", self.target_kl is None or self.target_kl > 0.0, "greater than 0, or none")
         require_between(self, 0, MOST_STEPS_PER_UPDATE, "gradient_chunk", "n_steps")
 

@@ -37,7 +37,6 @@ from purejaxrl_gae.settings.config import (
     Traced,
     require,
     require_between,
-    require_fraction,
     require_non_negative,
     require_part,
 )
@@ -80,20 +79,12 @@ class ReinforceConfig(DescentConfig):
     episodes: Literal["continued", "whole"] = "continued"
     """go on across updates, where what is cut off is worth its value; or start N anew each time and learn from each to
     its end, where steps beyond it are counted but not learned from"""
-    learning_rate: Traced = 1e-3
-    """the optimizer's step size for the policy"""
     anneal_lr: bool = False
     """lower the learning rate linearly to 0 over the run"""
     desired_kl: Traced = 0.01
     """KL of an update that schedule = kl_adaptive aims at"""
-    gamma: Traced = 0.99
-    """discount"""
-    gae_lambda: Traced = 0.95
-    """decay of GAE's trace, for advantage = gae"""
     norm_adv: bool = True
     """shift and scale Psi to mean 0 and deviation 1 over each rollout; the shift is a baseline by itself"""
-    ent_coef: Traced = 0.0
-    """weight of the entropy bonus"""
     max_grad_norm: Traced = 0.5
     """gradients longer than this are shortened to it"""
     value_learning_rate: Traced = 1e-3
@@ -107,8 +98,7 @@ class ReinforceConfig(DescentConfig):
         """See TrainingConfig.validate."""
         super().validate()
         require_part(self, "advantage", ESTIMATORS)
-        require_fraction(self, "gamma", "gae_lambda")
-        require_non_negative(self, "learning_rate", "value_learning_rate", "desired_kl", "ent_coef")
+        require_non_negative(self, "value_learning_rate", "desired_kl")
         require(self, "max_grad_norm", self.max_grad_norm > 0.0, "greater than 0")
         require_between(self, 1, MOST_LOOPS, "n_critic_updates")
         require_between(self, 0, self.steps_per_update, "batch_size")

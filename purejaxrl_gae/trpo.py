@@ -53,10 +53,6 @@ class TRPOConfig(DescentConfig):
     """bound the KL by a natural-gradient step with line search, or penalise it"""
     critic: Literal["adam", "trust_region"] = "adam"
     """fit the value function by the optimizer on minibatches, or by a Gauss-Newton step in its own trust region"""
-    gamma: Traced = 0.99
-    """discount"""
-    gae_lambda: Traced = 0.95
-    """decay of GAE's trace"""
     norm_adv: bool = True
     """shift and scale the advantages of each rollout to mean 0 and deviation 1"""
     target_kl: Traced = 0.01
@@ -75,8 +71,6 @@ class TRPOConfig(DescentConfig):
     """least share of the promised gain that a step must bring; 0: any gain"""
     fisher_subsampling: int = 1
     """take the Fisher matrix over one state in this many, drawn at random; 10 is the paper's 10%"""
-    ent_coef: Traced = 0.0
-    """weight of an entropy bonus in the surrogate; not in the paper, which has none"""
     learning_rate: Traced = 1e-3
     """the optimizer's step size for the value function"""
     n_critic_updates: int = 10
@@ -117,14 +111,13 @@ class TRPOConfig(DescentConfig):
         """See TrainingConfig.validate."""
         super().validate()
         require_part(self, "advantage", BUILT_IN)
-        require_fraction(self, "gamma", "gae_lambda", "acceptance_ratio")
+        require_fraction(self, "acceptance_ratio")
         require_between(self, 1, MOST_LOOPS, "cg_max_steps", "line_search_max_iter")
         require_between(self, 1, MOST_LOOPS, "n_critic_updates", "n_policy_updates")
         require_between(self, 1, self.steps_per_update, "fisher_subsampling")
         for name in ("target_kl", "value_trust_region"):
             require(self, name, getattr(self, name) > 0.0, "greater than 0")
-        require_non_negative(self, "cg_damping", "cg_tolerance", "learning_rate", "policy_learning_rate", "kl_coef")
-        require_non_negative(self, "ent_coef")
+        require_non_negative(self, "cg_damping", "cg_tolerance", "policy_learning_rate", "kl_coef")
         shrinks = 0.0 < self.line_search_shrinking_factor < 1.0
         require(self, "line_search_shrinking_factor", shrinks, "between 0 and 1")
         require(self, "advantage_ddof", self.advantage_ddof in (0, 1), "0 or 1")

@@ -9,13 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from purejaxrl_gae.environments.host_environment import (
-    CopyFailure,
-    HostCopies,
-    HostEnvironment,
-    HostStep,
-    copy_seeds,
-)
+from purejaxrl_gae.environments.host_environment import CopyFailure, HostCopies, HostEnvironment, HostStep, copy_seeds
 from purejaxrl_gae.environments.host_wrappers import StickyCopies, one_hot_observations
 from purejaxrl_gae.environments.quiet import not_drawn, quietly
 from purejaxrl_gae.settings.errors import UserError, first_line, shown

@@ -12,12 +12,7 @@ from purejaxrl_gae.environments.gymnasium_forms import (
     one_hot_encoding,
     wrong_step,
 )
-from purejaxrl_gae.environments.host_environment import (
-    HostCopies,
-    HostEnvironment,
-    HostStep,
-    copy_seeds,
-)
+from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep, copy_seeds
 from purejaxrl_gae.environments.host_wrappers import StickyCopies, one_hot_observations
 from purejaxrl_gae.settings.errors import UserError
 

@@ -7,11 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purejaxrl_gae.environments.contract import (
-    Environment,
-    Step,
-    make_one_hot,
-)
+from purejaxrl_gae.environments.contract import Environment, Step, make_one_hot
 from purejaxrl_gae.environments.drawings import renderer_of
 from purejaxrl_gae.environments.gymnax_forms import (
     action_space_of,

@@ -7,7 +7,7 @@ which is fastest; any other, and any that is handed in, is given the parameters 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,14 @@ from purejaxrl_gae.program.schedules import BUILT_IN as SCHEDULES
 from purejaxrl_gae.program.schedules import check_schedule, linear, schedule_of
 from purejaxrl_gae.program.types import Hyperparameters, Learner, Params, Setup
 from purejaxrl_gae.settings import parts
-from purejaxrl_gae.settings.config import TrainingConfig, require_part
+from purejaxrl_gae.settings.config import (
+    Traced,
+    TrainingConfig,
+    require,
+    require_fraction,
+    require_non_negative,
+    require_part,
+)
 from purejaxrl_gae.settings.errors import UserError
 
 
@@ -34,6 +41,14 @@ class DescentConfig(TrainingConfig):
     """of the learning rate over the run: auto (linear where anneal_lr says so, else constant), linear, constant,
     cosine, warmup_cosine, kl_adaptive (after each update divided or multiplied by 1.5 to keep the KL near desired_kl),
     or MODULE:FUNCTION of your own, from the progress in [0, 1] to a factor; anneal_lr counts with auto alone"""
+    learning_rate: Traced = 1e-3
+    """the optimizer's step size"""
+    gamma: Traced = 0.99
+    """discount"""
+    gae_lambda: Traced = 0.95
+    """decay of GAE's trace, and of V-trace's"""
+    ent_coef: Traced = 0.0
+    """weight of the entropy bonus"""
 
     @property
     def scheduled_rates(self) -> tuple[str, ...]:
@@ -45,6 +60,8 @@ class DescentConfig(TrainingConfig):
         super().validate()
         require_part(self, "optimizer", BUILT_IN)
         require_part(self, "schedule", ("auto", *SCHEDULES))
+        require_fraction(self, "gamma", "gae_lambda")
+        require_non_negative(self, "learning_rate", "ent_coef")
         if self.schedule == "kl_adaptive" and not hasattr(self, "desired_kl"):
             choices = ", ".join(name for name in SCHEDULES if name != "kl_adaptive")
             raise UserError(
@@ -54,6 +71,29 @@ class DescentConfig(TrainingConfig):
         if not self.scheduled_rates and self.schedule not in ("auto", "constant"):
             name = parts.name_of(self.schedule)
             raise UserError(f"schedule is {name}, but nothing here has a learning rate; it must be auto or constant")
+
+
+@dataclass(frozen=True)
+class ActorCriticConfig(DescentConfig):
+    """The config of an algorithm whose policy and value function descend along the gradient of one loss."""
+
+    critic: Literal["joint", "trust_region"] = "joint"
+    """fit the value function in one loss with the policy, or after it by a Gauss-Newton step in its own trust region"""
+    vf_coef: Traced = 0.5
+    """weight of the value loss, which is half the mean squared error"""
+    max_grad_norm: Traced = 0.5
+    """gradients longer than this are shortened to it"""
+    value_trust_region: Traced = 0.01
+    """epsilon of the value function's trust region"""
+    desired_kl: Traced = 0.01
+    """the KL of an update that kl_adaptive, of objective or schedule, aims at"""
+
+    def validate(self) -> None:
+        """See TrainingConfig.validate."""
+        super().validate()
+        require_non_negative(self, "vf_coef", "desired_kl")
+        for name in ("max_grad_norm", "value_trust_region"):
+            require(self, name, getattr(self, name) > 0.0, "greater than 0")
 
 
 def adam(learning_rate: jax.Array, adam_eps: jax.Array) -> optax.GradientTransformation:

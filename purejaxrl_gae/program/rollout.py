@@ -14,14 +14,7 @@ from purejaxrl_gae import kernels
 from purejaxrl_gae.environments import BoxActions, Environment, HostEnvironment, end_nonfinite_episodes
 from purejaxrl_gae.parallel import sharding
 from purejaxrl_gae.parallel.batching import compute_if_any
-from purejaxrl_gae.program.types import (
-    Distribution,
-    Normalizers,
-    Params,
-    Recording,
-    Setup,
-    World,
-)
+from purejaxrl_gae.program.types import Distribution, Normalizers, Params, Recording, Setup, World
 
 ActionBounds = Literal["clip", "scale", "tanh"]
 
