@@ -94,16 +94,6 @@ def test_estimates_are_the_formulas_written_out(advantage):
         np.testing.assert_allclose(targets, expected + values, rtol=1e-3, atol=1e-4)
 
 
-def test_agents_and_hyperparameters_are_swept_in_one_program():
-    config = A2CConfig(env="CartPole-v1", total_timesteps=2048, num_envs=4, num_steps=32)
-    train = make_train(config)
-    keys, rates = jax.random.split(jax.random.key(0), 3), jnp.array([1e-4, 1e-3])
-    grid = jax.jit(jax.vmap(jax.vmap(train, (0, None)), (None, 0)))(keys, {"learning_rate": rates})
-    alone = jax.jit(train)(keys[1], {"learning_rate": rates[1]})
-    for name in ("policy_loss", "value_loss", "entropy"):
-        np.testing.assert_allclose(grid.metrics[name][1, 1], alone.metrics[name], rtol=1e-3, atol=1e-4)
-
-
 @pytest.mark.parametrize(
     "changes, message",
     [

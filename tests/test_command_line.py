@@ -1,4 +1,4 @@
-"""The commands as a user types them, in processes of their own, with real signals."""
+"""The commands as a user types them: in processes of their own with real signals, or in this one where that is all."""
 
 import json
 import os
@@ -9,6 +9,8 @@ import time
 
 import numpy as np
 import pytest
+
+from purejaxrl_gae import cli, evaluate
 
 RUN = [
     *("--env", "CartPole-v1", "--no-preset", "--num-envs", "4", "--num-steps", "32", "--hidden-sizes", "8", "8"),
@@ -129,17 +131,21 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(uninterrupted, tm
         ("evaluate", [], "--run-dir"),
     ],
 )
-def test_mistakes_are_one_line_and_exit_code_2(module, arguments, message):
-    code, _, errors = finish(start(*arguments, module=module))
-    assert code == 2
+def test_mistakes_are_one_line_and_exit_code_2(module, arguments, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        evaluate.main(arguments) if module == "evaluate" else cli.main(module, arguments)
+    errors = capsys.readouterr().err
+    assert ended.value.code == 2
     assert message in errors
     assert len(errors.strip().splitlines()) == 1
     assert errors.startswith("error: ")
 
 
-def test_help_names_every_field():
-    code, output, _ = finish(start("--help"))
-    assert code == 0
+def test_help_names_every_field(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main("ppo", ["--help"])
+    assert not ended.value.code
+    output = capsys.readouterr().out
     for flag in ("--env", "--total-timesteps", "--clip-coef", "--target-kl", "--goal-score", "--resume", "--eval-freq"):
         assert flag in output
 

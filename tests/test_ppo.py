@@ -123,16 +123,13 @@ def test_adaptive_kl_moves_its_coefficient_by_factors_of_two():
 
 
 def test_target_kl_stops_epochs_early_and_only_then():
-    *_, loose = train_probe(probes.both(), target_kl=100.0, update_epochs=4, total_timesteps=128 * 5)
-    *_, tight = train_probe(probes.both(), target_kl=1e-5, update_epochs=4, total_timesteps=128 * 5)
+    config = PPOConfig(env=probes.both(), **{**PROBE_SETTINGS, "total_timesteps": 128 * 3}, target_kl=100.0)
+    train = jax.jit(make_train(config))
+    loose, tight = (train(jax.random.key(0), {"target_kl": target}) for target in (100.0, 1e-5))
     assert np.all(loose.metrics["epochs"] == 4.0)
     assert np.all(tight.metrics["epochs"] < 4.0)
-
-
-def test_an_unreached_target_kl_changes_nothing():
-    _, without, _ = train_probe(probes.both(), total_timesteps=128 * 3)
-    _, with_target, _ = train_probe(probes.both(), total_timesteps=128 * 3, target_kl=100.0)
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), with_target, without)
+    _, without, _ = train_probe(probes.both(), total_timesteps=128 * 3)  # a program that rounds differently
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), loose.state.learner.params, without)
 
 
 def test_learning_rate_is_annealed_to_zero():

@@ -154,25 +154,6 @@ def test_the_fisher_matrix_may_be_taken_over_a_random_tenth(monkeypatch):
     assert np.all(np.isfinite(ravel_pytree(after.learner.params)[0]))
 
 
-def test_agents_and_target_kls_are_swept_in_one_program():
-    train = make_train(SMALL)
-    keys = jax.random.split(jax.random.key(0), 4)
-    deltas = jnp.array([1e-3, 1e-2, 1e-1])
-    sweep = jax.jit(jax.vmap(jax.vmap(train, (0, None)), (None, 0)))
-    results = sweep(keys, {"target_kl": deltas})
-    kl = np.asarray(results.metrics["kl"])
-    assert kl.shape == (3, 4, 4)
-    assert np.all(kl <= deltas[:, None, None])
-    solo = jax.jit(train)(keys[2], {"target_kl": deltas[1]})
-    np.testing.assert_allclose(
-        results.state.learner.params["policy"]["mlp"]["Dense_0"]["kernel"][1, 2],
-        solo.state.learner.params["policy"]["mlp"]["Dense_0"]["kernel"],
-        rtol=1e-2,
-        atol=1e-3,
-    )
-    assert sweep._cache_size() == 1
-
-
 def test_kept_faults_are_off_by_default_and_do_something():
     defaults = TRPOConfig()
     faults = ("compound_expectation", "standardize_returns", "drop_last_minibatch")

@@ -15,6 +15,7 @@ from purejaxrl_gae.settings import config_files
 from purejaxrl_gae.settings.errors import Interrupted
 
 OTHERS = [name for name in algorithms.CONFIG_CLASSES if name != "ppo"]  # PPO's own are in test_run.py
+SWEPT = {"trpo": ("target_kl", (1e-3, 1e-1)), "off_policy": ("rho_clip", (0.1, 1.0))}
 CLASSIC = ["CartPole-v1", "Pendulum-v1", "Acrobot-v1"]
 
 
@@ -52,13 +53,19 @@ def test_a_run_stopped_and_resumed_is_the_run_never_stopped(algorithm, tmp_path,
 
 
 @pytest.mark.parametrize("algorithm", OTHERS)
-def test_vmapped_agents_equal_their_solo_runs(algorithm):
+def test_agents_and_values_swept_in_one_program_equal_their_solo_runs(algorithm):
+    name, values = SWEPT.get(algorithm, ("learning_rate", (1e-4, 1e-3)))
     train = make_train(tiny(algorithm))
-    keys = jax.random.split(jax.random.key(0), 3)
+    keys, values = jax.random.split(jax.random.key(0), 3), np.array(values, np.float32)
+    sweep = jax.jit(jax.vmap(jax.vmap(train, (0, None)), (None, 0)))
     with jax.debug_nans(True):
-        together, alone = jax.jit(jax.vmap(train))(keys), jax.jit(train)(keys[1])
-    for name, values in alone.metrics.items():  # later ones drift apart: rounding decides which episode ends when
-        np.testing.assert_allclose(together.metrics[name][1, :4], values[:4], rtol=1e-3, atol=1e-3, err_msg=name)
+        together, alone = sweep(keys, {name: values}), jax.jit(train)(keys[1], {name: values[1]})
+    for metric, expected in alone.metrics.items():  # later ones drift apart: rounding decides which episode ends when
+        found = together.metrics[metric][1, 1, :4]
+        np.testing.assert_allclose(found, expected[:4], rtol=1e-3, atol=1e-3, err_msg=metric)
+    assert np.any(together.metrics["policy_loss"][0] != together.metrics["policy_loss"][1])
+    if name == "target_kl":
+        assert np.all(together.metrics["kl"] <= values[:, None, None])
 
 
 @pytest.mark.parametrize("algorithm", algorithms.CONFIG_CLASSES)

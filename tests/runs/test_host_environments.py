@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import os
-import subprocess
 import sys
 from functools import partial
 
@@ -16,7 +14,7 @@ gymnasium = pytest.importorskip("gymnasium")
 
 from gymnasium import spaces  # noqa: E402
 
-from purejaxrl_gae import A2CConfig, PPOConfig, TRPOConfig, UserError, cli, make_train  # noqa: E402
+from purejaxrl_gae import A2CConfig, PPOConfig, TRPOConfig, UserError, cli, evaluate, make_train  # noqa: E402
 from purejaxrl_gae.environments import BoxActions, Environment, Step, from_gymnasium  # noqa: E402
 from purejaxrl_gae.environments.host_environment import CopyFailure  # noqa: E402
 from purejaxrl_gae.program import algorithms, training  # noqa: E402
@@ -134,35 +132,31 @@ def test_advantages_behind_a_time_limit_are_those_of_the_pure_rollout():
         np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
+def typed(capsys, main, *arguments):
+    """Runs a command as if it had been typed; what it showed."""
+    main(list(map(str, arguments)))
+    return capsys.readouterr().out
+
+
 @pytest.mark.parametrize("algorithm, learn", [("ppo", ("--no-anneal-lr",)), ("trpo", ("--batch-size", 64))])
-def test_the_command_line_trains_logs_saves_resumes_and_evaluates(algorithm, learn, tmp_path):
+def test_the_command_line_trains_logs_saves_resumes_and_evaluates(algorithm, learn, tmp_path, capsys):
     path = tmp_path / "run"
+    command = partial(typed, capsys, partial(cli.main, algorithm))
     sizes = ("--num-envs", 4, "--num-steps", 32, "--hidden-sizes", 8, "--eval-episodes", 6)
-
-    def run_module(module, *arguments):  # with programs compiled once for the three of them
-        command = [sys.executable, "-m", f"purejaxrl_gae.{module}", *map(str, arguments)]
-        environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
-        return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
-
-    run = run_module(
-        *(algorithm, "--env", "gymnasium:CartPole-v1", "--total-timesteps", 512, "--run-dir", path),
-        *(*sizes, "--updates-per-report", 1, *learn),
-    )
-    assert run.returncode == 0, run.stderr
-    assert f"{algorithm} on gymnasium:CartPole-v1, seed 0" in run.stdout
+    where = ("--env", "gymnasium:CartPole-v1", "--total-timesteps", 512, "--run-dir", path)
+    output = command(*where, *sizes, "--updates-per-report", 1, *learn)
+    assert f"{algorithm} on gymnasium:CartPole-v1, seed 0" in output
     summary = json.loads((path / "summary.json").read_text())
     assert summary["env_steps"] == 512 and summary["eval_episodes"] == 6 and summary["episodes"] > 5
     assert [row["env_steps"] for row in rows(path)] == [128, 256, 384, 512]
     assert (path / "policy.npz").exists()
 
-    resumed = run_module(algorithm, "--resume", path, "--total-timesteps", 768)
-    assert resumed.returncode == 0, resumed.stderr
-    assert "resumed at step 512, with new episodes: gymnasium:CartPole-v1 runs on the host" in resumed.stdout
+    output = command("--resume", path, "--total-timesteps", 768).replace("\n", " ")
+    assert "resumed at step 512, with new episodes: gymnasium:CartPole-v1 runs on the host" in output
     assert [row["env_steps"] for row in rows(path)] == [128, 256, 384, 512, 640, 768]
 
-    evaluated = run_module("evaluate", "--run-dir", path, "--episodes", 7)
-    assert evaluated.returncode == 0, evaluated.stderr
-    assert json.loads(evaluated.stdout)["episodes"] == 7
+    output = typed(capsys, evaluate.main, "--run-dir", path, "--episodes", 7)
+    assert json.loads(output)["episodes"] == 7
 
 
 def test_two_runs_agree_and_another_seed_does_not(tmp_path):
