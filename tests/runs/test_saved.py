@@ -119,6 +119,8 @@ def test_a_callback_gets_every_record_and_stops_the_run_that_goes_on_when_resume
     assert [record["env_steps"] for record in seen] == [line["env_steps"] for line in lines] == [64, 128]
     assert summary["env_steps"] == 128
     assert not summary["goal_reached"]
+    further = training_run.run(TINY, dataclasses.replace(options(None), resume=tmp_path))
+    assert further["env_steps"] == TINY.env_steps > 128
 
 
 def test_a_callback_that_raises_ends_in_one_line_and_a_saved_run(tmp_path, monkeypatch):
