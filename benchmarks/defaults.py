@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from purejaxrl_gae import PPOConfig, ppo
+from purejaxrl_gae import PPOConfig, make_train, ppo
 from purejaxrl_gae.environments import Environment, HostEnvironment
 from purejaxrl_gae.program import evaluation, training
 from purejaxrl_gae.program.actor_critic import ActorCritic
@@ -114,7 +114,7 @@ def train_ours(config: PPOConfig, seeds: list[int]) -> list[dict[str, float]]:
     if isinstance(algorithm.setup.environment, HostEnvironment):
         learners = [_on_host(config, seed) for seed in seeds]
     else:
-        train = ppo.make_train(config)
+        train = make_train(config)
         one_by_one = jax.jit(lambda keys: jax.lax.map(lambda key: train(key).state.learner, keys))
         together = one_by_one(jax.vmap(jax.random.key)(jnp.array(seeds, jnp.uint32)))
         learners = [jax.tree.map(lambda leaf, index=index: leaf[index], together) for index in range(len(seeds))]

@@ -173,11 +173,6 @@ def loss(setup: Setup, hyperparameters: Hyperparameters, samples: Samples, param
     return total + hyperparameters.vf_coef * value_loss, {**metrics, "value_loss": value_loss}
 
 
-def make_train(config: A2CConfig):
-    """Makes `train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run of A2C as one program."""
-    return training.make_train_program(make_algorithm(config))
-
-
 if __name__ == "__main__":
     from purejaxrl_gae.cli import main
 

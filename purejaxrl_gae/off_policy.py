@@ -251,11 +251,6 @@ def loss(
     return total + hyperparameters.vf_coef * value_loss, {**metrics, "value_loss": value_loss}
 
 
-def make_train(config: OffPolicyConfig):
-    """Makes `train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run as one program."""
-    return training.make_train_program(make_algorithm(config))
-
-
 if __name__ == "__main__":
     from purejaxrl_gae.cli import main
 

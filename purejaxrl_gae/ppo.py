@@ -247,11 +247,6 @@ def loss(
     }
 
 
-def make_train(config: PPOConfig):
-    """Makes `train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run of PPO as one program."""
-    return training.make_train_program(make_algorithm(config))
-
-
 if __name__ == "__main__":
     from purejaxrl_gae.cli import main
 

@@ -247,11 +247,6 @@ def ascend(
     return learner, metrics
 
 
-def make_train(config: ReinforceConfig):
-    """Makes `train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run as one program."""
-    return training.make_train_program(make_algorithm(config))
-
-
 if __name__ == "__main__":
     from purejaxrl_gae.cli import main
 

@@ -241,11 +241,6 @@ def fit_values(
     ), metrics
 
 
-def make_train(config: TRPOConfig):
-    """Makes `train(key, hyperparameters=None, state=None) -> TrainResult`: a whole run of TRPO as one program."""
-    return training.make_train_program(make_algorithm(config))
-
-
 if __name__ == "__main__":
     from purejaxrl_gae.cli import main
 

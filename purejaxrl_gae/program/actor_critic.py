@@ -6,7 +6,7 @@ one, so an algorithm that must not let the critic's step move the policy can see
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,11 @@ from flax import linen as nn
 
 from purejaxrl_gae.environments import ActionSpace, BoxActions, DiscreteActions
 from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution, SquashedGaussian, in_float32
-from purejaxrl_gae.program.encoders import ACTIVATIONS, Activation, Convolutions, Encoder, make_convolutions
-from purejaxrl_gae.program.initialization import Initialization, draw_orthogonal, draw_uniform
+from purejaxrl_gae.program.encoders import ACTIVATIONS, Convolutions, make_convolutions
+from purejaxrl_gae.program.initialization import draw_orthogonal, draw_uniform
 from purejaxrl_gae.program.types import Params
+from purejaxrl_gae.settings.config import ActionBounds, Activation, Encoder, Initialization
 from purejaxrl_gae.settings.errors import UserError
-
-ActionBounds = Literal["clip", "scale", "tanh"]
 
 
 class MLP(nn.Module):

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from purejaxrl_gae.settings.config import Activation, Encoder
 from purejaxrl_gae.settings.errors import UserError
 
-Encoder = Literal["mlp", "minatar_cnn", "nature_cnn"]
-Activation = Literal["tanh", "relu", "elu", "silu"]
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": jnp.tanh,
     "relu": nn.relu,

@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-
-Initialization = Literal["orthogonal", "uniform"]
 
 
 def orthogonal(noise: jax.Array, gain: float) -> jax.Array:

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from purejaxrl_gae.program.actor_critic import make_actor_critic
 from purejaxrl_gae.program.pure_modules import PureModule, pure
 from purejaxrl_gae.program.types import Network, Params, Setup
 from purejaxrl_gae.settings import parts
+from purejaxrl_gae.settings.config import ActionBounds
 from purejaxrl_gae.settings.errors import UserError, first_line
 
 DISTRIBUTION_METHODS = (
@@ -62,7 +63,7 @@ class ModuleNetwork:
 
     modules: dict[str, PureModule]
     observations: Any = None
-    action_bounds: Literal["clip", "scale", "tanh"] = "clip"
+    action_bounds: ActionBounds = "clip"
     has_action_values: bool = False
 
     @property

@@ -5,7 +5,7 @@ after it, in one batch each. No `info` passes through.
 """
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,7 @@ from purejaxrl_gae.environments import BoxActions, Environment, HostEnvironment,
 from purejaxrl_gae.parallel import sharding
 from purejaxrl_gae.parallel.batching import compute_if_any
 from purejaxrl_gae.program.types import Distribution, Normalizers, Params, Recording, Setup, World
-
-ActionBounds = Literal["clip", "scale", "tanh"]
+from purejaxrl_gae.settings.config import ActionBounds
 
 
 def init_world(environment: Environment | HostEnvironment, key: jax.Array, num_envs: int) -> World:

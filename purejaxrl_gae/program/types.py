@@ -5,13 +5,14 @@ the number of steps of a rollout, N of environments side by side, B of samples.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 from flax import struct
 
 from purejaxrl_gae import kernels
 from purejaxrl_gae.kernels import RunningMoments
+from purejaxrl_gae.settings.config import ActionBounds
 
 Params = Any
 Hyperparameters = Any
@@ -59,7 +60,7 @@ class Network(Protocol):
     """
 
     @property
-    def action_bounds(self) -> Literal["clip", "scale", "tanh"]:
+    def action_bounds(self) -> ActionBounds:
         """Returns how real actions get within the environment's bounds; see `rollout.clip_to_bounds`."""
 
     @property

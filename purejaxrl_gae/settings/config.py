@@ -22,6 +22,10 @@ from purejaxrl_gae.settings.fields import require_part as require_part
 from purejaxrl_gae.settings.fields import traced_fields as traced_fields
 from purejaxrl_gae.settings.search_space import read_ranges
 
+ActionBounds = Literal["clip", "scale", "tanh"]
+Encoder = Literal["mlp", "minatar_cnn", "nature_cnn"]
+Activation = Literal["tanh", "relu", "elu", "silu"]
+Initialization = Literal["orthogonal", "uniform"]
 # The fields that say which environment: arguments of `environments.make_environment`.
 ENVIRONMENT_FIELDS = ("env", "env_args", "randomize", "max_episode_steps", "action_repeat", "sticky_actions")
 INT_COUNTERS = 2**31 - 1
@@ -54,7 +58,7 @@ class TrainingConfig:
     """steps for which each action is applied; rewards add up, and it stops where the episode ends"""
     sticky_actions: float = 0.0
     """probability that the environment repeats its previous action instead of taking the new one"""
-    action_bounds: Literal["clip", "scale", "tanh"] = "clip"
+    action_bounds: ActionBounds = "clip"
     """how real actions get within bounds: clipped; -1 to 1 scaled to them; or squashed by tanh, then scaled"""
     total_timesteps: int = 500_000
     """environment steps to train for, over all environments; rounded up to whole updates"""
@@ -76,14 +80,14 @@ class TrainingConfig:
     network: Any = "separate"
     """separate: one network each for policy and value; shared: one trunk with two heads; MODULE:FACTORY of your own,
     from observations, actions and config to a network; in Python also the factory or the network"""
-    encoder: Literal["mlp", "minatar_cnn", "nature_cnn"] = "mlp"
+    encoder: Encoder = "mlp"
     """what stands before the hidden layers: nothing; one 3x3 convolution, for grids; three of the Nature paper's,
     for pixels, which it scales by 1/255"""
     hidden_sizes: tuple[int, ...] = (64, 64)
     """widths of the hidden layers"""
-    activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"
+    activation: Activation = "tanh"
     """of the hidden layers"""
-    initialization: Literal["orthogonal", "uniform"] = "orthogonal"
+    initialization: Initialization = "orthogonal"
     """weights at the start: orthogonal with a small last layer of the policy, or uniform within 1 / sqrt(inputs)"""
     learn_std: bool = True
     """learn the Gaussian policy's standard deviation, one per action dimension, the same in every state"""
