@@ -81,7 +81,7 @@ class Samples(NamedTuple):
     """The rollout as the loss needs it, `[T, N, ...]` each.
 
     Attributes:
-      observations: as the networks see them.
+      observations: as the networks see them, with memory a Sequence.
       actions: as sampled.
       advantages: A_t.
       targets: of the critic.
@@ -125,7 +125,7 @@ def learn(
     config = setup.config
     current = scheduled(config, adaptation.current(hyperparameters, learner), progress)
     advantages, targets = estimate_advantages(setup, hyperparameters, learner.params, experience)
-    samples = Samples(experience.observations, experience.actions, advantages, targets)
+    samples = Samples(experience.inputs, experience.actions, advantages, targets)
     params, optimizer_state, metrics = minibatches.step(
         partial(loss, setup, hyperparameters, samples),
         make_optimizer(config, current, learner.params, max_grad_norm=hyperparameters.max_grad_norm),
@@ -153,7 +153,7 @@ def estimate_advantages(
     estimator = estimator_of(config, ESTIMATORS)
     advantages, targets = estimate(estimator, experience, gamma=gamma, gae_lambda=hyperparameters.gae_lambda, k=steps)
     if config.advantage == "q":
-        advantages = setup.network.prediction(params, experience.observations, experience.actions) - values
+        advantages = setup.network.prediction(params, experience.inputs, experience.actions) - values
     if config.norm_adv:
         advantages = kernels.normalize_advantages(advantages)
     return advantages, targets

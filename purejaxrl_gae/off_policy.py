@@ -155,8 +155,7 @@ def learn(
         return jax.lax.scan(one_minibatch, carry, order)
 
     def one_minibatch(carry, environments):
-        some = jax.tree.map(lambda leaf: leaf[:, environments], of_steps)
-        return step(setup, current, carry, some)
+        return step(setup, current, carry, of_steps.of_environments(environments))
 
     carry, metrics = jax.lax.scan(one_epoch, (learner.params, learner.optimizer_state), keys)
     largest_ratio = jnp.max(metrics.pop("largest_ratio"))
@@ -177,7 +176,7 @@ def step(setup: Setup, hyperparameters: Hyperparameters, carry, experience: Expe
         optimizer_state,
     )
     if setup.config.critic == "trust_region":
-        samples = minibatches.flatten_time(ValueSamples(experience.observations, experience.actions, targets.values))
+        samples = minibatches.flatten_time(ValueSamples(experience.inputs, experience.actions, targets.values))
         params, value_metrics = value_function.step_in_trust_region(
             setup.network, params, samples, trust_region=hyperparameters.value_trust_region
         )
@@ -191,9 +190,9 @@ def estimate_targets(setup: Setup, hyperparameters: Hyperparameters, params: Par
     Values behind a time limit and behind the rollout's end are those from when the data was collected.
     """
     config, ends = setup.config, (experience.terminated, experience.truncated)
-    policy = setup.network.policy(params, experience.observations)
+    policy = setup.network.policy(params, experience.inputs)
     log_ratios = policy.log_prob(experience.actions) - experience.log_probs
-    values = setup.network.value(params, experience.observations)
+    values = setup.network.value(params, experience.inputs)
     following = jnp.concatenate([values[1:], experience.next_values[-1:]])
     next_values = jnp.where(experience.truncated, experience.next_values, following)
     rho_clip = hyperparameters.rho_clip if config.clip_ratios else jnp.inf
@@ -228,11 +227,11 @@ def loss(
     params: Params,
 ) -> tuple[jax.Array, Metrics]:
     """Computes -E[rho A log pi] + c1 critic - c2 entropy, to be minimised, and what it is made of."""
-    policy = setup.network.policy(params, experience.observations)
+    policy = setup.network.policy(params, experience.inputs)
     log_probs = policy.log_prob(experience.actions)
     policy_loss = kernels.policy_gradient_loss(log_probs, targets.ratios * targets.advantages)
     entropy = jnp.mean(policy.entropy())
-    values = setup.network.value(params, experience.observations)
+    values = setup.network.value(params, experience.inputs)
     metrics = {
         "policy_loss": policy_loss,
         "entropy": entropy,

@@ -148,7 +148,7 @@ def learn(
     advantages, targets = estimate_advantages(setup.config, hyperparameters, experience)
     samples = minibatches.flatten_time(
         Samples(
-            observations=experience.observations,
+            observations=experience.inputs,
             actions=experience.actions,
             log_probs=experience.log_probs,
             values=experience.values,
@@ -207,9 +207,8 @@ def _reestimate(
     samples: Samples,
 ) -> Samples:
     """Returns the samples with advantages and targets by the value function of these parameters."""
-    advantages, targets = minibatches.flatten_time(
-        estimate_advantages(setup.config, hyperparameters, revalued(setup.network, params, experience))
-    )
+    estimated = estimate_advantages(setup.config, hyperparameters, revalued(setup.network, params, experience))
+    _, advantages, targets = minibatches.flatten_time((experience.inputs, *estimated))
     return samples._replace(advantages=advantages, targets=targets)
 
 

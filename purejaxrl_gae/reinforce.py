@@ -173,7 +173,7 @@ def learn(
     counts = used / jnp.mean(used.astype(jnp.float32))  # a mean weighted by them is one over the steps used
     psi, returns, fitted = estimate_weights(setup, hyperparameters, learner.params, experience)
     learner, metrics = ascend(setup, hyperparameters, learner, experience, counts * psi, counts)
-    samples = minibatches.flatten_time(ValueSamples(experience.observations, experience.actions, returns, counts))
+    samples = minibatches.flatten_time(ValueSamples(experience.inputs, experience.actions, returns, counts))
     params, value_state, value_metrics = value_function.descend(
         setup.network,
         learner.params,
@@ -207,7 +207,7 @@ def estimate_weights(
         next_values = jnp.zeros_like(next_values)  # what was received and nothing else
     gamma = hyperparameters.gamma
     returns = kernels.discounted_returns(rewards, next_values, *ends, gamma=gamma)
-    fitted = setup.network.prediction(params, experience.observations, experience.actions)
+    fitted = setup.network.prediction(params, experience.inputs, experience.actions)
     psi, _ = estimate(
         estimator_of(config, ESTIMATORS),
         experience._replace(next_values=next_values),
@@ -231,7 +231,7 @@ def ascend(
     """Makes one step of the policy along g, by Psi as weighted, and by the entropy of the steps that count."""
 
     def loss(policy_params):
-        policy = setup.network.policy({**learner.params, "policy": policy_params}, experience.observations)
+        policy = setup.network.policy({**learner.params, "policy": policy_params}, experience.inputs)
         policy_loss = kernels.policy_gradient_loss(policy.log_prob(experience.actions), weights)
         entropy = jnp.mean(counts * policy.entropy())
         return policy_loss - hyperparameters.ent_coef * entropy, {"policy_loss": policy_loss, "entropy": entropy}

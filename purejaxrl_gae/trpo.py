@@ -178,13 +178,13 @@ def learn(
     hyperparameters = scheduled(config, hyperparameters, progress)
     advantages, targets = estimate_advantages(config, hyperparameters, experience)
     samples = minibatches.flatten_time(
-        Samples(experience.observations, experience.actions, experience.log_probs, experience.distribution, advantages)
+        Samples(experience.inputs, experience.actions, experience.log_probs, experience.distribution, advantages)
     )
     policy_keys, value_keys = keys[: 1 + config.n_policy_updates], keys[1 + config.n_policy_updates :]
     step_policy = step_in_trust_region if config.constraint == "trust_region" else descend_penalised
     update_policy = one_agent_at_a_time(partial(step_policy, setup))
     learner, metrics = update_policy(hyperparameters, learner, samples, policy_keys)
-    value_samples = ValueSamples(samples.observations, None, targets.reshape(-1))
+    value_samples = ValueSamples(samples.observations, None, targets.reshape(samples.advantages.shape))
     learner, value_metrics = fit_values(setup, hyperparameters, learner, value_samples, value_keys)
     metrics |= value_metrics | {
         "entropy": jnp.mean(experience.distribution.entropy()),

@@ -24,9 +24,9 @@ def make_fisher_vector_product(
     """Returns the map v -> F v + damping v, linearised once for many products.
 
     Args:
-      policy: `(params, observations) -> distribution`, outputs of batch shape `[B]`, with `fisher_product`.
+      policy: `(params, observations) -> distribution`, outputs of one batch shape, with `fisher_product`.
       params: pytree at which the Fisher matrix is taken.
-      observations: `[B, ...]`.
+      observations: `[B, ...]`, or whatever else the policy takes.
       damping: c of F + c I.
 
     Returns:
@@ -34,7 +34,7 @@ def make_fisher_vector_product(
     """
     distribution, jacobian = jax.linearize(lambda p: policy(p, observations), params)
     jacobian_transposed = jax.linear_transpose(jacobian, params)
-    batch_size = observations.shape[0]
+    batch_size = jax.eval_shape(lambda each: each.entropy(), distribution).size
 
     @in_float32
     def product(vector):
@@ -55,7 +55,7 @@ def make_gauss_newton_product(
     The Gauss-Newton matrix of a least-squares fit (Schulman et al. 2016, below eq. 30), linearised once.
 
     Args:
-      function: `params -> [B]` outputs.
+      function: `params -> [...]` outputs.
       params: pytree at which the matrix is taken.
       scale: factor of H, in the paper 1 / sigma^2.
       damping: factor of the identity.
@@ -67,7 +67,7 @@ def make_gauss_newton_product(
     jacobian_transposed = jax.linear_transpose(jacobian, params)
 
     def product(vector):
-        (curvature,) = jacobian_transposed(jacobian(vector) * (scale / outputs.shape[0]))
+        (curvature,) = jacobian_transposed(jacobian(vector) * (scale / outputs.size))
         return jax.tree.map(lambda hv, v: hv + damping * v, curvature, vector)
 
     return product

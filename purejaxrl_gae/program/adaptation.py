@@ -45,8 +45,8 @@ def follow_kl(
     adapted = rules(setup.config)
     if not adapted:
         return learner, {}
-    old, observations = minibatches.flatten_time((experience.distribution, experience.observations))
-    kl = jnp.mean(old.kl_divergence(setup.network.policy(learner.params, observations)))
+    old, inputs = minibatches.flatten_time((experience.distribution, experience.inputs))
+    kl = jnp.mean(old.kl_divergence(setup.network.policy(learner.params, inputs)))
     used, target = learner.extra, hyperparameters.desired_kl
     moved = {name: rule(used[name], kl, target) for name, rule in adapted.items()}
     return learner.replace(extra=moved), {"kl": kl, **used}

@@ -6,7 +6,7 @@ behind the last step. What does not depend on the past is computed for all steps
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,18 +15,18 @@ from purejaxrl_gae import kernels
 from purejaxrl_gae.program.initialization import orthogonal
 from purejaxrl_gae.program.types import Params
 
-Memory = Literal["none", "gru", "lstm", "lru"]
-
 
 class Cell(NamedTuple):
     """A memory cell of M units.
 
     Attributes:
+      size: M.
       init: `(key, inputs) -> params`, of the number of features.
       initial_memory: `n -> memory`, a pytree of `[n, ...]`, zero.
       apply: `(params, features [T, B, F], starts [T, B], memory) -> (outputs [T, B, M], memory)`.
     """
 
+    size: int
     init: Callable[[jax.Array, int], Params]
     initial_memory: Callable[[int], Any]
     apply: Callable[[Params, jax.Array, jax.Array, Any], tuple[jax.Array, Any]]
@@ -43,7 +43,7 @@ def gru(size: int) -> Cell:
         projected = features @ params["kernel_inputs"] + params["bias"]
         return kernels.recur(lambda h, inputs: kernels.gru_step(h, inputs, kernel, bias), projected, starts, memory)
 
-    return Cell(init, lambda n: jnp.zeros((n, size), jnp.float32), apply)
+    return Cell(size, init, lambda n: jnp.zeros((n, size), jnp.float32), apply)
 
 
 def lstm(size: int) -> Cell:
@@ -60,7 +60,7 @@ def lstm(size: int) -> Cell:
         )
         return hidden, last
 
-    return Cell(init, lambda n: (jnp.zeros((n, size), jnp.float32),) * 2, apply)
+    return Cell(size, init, lambda n: (jnp.zeros((n, size), jnp.float32),) * 2, apply)
 
 
 def lru(size: int) -> Cell:
@@ -96,7 +96,7 @@ def lru(size: int) -> Cell:
         outputs = jnp.tanh(shown @ params["kernel_hidden"] + features @ params["kernel_skip"] + params["bias"])
         return outputs, (hidden[-1].real, hidden[-1].imag)
 
-    return Cell(init, lambda n: (jnp.zeros((n, size), jnp.float32),) * 2, apply)
+    return Cell(size, init, lambda n: (jnp.zeros((n, size), jnp.float32),) * 2, apply)
 
 
 def _gates(key: jax.Array, inputs: int, size: int, number: int) -> Params:

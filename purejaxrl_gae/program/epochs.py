@@ -18,10 +18,10 @@ from purejaxrl_gae.settings.errors import UserError
 
 
 class Samples(NamedTuple):
-    """Samples as a gradient step needs them, `[M, ...]` each.
+    """Samples as a gradient step needs them, `[M, ...]` each; with memory `[T, M, ...]`.
 
     Attributes:
-      observations: as the networks see them.
+      observations: as the networks see them, with memory a Sequence.
       actions: as sampled.
       log_probs: log pi_old(a|s).
       values: V(s) when the data was collected.
@@ -112,7 +112,9 @@ def run_epochs(
             indices = minibatches.shuffled_indices(key, batch_size, batch_size // config.num_minibatches)
         else:
             num_trajectories = config.num_envs // config.num_minibatches
-            indices = minibatches.trajectory_indices(key, config.num_steps, config.num_envs, num_trajectories)
+            steps_of_row = config.steps_per_update // batch_size
+            num_steps = config.num_steps // steps_of_row
+            indices = minibatches.trajectory_indices(key, num_steps, config.num_envs, num_trajectories)
         return minibatches.descend(
             loss,
             optimizer,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae import kernels
+from purejaxrl_gae.program.memories import values_along
 from purejaxrl_gae.program.types import Experience, Network, Params
 from purejaxrl_gae.settings import parts
 from purejaxrl_gae.settings.errors import UserError
@@ -64,9 +65,8 @@ def estimate(estimator: Estimator, experience: Experience, **more: Any) -> tuple
 
 def revalued(network: Network, params: Params, experience: Experience) -> Experience:
     """Returns a rollout with the values of these parameters; those behind time limits stay the rollout's."""
-    values = network.value(params, experience.observations)
-    last_values = network.value(params, experience.last_observations)
-    following = jnp.concatenate([values[1:], last_values[None]])
+    last_starts = experience.terminated[-1] | experience.truncated[-1]
+    values, following = values_along(network, params, experience.inputs, experience.last_observations, last_starts)
     next_values = jnp.where(experience.truncated, experience.next_values, following)
     return experience._replace(values=values, next_values=next_values)
 

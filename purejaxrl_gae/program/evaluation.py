@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae.environments import Environment
+from purejaxrl_gae.program import memories
 from purejaxrl_gae.program.rollout import clip_to_bounds, normalize_observations
 from purejaxrl_gae.program.types import Network, Normalizers, Params
 
@@ -54,13 +55,14 @@ def evaluate(
     states, observations = environment.reset(reset_key, num_episodes)
 
     def some_running(carry):
-        step, _, _, evaluation = carry
+        step, *_, evaluation = carry
         return (step < limit) & ~jnp.all(evaluation.finished)
 
     def one_step(carry):
-        step, states, observations, evaluation = carry
+        step, states, observations, remembered, evaluation = carry
         action_key, environment_key = jax.random.split(jax.random.fold_in(step_key, step))
-        distribution = network.policy(params, normalize_observations(normalizers, observations))
+        seen = normalize_observations(normalizers, observations)
+        distribution, memory = memories.act(network, params, seen, *remembered)
         actions = jnp.where(deterministic, distribution.mode(), distribution.sample(action_key))
         result = environment.step(environment_key, states, clip_to_bounds(environment, actions, network.action_bounds))
         running = ~evaluation.finished
@@ -69,13 +71,15 @@ def evaluate(
             lengths=evaluation.lengths + running,
             finished=evaluation.finished | result.terminated | result.truncated,
         )
-        return step + 1, result.states, result.observations, evaluation
+        remembered = (memory, result.terminated | result.truncated)
+        return step + 1, result.states, result.observations, remembered, evaluation
 
     nothing = Evaluation(
         returns=jnp.zeros(num_episodes, jnp.float32),
         lengths=jnp.zeros(num_episodes, jnp.int32),
         finished=jnp.zeros(num_episodes, bool),
     )
-    carry = (jnp.zeros((), jnp.int32), states, observations, nothing)
+    remembered = (memories.initial_memory(network, num_episodes), nothing.finished)
+    carry = (jnp.zeros((), jnp.int32), states, observations, remembered, nothing)
     *_, evaluation = jax.lax.while_loop(some_running, one_step, carry)
     return evaluation

@@ -1,10 +1,13 @@
 """Everything computed once over a whole recording: values, log-probabilities, scaled rewards, episode statistics."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae import kernels
 from purejaxrl_gae.parallel import sharding
+from purejaxrl_gae.program import memories
 from purejaxrl_gae.program.debugging import no_value
 from purejaxrl_gae.program.rollout import normalize_observations
 from purejaxrl_gae.program.types import (
@@ -14,6 +17,7 @@ from purejaxrl_gae.program.types import (
     Normalizers,
     Params,
     Recording,
+    Sequence,
     Setup,
     World,
 )
@@ -71,8 +75,11 @@ def experience_of(
     )
     rewards, discounted_returns, return_moments = _scaled_rewards(normalizers, world, recording.rewards, ended, gamma)
     recording = recording._replace(observations=observations, rewards=rewards, next_observations=next_observations)
-    experience = _experience(setup, params, normalizers, recording, ended)
-    world = World(world.states, next_observations, episode_returns, episode_lengths, discounted_returns, world.key)
+    experience = _experience(setup, params, normalizers, recording, ended, world.memory)
+    memory = memories.renewed(setup.network, recording.next_memory, ended[-1])
+    world = World(
+        world.states, next_observations, episode_returns, episode_lengths, discounted_returns, world.key, memory
+    )
     observation_moments = normalizers.observations
     if observation_moments is not None:
         observation_moments = kernels.update_moments(observation_moments, observations)
@@ -85,20 +92,20 @@ def experience_of(
 
 
 def _experience(
-    setup: Setup, params: Params, normalizers: Normalizers, recording: Recording, ended: jax.Array
+    setup: Setup, params: Params, normalizers: Normalizers, recording: Recording, ended: jax.Array, memory: Any
 ) -> Experience:
-    """Adds what the networks say of a recording whose rewards are scaled already."""
+    """Adds what the networks say of a recording whose rewards are scaled already, from the memory before it."""
     network, seen = setup.network, normalize_observations(normalizers, recording.observations)
+    starts = memories.starts_after(ended)
+    inputs = Sequence(seen, starts, memory) if jax.tree.leaves(memory) else seen
     distribution = recording.distribution
     if distribution is None:
-        distribution = network.policy(params, seen)
+        distribution = network.policy(params, inputs)
     terminated, truncated = recording.terminated, recording.truncated
     if setup.config.time_limit == "terminal":
         terminated, truncated = ended, jnp.zeros_like(truncated)
-    values = network.value(params, seen)
     last_observations = normalize_observations(normalizers, recording.next_observations)
-    last_value = network.value(params, last_observations)
-    following = jnp.concatenate([values[1:], last_value[None]])
+    values, following = memories.values_along(network, params, inputs, last_observations, ended[-1])
     return Experience(
         observations=seen,
         actions=recording.actions,
@@ -110,6 +117,8 @@ def _experience(
         terminated=terminated,
         truncated=truncated,
         last_observations=last_observations,
+        starts=starts,
+        memory=memory,
     )
 
 

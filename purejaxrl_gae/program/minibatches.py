@@ -2,6 +2,9 @@
 
 Gathering six fields row by row costs three times what gathering one array does. The columns of a batch are laid side
 by side in float32 and taken apart again behind the gather, where XLA fuses the slices into whatever reads them.
+
+A sample is a step; in a batch that holds a Sequence, of a network with memory, it is a whole trajectory of one
+environment, and the batch stays `[T, B, ...]`.
 """
 
 import math
@@ -15,18 +18,22 @@ from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels
 from purejaxrl_gae.parallel import sharding
+from purejaxrl_gae.program.types import Sequence
 
 
 def pack(batch: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
     """Lays the leaves of a batch side by side.
 
     Args:
-      batch: pytree of `[B, ...]` float32, bool or integer arrays; integers must lie within +-2^24.
+      batch: pytree of `[B, ...]` float32, bool or integer arrays, or `[T, B, ...]`, see the module; integers must lie
+        within +-2^24.
 
     Returns:
       `(rows, unpack)`: `[B, F]` float32, and the function that takes any `[M, F]` rows apart into the batch's
-      structure, shapes `[M, ...]` and types.
+      structure, shapes `[M, ...]`, or `[T, M, ...]`, and types.
     """
+    axes = sample_axes(batch)
+    batch = jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, axis, 0), batch, axes)
     leaves, structure = jax.tree.flatten(batch)
     shapes_and_types = [(leaf.shape[1:], leaf.dtype) for leaf in leaves]
     rows = jnp.concatenate([leaf.reshape(leaf.shape[0], -1).astype(jnp.float32) for leaf in leaves], axis=1)
@@ -40,13 +47,44 @@ def pack(batch: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
             field = some_rows[:, start : start + size]
             fields.append(field.reshape(some_rows.shape[0], *shape).astype(dtype))
             start += size
-        return jax.tree.unflatten(structure, fields)
+        some = jax.tree.unflatten(structure, fields)
+        return jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, 0, axis), some, axes)
 
     return rows, unpack
 
 
+def sample_axes(batch: Any) -> Any:
+    """Returns the axis of each leaf along which samples lie: the first, or of trajectories the second."""
+    if not any(map(_is_sequence, jax.tree.leaves(batch, is_leaf=_is_sequence))):
+        return jax.tree.map(lambda _: 0, batch)
+
+    def axes_of(part):
+        axes = jax.tree.map(lambda _: 1, part)
+        return axes._replace(memory=jax.tree.map(lambda _: 0, part.memory)) if _is_sequence(part) else axes
+
+    return jax.tree.map(axes_of, batch, is_leaf=_is_sequence)
+
+
+def _is_sequence(part: Any) -> bool:
+    return isinstance(part, Sequence)
+
+
+def steps_of_sample(batch: Any) -> int:
+    """Returns how many steps a sample is: one, or of trajectories T."""
+    sequences = [part for part in jax.tree.leaves(batch, is_leaf=_is_sequence) if _is_sequence(part)]
+    return sequences[0].starts.shape[0] if sequences else 1
+
+
+def take(batch: Any, chosen: jax.Array) -> Any:
+    """Returns the samples of a batch with these indices."""
+    return jax.tree.map(lambda leaf, axis: leaf[(slice(None),) * axis + (chosen,)], batch, sample_axes(batch))
+
+
 def flatten_time(trajectory: Any) -> Any:
-    """Flattens a pytree of `[T, N, ...]` to `[T * N, ...]`."""
+    """Makes samples of a rollout: of a pytree of `[T, N, ...]` one of `[T * N, ...]`; with a Sequence, the same."""
+    axes = sample_axes(trajectory)
+    if any(jax.tree.leaves(axes)):
+        return jax.tree.map(sharding.divided, trajectory, axes)
     # Said twice, so that devices exchange samples here and not in the loop that a leaf comes from.
     trajectory = sharding.divided(trajectory, axis=1)
     return sharding.divided(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), trajectory))
@@ -151,7 +189,7 @@ def passes(
       optimizer_state: the optimizer's.
       samples: pytree of `[B, ...]`.
       keys: one for each pass.
-      minibatch_size: samples of a minibatch.
+      minibatch_size: steps of a minibatch.
 
     Returns:
       `(params, optimizer_state, metrics)`; metrics are means over all minibatches.
@@ -160,7 +198,7 @@ def passes(
     rows, unpack = pack(samples)
 
     def one_pass(carry, key):
-        indices = shuffled_indices(key, rows.shape[0], minibatch_size)
+        indices = shuffled_indices(key, rows.shape[0], minibatch_size // steps_of_sample(samples))
         return descend(loss, optimizer, unravel, carry, (rows, unpack), indices)
 
     (flat_params, optimizer_state), metrics = jax.lax.scan(one_pass, (flat_params, optimizer_state), keys)
@@ -175,18 +213,21 @@ def mean_gradient(
     Args:
       loss: `(params, minibatch) -> (scalar, metrics)`, both means over the minibatch.
       params: what to differentiate by.
-      minibatch: pytree of `[M, ...]`.
+      minibatch: pytree of `[M, ...]`, or `[T, M, ...]` where it holds a Sequence.
       chunk_size: samples per chunk; one chunk where it is 0 or does not divide M.
 
     Returns:
       `(gradient, metrics)`, equal to those of the whole minibatch up to rounding.
     """
     gradient = jax.grad(loss, has_aux=True)
-    size = jax.tree.leaves(minibatch)[0].shape[0]
+    axes = sample_axes(minibatch)
+    size = jax.tree.leaves(jax.tree.map(lambda leaf, axis: leaf.shape[axis], minibatch, axes))[0]
     if chunk_size <= 0 or chunk_size >= size or size % chunk_size:
         return gradient(params, minibatch)
     num_chunks = size // chunk_size
-    chunks = jax.tree.map(lambda leaf: leaf.reshape(num_chunks, chunk_size, *leaf.shape[1:]), minibatch)
+    rows = jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, axis, 0), minibatch, axes)
+    chunks = jax.tree.map(lambda leaf: leaf.reshape(num_chunks, chunk_size, *leaf.shape[1:]), rows)
+    chunks = jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, 1, 1 + axis), chunks, axes)
 
     def add_chunk(total, chunk):
         return jax.tree.map(jnp.add, total, gradient(params, chunk)), None

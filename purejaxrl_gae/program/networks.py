@@ -136,6 +136,8 @@ def of_layers(observations: Any, actions: ActionSpace, config: Any, action_value
         initialization=config.initialization,
         action_bounds=config.action_bounds,
         encoder=config.encoder,
+        memory=config.memory,
+        memory_size=config.memory_size,
     )
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae import kernels
+from purejaxrl_gae.program.memories import example_inputs
 from purejaxrl_gae.program.types import Distribution, Hyperparameters, Setup
 from purejaxrl_gae.settings import parts
 from purejaxrl_gae.settings.errors import UserError
@@ -73,9 +74,10 @@ def check_objective(setup: Setup, hyperparameters: Hyperparameters, make_samples
         return
     objective, name = objective_of(setup.config), parts.name_of(setup.config.objective)
 
-    def loss(params, observations, numbers, key):
+    def loss(params, observations, key):
         policy = setup.network.policy(params, observations)
         actions = policy.sample(key)
+        numbers = jnp.zeros_like(policy.log_prob(actions))
         samples = make_samples(
             observations=observations,
             actions=actions,
@@ -88,8 +90,8 @@ def check_objective(setup: Setup, hyperparameters: Hyperparameters, make_samples
         return policy_loss(objective, hyperparameters, policy, policy.log_prob(actions), samples)
 
     key = jax.eval_shape(jax.random.key, 0)
-    observations = jax.ShapeDtypeStruct((2, *setup.environment.observation_shape), jnp.float32)
-    numbers = jax.ShapeDtypeStruct((2,), jnp.float32)
-    found = parts.trace("objective", name, loss, jax.eval_shape(setup.network.init, key), observations, numbers, key)
+    observation = jax.ShapeDtypeStruct(setup.environment.observation_shape, jnp.float32)
+    inputs = example_inputs(setup.network, observation, 2)
+    found = parts.trace("objective", name, loss, jax.eval_shape(setup.network.init, key), inputs, key)
     if not (hasattr(found, "shape") and found.shape == () and jnp.issubdtype(found.dtype, jnp.floating)):
         raise UserError(f"objective is {name}, which returned {found}; it must return one real number, the mean loss")

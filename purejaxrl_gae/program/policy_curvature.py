@@ -9,29 +9,29 @@ from purejaxrl_gae import kernels
 from purejaxrl_gae.kernels.dense_fisher import dense_factors, dense_fisher_product
 from purejaxrl_gae.kernels.fisher import MatrixVectorProduct
 from purejaxrl_gae.program.actor_critic import ACTIVATIONS, ActorCritic
-from purejaxrl_gae.program.types import Network, Params
+from purejaxrl_gae.program.types import Inputs, Network, Params
 
 MOST_OUTPUTS = 1  # with more, passes over `[outputs, B, width]` cost more on a CPU than the matrix products they save
 
 
 def make_policy_fisher_product(
-    network: Network, params: Params, observations: jax.Array, *, damping: float | jax.Array
+    network: Network, params: Params, inputs: Inputs, *, damping: float | jax.Array
 ) -> MatrixVectorProduct:
     """Makes v -> F v + damping v for the policy's parameters as one vector; see `kernels.make_fisher_vector_product`.
 
     Args:
       network: with a policy of its own.
       params: of all networks.
-      observations: `[B, *shape]`.
+      inputs: observations `[B, *shape]`, or a Sequence.
       damping: c of F + c I.
     """
     flat, unravel = ravel_pytree(params["policy"])
     if not (isinstance(network, ActorCritic) and uses_dense_product(network)):
 
-        def policy(flat, observations):
-            return network.policy({**params, "policy": unravel(flat)}, observations)
+        def policy(flat, inputs):
+            return network.policy({**params, "policy": unravel(flat)}, inputs)
 
-        return kernels.make_fisher_vector_product(policy, flat, observations, damping=damping)
+        return kernels.make_fisher_vector_product(policy, flat, inputs, damping=damping)
 
     mlp = network.policy_network.mlp
     names = [f"Dense_{index}" for index in range(len(mlp.hidden_sizes) + 1)]
@@ -39,9 +39,9 @@ def make_policy_fisher_product(
     def layers_of(tree: Any) -> list[tuple[jax.Array, jax.Array]]:
         return [(tree["mlp"][name]["kernel"], tree["mlp"][name]["bias"]) for name in names]
 
-    inputs = observations.reshape(observations.shape[0], -1)
-    _, factors = dense_factors(layers_of(params["policy"]), ACTIVATIONS[mlp.activation], inputs)
-    distribution: Any = network.policy(params, observations)
+    flat_inputs = inputs.reshape(inputs.shape[0], -1)
+    _, factors = dense_factors(layers_of(params["policy"]), ACTIVATIONS[mlp.activation], flat_inputs)
+    distribution: Any = network.policy(params, inputs)
 
     def product(vector):
         tree = unravel(vector)

@@ -14,10 +14,10 @@ from purejaxrl_gae.program.types import Distribution, Hyperparameters, Learner, 
 
 
 class Samples(NamedTuple):
-    """The rollout as the policy's update needs it, `[B, ...]` each.
+    """The rollout as the policy's update needs it, `[B, ...]` each; with memory `[T, N, ...]`.
 
     Attributes:
-      observations: as the networks see them.
+      observations: as the networks see them, with memory a Sequence.
       actions: as sampled.
       log_probs: log pi_old(a|s).
       distribution: pi_old(.|s).
@@ -50,8 +50,9 @@ def step_in_trust_region(
     (objective, _), gradient = jax.value_and_grad(surrogate_and_kl, has_aux=True)(flat_params)
     observations = samples.observations
     if config.fisher_subsampling > 1:
-        size = observations.shape[0]
-        observations = observations[kernels.permutation(keys[0], size)[: size // config.fisher_subsampling]]
+        size = samples.advantages.size // minibatches.steps_of_sample(samples)
+        chosen = kernels.permutation(keys[0], size)[: size // config.fisher_subsampling]
+        observations = minibatches.take(observations, chosen)
     fisher = make_policy_fisher_product(setup.network, learner.params, observations, damping=hyperparameters.cg_damping)
     step = kernels.natural_gradient_step(
         surrogate_and_kl,

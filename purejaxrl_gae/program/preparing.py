@@ -7,6 +7,7 @@ from purejaxrl_gae.environments import (
     make_environment,
     stagger_first_episodes,
 )
+from purejaxrl_gae.program.memories import require_whole_trajectories
 from purejaxrl_gae.program.networks import make_network
 from purejaxrl_gae.program.types import Setup
 from purejaxrl_gae.settings.config import ENVIRONMENT_FIELDS, TrainingConfig
@@ -35,7 +36,9 @@ def prepare(config: TrainingConfig, *, action_values: bool = False) -> Setup:
     elif config.stagger_episodes:
         environment = stagger_first_episodes(environment)
     network = make_network(config, environment, action_values=action_values)
-    return Setup(config, environment, network)
+    setup = Setup(config, environment, network)
+    require_whole_trajectories(setup)
+    return setup
 
 
 def configured_environment(config: TrainingConfig) -> Environment | HostEnvironment:

@@ -5,7 +5,7 @@ after it, in one batch each. No `info` passes through.
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,14 @@ from purejaxrl_gae import kernels
 from purejaxrl_gae.environments import BoxActions, Environment, HostEnvironment, end_nonfinite_episodes
 from purejaxrl_gae.parallel import sharding
 from purejaxrl_gae.parallel.batching import compute_if_any
+from purejaxrl_gae.program import memories
 from purejaxrl_gae.program.types import Distribution, Normalizers, Params, Recording, Setup, World
 from purejaxrl_gae.settings.config import ActionBounds
 
 
-def init_world(environment: Environment | HostEnvironment, key: jax.Array, num_envs: int) -> World:
+def init_world(setup: Setup, key: jax.Array) -> World:
     """Resets N environments to their first observation; a HostEnvironment has none until the host has reset it."""
+    environment, num_envs = setup.environment, setup.config.num_envs
     reset_key, key = jax.random.split(key)
     states: Any
     if isinstance(environment, Environment):
@@ -33,6 +35,7 @@ def init_world(environment: Environment | HostEnvironment, key: jax.Array, num_e
         episode_lengths=jnp.zeros(num_envs, jnp.int32),
         discounted_returns=jnp.zeros(num_envs, jnp.float32),
         key=key,
+        memory=memories.initial_memory(setup.network, num_envs),
     )
 
 
@@ -71,25 +74,56 @@ def clip_to_bounds(
     return jnp.clip(actions, low, high).reshape(actions.shape[0], *space.shape)
 
 
+class Acted(NamedTuple):
+    """What N environments are to do, and what is remembered.
+
+    Attributes:
+      distribution: of each action.
+      actions: as sampled from it.
+      clipped: as the environment gets them.
+      memory: pytree of `[N, ...]`, of what has been observed so far.
+    """
+
+    distribution: Distribution
+    actions: jax.Array
+    clipped: jax.Array
+    memory: Any
+
+
 def act(
-    setup: Setup, params: Params, normalizers: Normalizers, observations: jax.Array, noise: Any
-) -> tuple[Distribution, jax.Array, jax.Array]:
+    setup: Setup,
+    params: Params,
+    normalizers: Normalizers,
+    observations: jax.Array,
+    remembered: tuple[Any, jax.Array],
+    noise: Any,
+) -> Acted:
     """Takes one action for each observation `[N, *shape]`.
 
-    Returns:
-      `(distribution, actions, clipped)`: as sampled from the distribution, and as the environment gets them.
+    Args:
+      setup: static parts.
+      params: of the policy.
+      normalizers: running moments.
+      observations: raw.
+      remembered: `(memory, starts)`: of what was observed before, and where an episode has begun since, `[N]` bool.
+      noise: of each action.
     """
-    distribution = setup.network.policy(params, normalize_observations(normalizers, observations))
+    seen = normalize_observations(normalizers, observations)
+    distribution, memory = memories.act(setup.network, params, seen, *remembered)
     actions = distribution.from_noise(noise)
-    return distribution, actions, clip_to_bounds(setup.environment, actions, setup.config.action_bounds)
+    return Acted(distribution, actions, clip_to_bounds(setup.environment, actions, setup.config.action_bounds), memory)
 
 
 def draw_noise(setup: Setup, params: Params, key: jax.Array) -> Any:
     """Draws the parameter-free part of every action of a rollout at once: `[T, N, ...]` leaves."""
     config, shape = setup.config, setup.environment.observation_shape
-    observations = jax.ShapeDtypeStruct((config.num_envs, *shape), jnp.float32)
-    distribution = jax.eval_shape(setup.network.policy, params, observations)
-    return distribution.noise(key, (config.num_steps,))
+
+    def first_distribution(params):
+        observations, starts = jnp.zeros((config.num_envs, *shape), jnp.float32), jnp.zeros(config.num_envs, bool)
+        memory = memories.initial_memory(setup.network, config.num_envs)
+        return memories.act(setup.network, params, observations, memory, starts)[0]
+
+    return jax.eval_shape(first_distribution, params).noise(key, (config.num_steps,))
 
 
 def record(
@@ -108,13 +142,15 @@ def record(
     Returns:
       `(world, recording)`: the world with environments moved on, and what they and the policy did.
     """
-    (states, next_observations), recorded, nonfinite_steps = sharding.over_environments(
+    (states, next_observations, next_memory), recorded, nonfinite_steps = sharding.over_environments(
         partial(_interact, setup),
         whole=(params, normalizers, keys[1:]),
-        by_environment=(world.states, world.observations),
+        by_environment=(world.states, world.observations, world.memory),
         by_step=draw_noise(setup, params, keys[0]),
     )
-    recording = Recording(**recorded, next_observations=next_observations, nonfinite_steps=nonfinite_steps)
+    recording = Recording(
+        **recorded, next_observations=next_observations, nonfinite_steps=nonfinite_steps, next_memory=next_memory
+    )
     return world.replace(states=states), recording
 
 
@@ -124,41 +160,47 @@ def _interact(setup: Setup, whole: Any, by_environment: Any, noise: Any):
     environment, config = setup.environment, setup.config
 
     def one_step(carry, inputs):
-        states, observations, nonfinite_steps = carry
+        states, observations, remembered, nonfinite_steps = carry
         noise, key = inputs
-        distribution, actions, clipped = act(setup, params, normalizers, observations, noise)
-        step = environment.step(key, states, clipped)
+        acted = act(setup, params, normalizers, observations, remembered, noise)
+        step = environment.step(key, states, acted.clipped)
         if config.on_nonfinite == "skip":
             step, nonfinite = end_nonfinite_episodes(environment, jax.random.fold_in(key, 1), step)
             nonfinite_steps += jnp.sum(nonfinite, dtype=jnp.int32)
         truncated = step.truncated & ~step.terminated
         if config.time_limit == "bootstrap":
-            final_values = _final_values(setup.network, params, normalizers, truncated, step.final_observations)
+            final = (step.final_observations, acted.memory)
+            final_values = _final_values(setup.network, params, normalizers, truncated, final)
         else:
             final_values = jnp.zeros(truncated.shape[0], jnp.float32)
         recorded = {
             "observations": observations,
-            "actions": actions,
-            "distribution": distribution,
+            "actions": acted.actions,
+            "distribution": acted.distribution,
             "rewards": step.rewards,
             "terminated": step.terminated,
             "truncated": truncated,
             "final_values": final_values,
         }
-        return (step.states, step.observations, nonfinite_steps), recorded
+        remembered = (acted.memory, step.terminated | step.truncated)
+        return (step.states, step.observations, remembered, nonfinite_steps), recorded
 
-    carry = (*by_environment, jnp.zeros((), jnp.int32))
-    (states, observations, nonfinite_steps), recorded = jax.lax.scan(one_step, carry, (noise, keys))
-    return (states, observations), recorded, nonfinite_steps
+    states, observations, memory = by_environment
+    num_envs = jax.tree.leaves(observations)[0].shape[0]
+    remembered = (memory, jnp.zeros(num_envs, bool))  # of an episode that ended nothing is left in the world
+    carry = (states, observations, remembered, jnp.zeros((), jnp.int32))
+    (states, observations, (memory, _), nonfinite_steps), recorded = jax.lax.scan(one_step, carry, (noise, keys))
+    return (states, observations, memory), recorded, nonfinite_steps
 
 
-def _final_values(network, params, normalizers, truncated, final_observations):
-    """Computes V of the observation a time limit cut off, only in steps in which one did."""
+def _final_values(network, params, normalizers, truncated, final):
+    """Computes V of the observation a time limit cut off, with the memory of its episode, where one did."""
 
-    def evaluate(params, normalizers, final_observations):
-        return network.value(params, normalize_observations(normalizers, final_observations))
+    def evaluate(params, normalizers, final):
+        final_observations, memory = final
+        return memories.value(network, params, normalize_observations(normalizers, final_observations), memory)
 
-    def skip(_params, _normalizers, final_observations):
-        return jnp.zeros(final_observations.shape[0], jnp.float32)
+    def skip(_params, _normalizers, _final):
+        return jnp.zeros(truncated.shape[0], jnp.float32)
 
-    return compute_if_any(truncated, evaluate, skip, params, normalizers, final_observations)
+    return compute_if_any(truncated, evaluate, skip, params, normalizers, final)

@@ -84,7 +84,7 @@ def init_state(algorithm: Algorithm, key: jax.Array, hyperparameters: Hyperparam
     )
     return TrainState(
         learner=algorithm.init_learner(learner_key, hyperparameters).replace(normalizers=normalizers),
-        world=rollout.init_world(setup.environment, world_key, setup.config.num_envs),
+        world=rollout.init_world(setup, world_key),
         counters=init_counters(),
     )
 
@@ -138,7 +138,7 @@ def begin_update(algorithm: Algorithm, state: TrainState) -> tuple[TrainState, j
     setup, world = algorithm.setup, state.world
     if algorithm.starts_anew:
         world_key, reset_key = jax.random.split(world.key)
-        world = rollout.init_world(setup.environment, reset_key, setup.config.num_envs).replace(key=world_key)
+        world = rollout.init_world(setup, reset_key).replace(key=world_key)
     next_key, rollout_keys, learning_keys = split_for_update(setup.config, world.key, algorithm.num_keys)
     return state.replace(world=world.replace(key=next_key)), rollout_keys, learning_keys
 

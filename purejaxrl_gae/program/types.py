@@ -5,83 +5,21 @@ the number of steps of a rollout, N of environments side by side, B of samples.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 from flax import struct
 
 from purejaxrl_gae import kernels
 from purejaxrl_gae.kernels import RunningMoments
-from purejaxrl_gae.settings.config import ActionBounds
+from purejaxrl_gae.program.network_types import Distribution as Distribution
+from purejaxrl_gae.program.network_types import Inputs as Inputs
+from purejaxrl_gae.program.network_types import Network as Network
+from purejaxrl_gae.program.network_types import Params as Params
+from purejaxrl_gae.program.network_types import Sequence as Sequence
 
-Params = Any
 Hyperparameters = Any
 Metrics = dict[str, jax.Array]
-
-
-class Distribution(Protocol):
-    """The distribution of actions in each of a batch of states: a pytree of its outputs.
-
-    A sample is made of parameter-free noise, which a rollout draws for all its steps at once.
-    """
-
-    def noise(self, key: jax.Array, leading: tuple[int, ...] = ()) -> Any:
-        """Draws what `from_noise` needs, `leading` times for this batch; reads no more than the outputs' shapes."""
-
-    def from_noise(self, noise: Any) -> jax.Array:
-        """Returns the actions that this noise picks."""
-
-    def sample(self, key: jax.Array) -> jax.Array:
-        """Returns one action for each state: `from_noise(noise(key))`."""
-
-    def mode(self) -> jax.Array:
-        """Returns the most probable action of each state."""
-
-    def log_prob(self, actions: jax.Array) -> jax.Array:
-        """Returns log pi(a|s), one number for each state."""
-
-    def entropy(self) -> jax.Array:
-        """Returns the entropy, one number for each state."""
-
-    def kl_divergence(self, other: Any) -> jax.Array:
-        """Returns KL(self || other), one number for each state."""
-
-    def fisher_product(self, tangent: Any) -> Any:
-        """Returns M v: the Fisher matrix in the distribution's own outputs times a change of them, in the same form."""
-
-
-class Network(Protocol):
-    """Policy and value function as pure functions of one pytree of parameters.
-
-    Attributes:
-      has_own_value_params: the parameters are `{"policy": …, "value": …}` and nothing is shared, so that fitting the
-        value function does not move the policy; TRPO and REINFORCE need it.
-      has_action_values: what is learned is Q(s, a), and `value` its mean under the policy.
-    """
-
-    @property
-    def action_bounds(self) -> ActionBounds:
-        """Returns how real actions get within the environment's bounds; see `rollout.clip_to_bounds`."""
-
-    @property
-    def has_own_value_params(self) -> bool:
-        """See Attributes."""
-
-    @property
-    def has_action_values(self) -> bool:
-        """See Attributes."""
-
-    def init(self, key: jax.Array) -> Params:
-        """Returns fresh parameters."""
-
-    def policy(self, params: Params, observations: jax.Array) -> Distribution:
-        """Returns the action distributions of `[..., *shape]` observations."""
-
-    def value(self, params: Params, observations: jax.Array) -> jax.Array:
-        """Returns V, `[...]`, of `[..., *shape]` observations."""
-
-    def prediction(self, params: Params, observations: jax.Array, actions: jax.Array | None) -> jax.Array:
-        """Returns what the value loss compares with its targets, `[...]`: V(s), or Q(s, a) of the actions taken."""
 
 
 class Normalizers(struct.PyTreeNode):
@@ -106,6 +44,7 @@ class World(struct.PyTreeNode):
       episode_lengths: `[N]` int32 steps of the running episodes.
       discounted_returns: `[N]` running discounted returns, for scaling rewards.
       key: random key of everything still to come.
+      memory: pytree of `[N, ...]`, what the networks remember of the running episodes; () without memory.
     """
 
     states: Any
@@ -114,6 +53,7 @@ class World(struct.PyTreeNode):
     episode_lengths: jax.Array
     discounted_returns: jax.Array
     key: jax.Array
+    memory: Any = ()
 
 
 class Counters(struct.PyTreeNode):
@@ -179,6 +119,7 @@ class Recording(NamedTuple):
       distribution: each action's, `[T, N]`; where None, as of the host, it is computed again from the observations.
       scores: `[T, N]` what episode returns add up; the rewards where None.
       finished: `[T, N]` bool, where an episode's return is complete; where None, where it is terminated or truncated.
+      next_memory: pytree of `[N, ...]`, what the networks remember behind the last step, of episodes that ended too.
     """
 
     observations: Any
@@ -192,6 +133,7 @@ class Recording(NamedTuple):
     distribution: Any = None
     scores: Any = None
     finished: Any = None
+    next_memory: Any = ()
 
 
 class Experience(NamedTuple):
@@ -208,6 +150,8 @@ class Experience(NamedTuple):
       terminated: `[T, N]` bool.
       truncated: `[T, N]` bool.
       last_observations: `[N, *shape]` what the networks see next, in the new episode where one ended.
+      starts: `[T, N]` bool, an episode begins at this step; False at the first, whose memory knows already.
+      memory: pytree of `[N, ...]`, what the networks remembered before the first step; () without memory.
     """
 
     observations: jax.Array
@@ -220,6 +164,21 @@ class Experience(NamedTuple):
     terminated: jax.Array
     truncated: jax.Array
     last_observations: Any
+    starts: Any = None
+    memory: Any = ()
+
+    @property
+    def inputs(self) -> Inputs:
+        """Returns what `network.policy` and `network.value` take: the observations, with memory as a Sequence."""
+        if not jax.tree.leaves(self.memory):
+            return self.observations
+        return Sequence(self.observations, self.starts, self.memory)
+
+    def of_environments(self, chosen: jax.Array) -> "Experience":
+        """Returns whole trajectories of some environments, `[n]` indices of them."""
+        by_environment = {"last_observations": self.last_observations, "memory": self.memory}
+        by_step = jax.tree.map(lambda leaf: leaf[:, chosen], self._replace(last_observations=None, memory=()))
+        return by_step._replace(**jax.tree.map(lambda leaf: leaf[chosen], by_environment))
 
     @property
     def transitions(self) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from purejaxrl_gae.program.types import Metrics, Network, Params
 
 
 class ValueSamples(NamedTuple):
-    """Samples to fit the value function to.
+    """Samples to fit the value function to; with memory `[T, B]` each.
 
     Attributes:
-      observations: `[B, ...]` as the network sees them.
+      observations: `[B, ...]` as the network sees them, with memory a Sequence.
       actions: `[B, ...]`, or None for a function of the state alone; see `Network.prediction`.
       targets: `[B]`.
       weights: `[B]` what each sample's error counts, 1 on average; 0 leaves it out. None: all count the same.
@@ -47,7 +47,7 @@ def descend(
       optimizer_state: its state.
       samples: B of them.
       keys: one for each pass.
-      minibatch_size: samples of a minibatch.
+      minibatch_size: steps of a minibatch.
 
     Returns:
       `(params, optimizer_state, metrics)`.

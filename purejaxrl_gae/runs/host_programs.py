@@ -15,7 +15,7 @@ from purejaxrl_gae.environments import HostEnvironment
 from purejaxrl_gae.environments.host_environment import HostStep, failure_of
 from purejaxrl_gae.environments.host_wrappers import end_nonfinite_episodes
 from purejaxrl_gae.program import many_agents as agents
-from purejaxrl_gae.program import rollout, training
+from purejaxrl_gae.program import memories, rollout, training
 from purejaxrl_gae.program.debugging import lower
 from purejaxrl_gae.program.training import Progress
 from purejaxrl_gae.program.types import Algorithm, EpisodeTotals, Recording, TrainState
@@ -127,6 +127,7 @@ class HostAgent:
         world = state.world
         world = world.replace(
             observations=jnp.asarray(self._observations, jnp.float32),
+            memory=memories.initial_memory(self._algorithm.setup.network, self._config.num_envs),
             episode_returns=jnp.zeros_like(world.episode_returns),
             episode_lengths=jnp.zeros_like(world.episode_lengths),
             discounted_returns=jnp.zeros_like(world.discounted_returns),
@@ -139,25 +140,27 @@ class HostAgent:
         shape = (config.num_envs, *environment.observation_shape)
         observations = jax.ShapeDtypeStruct(shape, environment.observation_dtype)
         params, normalizers = self.types.learner.params, self.types.learner.normalizers
+        memory = self.types.world.memory
+        remembered = (memory, jax.ShapeDtypeStruct((config.num_envs,), bool))
 
         def draw(params, key):
             _, keys, _ = training.split_for_update(config, key, 0)
             return rollout.draw_noise(setup, params, keys[0])
 
-        def act(params, normalizers, observations, noise):
+        def act(params, normalizers, observations, remembered, noise):
             observations = observations.astype(jnp.float32)
-            return rollout.act(setup, params, normalizers, observations, noise)[1:]
+            return rollout.act(setup, params, normalizers, observations, remembered, noise)[1:]
 
-        def value(params, normalizers, observations):
-            observations = observations.astype(jnp.float32)
-            return setup.network.value(params, rollout.normalize_observations(normalizers, observations))
+        def value(params, normalizers, observations, memory):
+            seen = rollout.normalize_observations(normalizers, observations.astype(jnp.float32))
+            return memories.value(setup.network, params, seen, memory)
 
         noise = jax.eval_shape(draw, params, self.types.world.key)
         of_step = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), noise)
         self._draw = lower(jax.jit(draw), params, self.types.world.key).compile()
-        self._act = lower(jax.jit(act), params, normalizers, observations, of_step).compile()
-        self._value = lower(jax.jit(value), params, normalizers, observations).compile()
-        self._action_types = jax.eval_shape(act, params, normalizers, observations, of_step)[0]
+        self._act = lower(jax.jit(act), params, normalizers, observations, remembered, of_step).compile()
+        self._value = lower(jax.jit(value), params, normalizers, observations, memory).compile()
+        self._action_types = jax.eval_shape(act, params, normalizers, observations, remembered, of_step)[0]
 
     def _types_of_recording(self) -> Recording:
         """Of what one rollout fills."""
@@ -178,6 +181,7 @@ class HostAgent:
             finished=per_step(bool),
             next_observations=jax.ShapeDtypeStruct((copies, *shape), dtype),
             nonfinite_steps=jax.ShapeDtypeStruct((), np.int32),
+            next_memory=self.types.world.memory,
         )
 
     def _record(self, state: TrainState) -> Recording:
@@ -185,13 +189,13 @@ class HostAgent:
         config, params, normalizers = self._config, state.learner.params, state.learner.normalizers
         recording = jax.tree.map(lambda like: np.zeros(like.shape, like.dtype), self._recording_types)
         noise_leaves, noise_structure = jax.tree.flatten(jax.device_get(self._draw(params, state.world.key)))
-        nonfinite_steps = 0
+        nonfinite_steps, memory, ended = 0, state.world.memory, np.zeros(config.num_envs, bool)
         for t in range(config.num_steps):
             noise = jax.tree.unflatten(noise_structure, [leaf[t] for leaf in noise_leaves])
-            actions, clipped = map(np.asarray, self._act(params, normalizers, self._observations, noise))
-            step, nonfinite = self._step(clipped, t, state)
+            actions, clipped, memory = self._act(params, normalizers, self._observations, (memory, ended), noise)
+            step, nonfinite = self._step(np.asarray(clipped), t, state)
             nonfinite_steps += nonfinite
-            truncated = step.truncated & ~step.terminated
+            truncated, ended = step.truncated & ~step.terminated, step.terminated | step.truncated
             recording.observations[t], recording.actions[t] = self._observations, actions
             recording.rewards[t], recording.terminated[t], recording.truncated[t] = (
                 step.rewards,
@@ -200,9 +204,11 @@ class HostAgent:
             )
             recording.scores[t], recording.finished[t] = step.reported()
             if config.time_limit == "bootstrap" and truncated.any():
-                recording.final_values[t] = self._value(params, normalizers, step.final_observations)
+                recording.final_values[t] = self._value(params, normalizers, step.final_observations, memory)
             self._observations = step.observations
-        return recording._replace(next_observations=self._observations, nonfinite_steps=np.int32(nonfinite_steps))
+        return recording._replace(
+            next_observations=self._observations, nonfinite_steps=np.int32(nonfinite_steps), next_memory=memory
+        )
 
     def _step(self, actions: np.ndarray, t: int, state: TrainState) -> tuple[HostStep, int]:
         """One step of every environment, and how many of its rewards and observations were left out."""

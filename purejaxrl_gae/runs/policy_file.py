@@ -18,7 +18,7 @@ from purejaxrl_gae.settings.errors import UserError
 
 def has_numpy_form(setup: Setup) -> bool:
     """Says whether the network is the built-in one, whose layers NumPy can act from."""
-    return isinstance(setup.network, ActorCritic)
+    return isinstance(setup.network, ActorCritic) and setup.network.cell is None
 
 
 def policy_bytes(setup: Setup, learner: Learner) -> bytes:

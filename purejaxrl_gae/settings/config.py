@@ -26,6 +26,7 @@ ActionBounds = Literal["clip", "scale", "tanh"]
 Encoder = Literal["mlp", "minatar_cnn", "nature_cnn"]
 Activation = Literal["tanh", "relu", "elu", "silu"]
 Initialization = Literal["orthogonal", "uniform"]
+Memory = Literal["none", "gru", "lstm", "lru"]
 # The fields that say which environment: arguments of `environments.make_environment`.
 ENVIRONMENT_FIELDS = ("env", "env_args", "randomize", "max_episode_steps", "action_repeat", "sticky_actions")
 INT_COUNTERS = 2**31 - 1
@@ -85,6 +86,11 @@ class TrainingConfig:
     for pixels, which it scales by 1/255"""
     hidden_sizes: tuple[int, ...] = (64, 64)
     """widths of the hidden layers"""
+    memory: Memory = "none"
+    """what the networks remember of an episode: nothing; or by a cell behind the hidden layers, a gated recurrent unit,
+    long short-term memory, or a linear recurrent unit, which learns of all steps of a rollout at once"""
+    memory_size: int = 64
+    """units of the memory cell"""
     activation: Activation = "tanh"
     """of the hidden layers"""
     initialization: Initialization = "orthogonal"
@@ -141,6 +147,7 @@ class TrainingConfig:
         require(self, "hidden_sizes", 1 <= len(self.hidden_sizes) <= MOST_LAYERS, f"1 to {MOST_LAYERS} layers")
         in_range = all(1 <= size <= WIDEST_LAYER for size in self.hidden_sizes)
         require(self, "hidden_sizes", in_range, f"widths between 1 and {WIDEST_LAYER}")
+        require_between(self, 1, WIDEST_LAYER, "memory_size")
         if self.encoder == "nature_cnn" and self.normalize_observations:
             raise UserError(
                 "normalize_observations is true; with encoder = nature_cnn, which scales pixels, it must be false"

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purejaxrl_gae.environments import make_environment
-from purejaxrl_gae.program import experience, rollout
+from purejaxrl_gae.ppo import PPOConfig
+from purejaxrl_gae.program import experience, rollout, training
 from purejaxrl_gae.program.types import EpisodeTotals
 
 
@@ -43,7 +43,8 @@ def test_totals_add_up_and_their_count_does_not_turn_negative():
 
 
 def test_an_episode_longer_than_an_int32_counts_keeps_its_length():
-    world = rollout.init_world(make_environment("CartPole-v1"), jax.random.key(0), 2)
+    setup = training.prepare(PPOConfig(env="CartPole-v1", num_envs=2))
+    world = rollout.init_world(setup, jax.random.key(0))
     world = world.replace(episode_lengths=jnp.full(2, 2**31 - 2, jnp.int32))
     ended = jnp.array([[False, False], [False, True]])
     (_, lengths), totals, _ = experience._episode_statistics(world, jnp.ones((2, 2)), ended, experience.init_counters())
