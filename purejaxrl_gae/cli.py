@@ -109,7 +109,7 @@ def values_of_file(early: argparse.Namespace) -> dict[str, Any]:
 def base_config(
     config_class: type[TrainingConfig], early: argparse.Namespace, values: dict[str, Any]
 ) -> TrainingConfig:
-    """Defaults < preset < the values of the file that --config names.
+    """Lays the values of the file that --config names over the preset, and that over the defaults.
 
     Raises:
       UserError: a value in the file is wrong.
