@@ -3,8 +3,8 @@
 An algorithm is a pair of pure functions, `init_learner` and `learn`. The loop collects, normalises, guards and counts
 around them, by two drivers. `make_train` runs a whole training as one program, to be jitted, vmapped over keys and over
 hyperparameters, or both. `advance` runs up to a given number of updates and is what the host calls in a loop; memory
-and compile time of either do not depend on how long the run is. What the module of an algorithm needs besides, `prepare`
-and the functions of hyperparameters, can be taken from here too.
+and compile time of either do not depend on how long the run is. What an algorithm's module needs besides, `prepare` and
+the functions of hyperparameters, can be taken from here too.
 """
 
 import functools
