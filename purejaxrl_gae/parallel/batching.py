@@ -109,10 +109,15 @@ def one_agent_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
     @call.def_vmap
     def batched(axis_size, are_batched, *arguments):
         one, varying = _of_varying(call, arguments, jax.tree.leaves(are_batched))
-        outputs = jax.lax.map(one, varying) if takes_branches() else jax.vmap(one)(varying)
+        outputs = jax.lax.map(one, varying)
         return outputs, jax.tree.map(lambda _: True, outputs)
 
-    return _differentiable(call, function)
+    in_turn = _differentiable(call, function)
+
+    def on_this_platform(*arguments):
+        return in_turn(*arguments) if takes_branches() else function(*arguments)
+
+    return on_this_platform
 
 
 def _of_varying(function: Callable[..., Any], arguments: Any, flags: list[bool]) -> tuple[Callable[..., Any], list]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from purejaxrl_gae.parallel.batching import compute_if_any, one_agent_at_a_time
+from purejaxrl_gae.parallel.platform import traced_for
 
 
 def squares_where(needed, x, scale):
@@ -72,6 +73,19 @@ def test_agents_in_turn_agree_with_each_alone():
     grid = jax.jit(jax.vmap(jax.vmap(function, (None, 0, 0)), (0, None, None)))(jnp.stack([weights, -weights]), x, keys)
     np.testing.assert_allclose(grid["y"][0], batched["y"], rtol=1e-6)
     np.testing.assert_array_equal(grid["sum"][1], batched["sum"])
+
+
+def test_where_branches_are_not_worth_it_agents_are_computed_together():
+    def both(flag, x):
+        return compute_if_any(flag, lambda x: x * x, lambda x: x, one_agent_at_a_time(lambda x: x + 1.0)(x))
+
+    flags, x = jnp.array([True, False]), jnp.arange(6.0).reshape(2, 3)
+    with traced_for("cuda"):
+        text = str(jax.make_jaxpr(jax.vmap(jax.vmap(both, (None, 0))))(flags, x))
+    assert "cond" not in text and "scan" not in text
+    assert "cond" in str(jax.make_jaxpr(jax.vmap(both))(flags, x)) and "scan" in str(
+        jax.make_jaxpr(jax.vmap(both))(flags, x)
+    )
 
 
 def test_branches_and_agents_in_turn_are_differentiated():
