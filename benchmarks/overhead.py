@@ -1,6 +1,6 @@
 """python -m benchmarks.overhead: what logging, progress and checkpoints cost a run, by switching them off.
 
-The same run through `host.training_run`, in turns: "off" is one call of the compiled program for all updates with
+The same run through `runs.training_run`, in turns: "off" is one call of the compiled program for all updates with
 nothing written on the way; "on" is what a user gets, reports, tensorboard events, progress and a checkpoint every 30
 seconds; "checkpoints" is that with a few checkpoints forced, from which follows what one costs. Seconds are the run's
 own: without compiling and evaluating, with everything between the program's calls. So that a short run says what a

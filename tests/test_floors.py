@@ -111,3 +111,27 @@ def test_docstrings_of_functions_say_what_they_do(module):
 
 def is_property(function: ast.FunctionDef) -> bool:
     return any("property" in ast.unparse(each) for each in function.decorator_list)
+
+
+def defined(tree: ast.Module) -> set[str]:
+    """Names of all functions, classes, assigned values and imports of a module, at any depth."""
+    found = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    found |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    imports = [
+        alias for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names
+    ]
+    return found | {(alias.asname or alias.name).rpartition(".")[2] for alias in imports}
+
+
+def test_what_docstrings_refer_to_is_there():
+    names = {folder: {each.stem for each in (PACKAGE / folder).glob("*.py")} for folder in FLOORS}
+    for module in MODULES:
+        owner = module.parent.name if module.stem == "__init__" else module.stem
+        names[owner] = names.get(owner, set()) | defined(ast.parse(module.read_text()))
+    stale = []
+    for module in MODULES:
+        for reference in re.findall(r"`(?:\w+\.)*(\w+\.\w+)(?:\(.*?\))?`", module.read_text()):
+            owner, name = reference.split(".")
+            if name not in names.get(owner, {name}) and name not in ("yaml", "npz", "py"):
+                stale.append(f"{module.name}: {reference}")
+    assert not stale

@@ -98,7 +98,7 @@ class Agent:
         return self._evaluator(num_episodes)(state.learner, key, deterministic)
 
     def save(self, path: str | Path, state: TrainState) -> None:
-        """Writes config and full state to a folder that `purejaxrl_gae.load` reads; see `host.saved.save`."""
+        """Writes config and full state to a folder that `purejaxrl_gae.load` reads; see `runs.saved.save`."""
         from purejaxrl_gae.runs import saved
 
         saved.save(Path(path), self.config, state)

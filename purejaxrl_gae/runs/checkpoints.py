@@ -34,7 +34,7 @@ class Restored(NamedTuple):
     Attributes:
       state: the pytree, in the structure it was asked for in.
       about: what was stored with it.
-      step: environment steps at which it was taken.
+      step: what it was saved under: environment steps of a run, updates of a sweep's chunk.
     """
 
     state: Any
@@ -57,7 +57,7 @@ class Checkpoints:
         self._unusable: set[int] = set()
 
     def save(self, step: int, state: Any, about: dict[str, Any]) -> None:
-        """Writes the state of that environment step; returns once it is complete on disk.
+        """Writes a state under its step; returns once it is complete on disk.
 
         Raises:
           OSError: it could not be written; earlier checkpoints are untouched.
@@ -84,7 +84,7 @@ class Checkpoints:
             raise _as_os_error(error) from error
 
     def steps(self) -> list[int]:
-        """Lists the environment steps of the complete checkpoints, oldest first.
+        """Lists the steps of the complete checkpoints, oldest first.
 
         Raises:
           RunError: the folder cannot be read.

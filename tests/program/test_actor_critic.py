@@ -104,7 +104,7 @@ def test_square_starts_are_uniform_over_orthogonal_matrices():
 
 
 def test_starts_need_no_lapack_call():
-    """Batched LAPACK calls can block each other for ever; see `networks.orthogonal`."""
+    """Batched LAPACK calls can block each other for ever; see `initialization.orthogonal`."""
     init = jax.jit(jax.vmap(make().init))
     assert "lapack" not in init.lower(jax.random.split(jax.random.key(0), 2)).as_text().lower()
 
