@@ -58,7 +58,7 @@ def schedule_of(config: Any) -> Schedule:
 
 
 def scheduled(config: Any, hyperparameters: Hyperparameters, progress: jax.Array) -> Hyperparameters:
-    """Returns the hyperparameters with the rates that the config's `scheduled_rates` names, times the schedule's factor."""
+    """Returns the hyperparameters, those that the config's `scheduled_rates` names times the schedule's factor."""
     factor = schedule_of(config)(jnp.minimum(progress, 1.0))
     return hyperparameters.replace(**{name: getattr(hyperparameters, name) * factor for name in config.scheduled_rates})
 
