@@ -67,11 +67,11 @@ class MultiCategorical(struct.PyTreeNode):
         return self.replace(logits=mask_logits(self.logits, mask, self._flat(possible)))
 
     def _choices(self) -> Categorical:
-        """All choices as one Categorical `[..., k, largest size]`."""
+        """Returns all choices as one Categorical `[..., k, largest size]`."""
         return Categorical(self._rows(self.logits))
 
     def _rows(self, flat: jax.Array, padding: Any = IMPOSSIBLE) -> jax.Array:
-        """`[..., sum(sizes)] -> [..., k, largest size]`, the shorter rows filled up."""
+        """Arranges `[..., sum(sizes)]` as `[..., k, largest size]`, the shorter rows filled up."""
         longest, leading = max(self.sizes), flat.shape[:-1]
         if set(self.sizes) == {longest}:
             return flat.reshape(*leading, len(self.sizes), longest)
@@ -84,7 +84,7 @@ class MultiCategorical(struct.PyTreeNode):
         return jnp.stack(rows, axis=-2)
 
     def _flat(self, rows: jax.Array) -> jax.Array:
-        """`[..., k, largest size] -> [..., sum(sizes)]`, without what fills rows up."""
+        """Arranges `[..., k, largest size]` as `[..., sum(sizes)]`, without what fills rows up."""
         return jnp.concatenate([rows[..., index, :size] for index, size in enumerate(self.sizes)], axis=-1)
 
 
@@ -133,7 +133,7 @@ class Bernoulli(struct.PyTreeNode):
         return Bernoulli(self._expected(1.0, 0.0) * jax.nn.sigmoid(-self.logits) * tangent.logits)
 
     def _expected(self, of_one: Any, of_zero: Any) -> jax.Array:
-        """The expectation of a function of each bit."""
+        """Returns the expectation of a function of each bit."""
         return jax.nn.sigmoid(self.logits) * of_one + jax.nn.sigmoid(-self.logits) * of_zero
 
 
@@ -191,7 +191,7 @@ class Joint(struct.PyTreeNode):
         return Joint(self._of_parts(lambda part, own: part if own is None else part.masked(own), masks))
 
     def _of_parts(self, function: Callable[..., Any], *others: Any) -> Any:
-        """The parts' structure with the function's value for each, called also with the others' parts of that name."""
+        """Calls a function of each part, and of the others' parts of that name; keeps the parts' structure."""
         found = {name: function(part, *(each[name] for each in others)) for name, part in _items(self.parts)}
         return found if isinstance(self.parts, Mapping) else tuple(found.values())
 
@@ -201,7 +201,7 @@ class Joint(struct.PyTreeNode):
 
 
 def _names(parts: Any) -> list[Any]:
-    """Keys in sorted order, which is JAX's, or the places in a tuple."""
+    """Returns keys in sorted order, which is JAX's, or the places in a tuple."""
     return sorted(parts) if isinstance(parts, Mapping) else list(range(len(parts)))
 
 
