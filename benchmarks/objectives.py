@@ -191,7 +191,7 @@ def main() -> None:
     print(text)
     print(f"{agents} agents of {options.total_timesteps:,} steps in {time.perf_counter() - started:.0f} s")
     if options.markdown is not None:
-        options.markdown.write_text(text)
+        options.markdown.write_text(f"# PPO's objectives by task\n\n{text}")
     if options.picture is not None:
         draw(figures, options.picture)
     if options.output is not None:

@@ -1,0 +1,76 @@
+"""Settings of the documentation site: `pip install ".[docs]" && python -m sphinx -W docs docs/_build`."""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # docstrings are read by importing, which is to wake no accelerator
+
+ROOT = Path(__file__).parent.parent
+
+project = "purejaxrl_gae"
+author = copyright = "The purejaxrl_gae authors"
+release = version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+exclude_patterns = ["_build", "examples"]
+nitpicky = False
+
+html_theme = "furo"  # light and dark, as the reader's system says, and a button
+html_title = f"purejaxrl_gae {release}"
+html_show_sourcelink = False
+html_static_path: list[str] = []
+
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # types stand in the signature of the source; the docstring has shapes
+autodoc_class_signature = "separated"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+
+EQUATION = re.compile(r"^\s*\S.*( = | <= |^minimise |^maximise ).*(_t|_\{|\^|\|\||E\[|Phi|sqrt|sum)")
+STARS_OF_ARGUMENTS = re.compile(r"^\s*\*{1,2}\w+:")
+
+
+def as_restructured_text(app, what, name, obj, options, lines):
+    """Rewrites a docstring in place, whose code has single backticks and whose equations are plain text, as reST."""
+    del app, name, obj, options
+    lines[:] = [changed for line in in_blocks(lines) for changed in line]
+    if what == "attribute":
+        lines[:0] = ["..", ""]  # or napoleon takes what stands before the first colon for a type
+
+
+def in_blocks(lines):
+    """Yields each line as the lines to put in its place: examples as they are, equations as literal blocks."""
+    in_example = in_equation = False
+    for line in lines:
+        in_example = line.strip().startswith(">>>") or (in_example and bool(line.strip()))
+        if in_example:
+            yield [line]
+            continue
+        was_in_equation, in_equation = in_equation, bool(EQUATION.match(line)) and not line.rstrip().endswith(".")
+        indent = line[: len(line) - len(line.lstrip())]
+        if in_equation:
+            yield ["", f"{indent}::", "", f"{indent}    {line.strip()}"] if not was_in_equation else [f"    {line}"]
+        else:
+            yield ["", escaped(line)] if was_in_equation else [escaped(line)]
+
+
+def escaped(line):
+    """Returns a line of prose with ``code`` in double backticks and nothing else that reST would take for markup."""
+    if STARS_OF_ARGUMENTS.match(line):
+        return line
+    pieces = line.replace("``", "`").split("`")
+    prose = [re.sub(r"([*|\\]|(?<=\w)_(?!\w))", r"\\\1", piece) for piece in pieces[::2]]
+    code = [f"``{piece}``" for piece in pieces[1::2]]
+    return "".join(part for pair in zip(prose, [*code, ""], strict=False) for part in pair)
+
+
+def setup(app):
+    """Has docstrings rewritten before napoleon reads their sections."""
+    app.connect("autodoc-process-docstring", as_restructured_text, priority=100)
