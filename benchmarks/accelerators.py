@@ -27,11 +27,12 @@ from typing import Any, NamedTuple
 
 import tyro
 
-TARGETS = ("h100", "h100:4", "v5e:1x1", "v5e:2x2", "v5e:4x4")
+TARGETS = ("h100", "h100:4", "v5e", "v5e:2x2", "v5e:4x4")
 PROGRAMS = ("one", "agents", "sharded", "recurrent", "cnn")
 ALGORITHMS = ("ppo", "trpo", "a2c", "reinforce", "off_policy")
-NUM_STEPS, NUM_MINIBATCHES, NUM_EPOCHS = 32, 8, 3  # all different, so that loops are told apart by their length
+NUM_STEPS, NUM_MINIBATCHES, NUM_EPOCHS = 32, 8, 3
 NUM_AGENTS = 1024
+SCOPES = ("rollout_step", "gradient_step")
 FREE = {"parameter", "get-tuple-element", "constant", "tuple", "bitcast", "after-all"}
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 H100 = {
@@ -67,7 +68,7 @@ class Options:
     """Compiles training programs for accelerators."""
 
     targets: tuple[str, ...] = TARGETS
-    """h100, h100:N of them, or a slice of TPUs as v5e:2x2"""
+    """h100, h100:N of them, v5e for one TPU, or a slice of them as v5e:2x2"""
     algorithms: tuple[str, ...] = ALGORITHMS
     """whose programs"""
     programs: tuple[str, ...] = PROGRAMS
@@ -84,12 +85,12 @@ class Loop(NamedTuple):
     """The body of a loop of a compiled program.
 
     Attributes:
-      trips: how often it runs, or None where that is not known.
+      scopes: of `jax.named_scope`, that its own instructions come from.
       kernels: instructions that are launched.
       conditionals: branches among them.
     """
 
-    trips: int | None
+    scopes: frozenset[str]
     kernels: int
     conditionals: int
 
@@ -115,8 +116,8 @@ def devices_of(target: str) -> list[Any]:
             "h100", platform="cuda", target_config=as_text_proto(H100), topology=f"1x1x{shape or 1}"
         )
     else:
-        described = topologies.get_topology_desc(target, platform="tpu")
-    return list(described.devices)
+        described = topologies.get_topology_desc(target if shape else f"{kind}:2x2", platform="tpu")
+    return list(described.devices)[: None if shape else 1]
 
 
 def surroundings(target: str) -> dict[str, str]:
@@ -124,7 +125,7 @@ def surroundings(target: str) -> dict[str, str]:
     kind, _, shape = target.partition(":")
     found = {"JAX_PLATFORMS": "cpu", "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     if kind != "h100":
-        chips = number_of_chips(shape)
+        chips = number_of_chips(shape or "2x2")
         names = {"v5e": "v5litepod"}
         found |= {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_WORKER_ID": "0"}
         found["TPU_ACCELERATOR_TYPE"] = f"{names.get(kind, kind)}-{chips}"
@@ -210,27 +211,27 @@ def compiled(config: Any, program: str, devices: list[Any]) -> Any:
 def loops(text: str) -> Iterator[Loop]:
     """Yields every loop of a compiled program's text."""
     bodies: dict[str, collections.Counter] = {}
-    name = None
+    scopes: dict[str, set[str]] = {}
+    name = ""
     for line in text.splitlines():
         header = re.match(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{$", line)
         if header:
             name = header[1]
-            bodies[name] = collections.Counter()
+            bodies[name], scopes[name] = collections.Counter(), set()
         instruction = re.match(r"^\s+(?:ROOT )?%?[\w.\-]+ = .*? ([a-z][a-z\-]*)\(", line)
         if instruction and name:
             bodies[name][instruction[1]] += 1
-    for line in text.splitlines():
-        found = re.search(r" while\(.*body=%?([\w.\-]+)", line)
-        if found:
-            trips = re.search(r'known_trip_count"?:\s*\{"?n"?:\s*"?(\d+)', line)
-            counts = bodies.get(found[1], collections.Counter())
-            kernels = sum(number for kind, number in counts.items() if kind not in FREE)
-            yield Loop(int(trips[1]) if trips else None, kernels, counts["conditional"])
+            if instruction[1] not in FREE:
+                scopes[name] |= {scope for scope in SCOPES if f"/{scope}/" in line}
+    for body in re.findall(r" while\(.*body=%?([\w.\-]+)", text):
+        counts = bodies.get(body, collections.Counter())
+        kernels = sum(number for kind, number in counts.items() if kind not in FREE)
+        yield Loop(frozenset(scopes.get(body, ())), kernels, counts["conditional"])
 
 
-def largest(found: list[Loop], trips: int) -> int | None:
-    """Returns the kernels of the largest loop of a length, or None where there is none."""
-    return max((loop.kernels for loop in found if loop.trips == trips), default=None)
+def largest(found: list[Loop], scope: str) -> int | None:
+    """Returns the kernels of a scope's largest loop, or None where it has none."""
+    return max((loop.kernels for loop in found if scope in loop.scopes), default=None)
 
 
 def measure(algorithm: str, program: str, target: str, devices: list[Any]) -> dict[str, Any]:
@@ -247,8 +248,8 @@ def measure(algorithm: str, program: str, target: str, devices: list[Any]) -> di
         "target": target,
         "program": program,
         "algorithm": algorithm,
-        "rollout_step_kernels": largest(found, NUM_STEPS),
-        "gradient_step_kernels": largest(found, 4 if algorithm == "off_policy" else NUM_MINIBATCHES),
+        "rollout_step_kernels": largest(found, "rollout_step"),
+        "gradient_step_kernels": largest(found, "gradient_step"),
         "conditionals_in_loops": sum(loop.conditionals for loop in found),
         "conditionals": len(re.findall(r" conditional\(", text)),
         "callbacks": len(re.findall(r"xla_ffi_python|xla_python_\w*callback", text)),
@@ -262,7 +263,7 @@ def measure(algorithm: str, program: str, target: str, devices: list[Any]) -> di
 
 def applies(program: str, target: str) -> bool:
     """Says whether a program is compiled for a target: several chips are for many agents or a divided one."""
-    is_one = target in ("h100", "v5e:1x1")
+    is_one = target in ("h100", "v5e")
     return program == "agents" or (program == "sharded") != is_one
 
 

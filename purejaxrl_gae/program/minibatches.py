@@ -136,6 +136,7 @@ def descend(
     """
     rows, unpack = samples
 
+    @jax.named_scope("gradient_step")  # for profilers, and benchmarks.accelerators
     def one_minibatch(carry, minibatch_indices):
         flat_params, optimizer_state = carry
         minibatch = unpack(rows[minibatch_indices])

@@ -159,6 +159,7 @@ def _interact(setup: Setup, whole: Any, by_environment: Any, noise: Any):
     params, normalizers, keys = whole
     environment, config = setup.environment, setup.config
 
+    @jax.named_scope("rollout_step")  # for profilers, and benchmarks.accelerators
     def one_step(carry, inputs):
         states, observations, remembered, nonfinite_steps = carry
         noise, key = inputs
