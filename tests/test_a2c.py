@@ -1,6 +1,7 @@
 """A2C learns the probes in each of its forms, and its estimates are the lecture's."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from purejaxrl_gae import A2CConfig, a2c, make_train
 from purejaxrl_gae.environments import probes
 from purejaxrl_gae.program import training
 from purejaxrl_gae.settings.errors import UserError
+from tests.rollouts import first_rollout
 
 PROBE = dict(
     num_envs=16, num_steps=8, hidden_sizes=(16, 16), gamma=0.9, normalize_rewards=False, max_grad_norm=10.0,
@@ -66,10 +68,9 @@ def test_estimates_are_the_formulas_written_out(advantage):
     form = "action_value" if advantage == "q" else "state_value"
     config = A2CConfig(env="CartPole-v1", num_envs=3, num_steps=32, advantage=advantage, n_steps=2, critic_form=form)
     algorithm = a2c.make_algorithm(config)
-    state = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
-    _, trajectory, _, _ = training.collect(algorithm, algorithm.hyperparameters, state)
-    params = state.learner.params
-    advantages, targets = a2c.estimate_advantages(algorithm.setup, algorithm.hyperparameters, params, trajectory)
+    state, trajectory = first_rollout(algorithm)
+    params, estimate = state.learner.params, jax.jit(partial(a2c.estimate_advantages, algorithm.setup))
+    advantages, targets = estimate(algorithm.hyperparameters, params, trajectory)
     rewards, values, next_values, terminated, truncated = map(np.asarray, trajectory.transitions.values())
     deltas = rewards + 0.99 * np.where(terminated, 0.0, next_values) - values
     going_on = ~(terminated | truncated)[:-1]

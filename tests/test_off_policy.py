@@ -1,6 +1,7 @@
 """Off-policy methods learn several times from the same data, and weight it by what the other policy would have done."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from purejaxrl_gae import OffPolicyConfig, kernels, make_train, off_policy
 from purejaxrl_gae.environments import probes
 from purejaxrl_gae.program import training
 from purejaxrl_gae.settings.errors import UserError
+from tests.rollouts import first_rollout
 
 PROBE = dict(
     num_envs=16, num_steps=8, hidden_sizes=(16, 16), gamma=0.9, normalize_rewards=False, max_grad_norm=10.0,
@@ -63,11 +65,10 @@ def other_policy(method, clip_ratios):
         env="CartPole-v1", num_envs=3, num_steps=40, method=method, clip_ratios=clip_ratios, norm_adv=False
     )
     algorithm = off_policy.make_algorithm(config)
-    hyperparameters = algorithm.hyperparameters
-    state = training.init_state(algorithm, jax.random.key(0), hyperparameters)
-    _, trajectory, _, _ = training.collect(algorithm, algorithm.hyperparameters, state)
+    state, trajectory = first_rollout(algorithm)
     params = jax.tree.map(lambda leaf: leaf + 0.05, state.learner.params)
-    targets = off_policy.estimate_targets(algorithm.setup, hyperparameters, params, trajectory)
+    estimate = jax.jit(partial(off_policy.estimate_targets, algorithm.setup))
+    targets = estimate(algorithm.hyperparameters, params, trajectory)
     policy = algorithm.setup.network.policy(params, trajectory.observations)
     return trajectory, targets, np.asarray(policy.log_prob(trajectory.actions) - trajectory.log_probs)
 

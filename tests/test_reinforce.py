@@ -12,6 +12,7 @@ from purejaxrl_gae import ReinforceConfig, kernels, make_train, reinforce
 from purejaxrl_gae.environments import make_environment, probes
 from purejaxrl_gae.program import training
 from purejaxrl_gae.settings.errors import UserError
+from tests.rollouts import first_rollout
 
 ADVANTAGES = ["total_reward", "reward_to_go", "baseline", "q", "advantage", "td_residual"]
 PROBE = dict(
@@ -47,11 +48,9 @@ def test_values_reach_one_step_back():
 def one_rollout(**changes):
     config = ReinforceConfig(env="CartPole-v1", num_envs=3, num_steps=40, norm_adv=False, **changes)
     algorithm = reinforce.make_algorithm(config)
-    state = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
-    _, trajectory, _, _ = training.collect(algorithm, algorithm.hyperparameters, state)
-    psi, _, fitted = reinforce.estimate_weights(
-        algorithm.setup, algorithm.hyperparameters, state.learner.params, trajectory
-    )
+    state, trajectory = first_rollout(algorithm)
+    estimate = jax.jit(partial(reinforce.estimate_weights, algorithm.setup))
+    psi, _, fitted = estimate(algorithm.hyperparameters, state.learner.params, trajectory)
     return trajectory, np.asarray(psi), np.asarray(fitted)
 
 
@@ -89,8 +88,7 @@ def whole_episodes(**changes):
         env=two_steps, num_envs=4, num_steps=6, episodes="whole", normalize_rewards=False, **changes
     )
     algorithm = reinforce.make_algorithm(config)
-    state = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
-    _, trajectory, _, _ = training.collect(algorithm, algorithm.hyperparameters, state)
+    state, trajectory = first_rollout(algorithm)
     return algorithm, state, trajectory
 
 

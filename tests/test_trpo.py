@@ -1,7 +1,7 @@
 """TRPO learns, never leaves its trust region, and keeps apart what must not touch."""
 
 import dataclasses
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from purejaxrl_gae import TRPOConfig, make_train, trpo
 from purejaxrl_gae.environments import probes
 from purejaxrl_gae.program import policy_step, training
 from purejaxrl_gae.settings.errors import UserError
+from tests.rollouts import first_rollout
 
 SMALL = TRPOConfig(
     env="Pendulum-v1", total_timesteps=2048, num_envs=4, num_steps=128, hidden_sizes=(8, 8), n_critic_updates=2
@@ -79,16 +80,23 @@ def test_metrics_of_the_step_are_all_there_and_finite(metrics):
     assert np.all(metrics["xhx"] > 0.0)
 
 
-def one_update(**changes):
-    algorithm = trpo.make_algorithm(dataclasses.replace(SMALL, **changes))
-    before = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
-    after, metrics, _ = jax.jit(partial(training.update, algorithm))(algorithm.hyperparameters, before)
-    return algorithm, before, after, metrics
+@cache
+def small(**static):
+    """SMALL with other static fields: the algorithm, its first state and rollout, and its compiled update."""
+    algorithm = trpo.make_algorithm(dataclasses.replace(SMALL, **static))
+    return algorithm, *first_rollout(algorithm), jax.jit(partial(training.update, algorithm))
+
+
+def one_update(program=None, **hyperparameters):
+    algorithm, before, _, update = program or small()
+    values = {name: jnp.float32(value) for name, value in hyperparameters.items()}
+    after, metrics, _ = update(algorithm.hyperparameters.replace(**values), before)
+    return before, after, metrics
 
 
 def test_the_kl_is_from_the_old_policy_to_the_new():
-    algorithm, before, after, metrics = one_update(target_kl=0.5)
-    _, trajectory, _, _ = training.collect(algorithm, algorithm.hyperparameters, before)
+    _, after, metrics = one_update(target_kl=0.5)
+    algorithm, _, trajectory, _ = small()
     new = algorithm.setup.network.policy(after.learner.params, trajectory.observations)
     forward = float(jnp.mean(trajectory.distribution.kl_divergence(new)))
     backward = float(jnp.mean(new.kl_divergence(trajectory.distribution)))
@@ -97,7 +105,7 @@ def test_the_kl_is_from_the_old_policy_to_the_new():
 
 
 def test_a_search_that_finds_nothing_leaves_the_policys_bits_and_is_counted():
-    _, before, after, metrics = one_update(target_kl=1e-20)
+    before, after, metrics = one_update(target_kl=1e-20)
     jax.tree.map(np.testing.assert_array_equal, after.learner.params["policy"], before.learner.params["policy"])
     assert float(metrics["line_search_failed"]) == 1.0
     values_before, values_after = before.learner.params["value"], after.learner.params["value"]
@@ -107,8 +115,8 @@ def test_a_search_that_finds_nothing_leaves_the_policys_bits_and_is_counted():
 
 def test_advantages_use_the_values_from_before_their_refit():
     """However hard the value function is refitted, the policy's step is the same."""
-    _, _, gentle, _ = one_update(learning_rate=1e-5)
-    _, _, hard, _ = one_update(learning_rate=1e-1)
+    _, gentle, _ = one_update(learning_rate=1e-5)
+    _, hard, _ = one_update(learning_rate=1e-1)
     jax.tree.map(np.testing.assert_array_equal, gentle.learner.params["policy"], hard.learner.params["policy"])
 
 
@@ -120,7 +128,7 @@ def test_a_shared_trunk_is_refused():
 def test_constant_advantages_take_no_step():
     config = dataclasses.replace(SMALL, env=probes.endless(), normalize_rewards=False, gamma=0.0)
     algorithm = trpo.make_algorithm(config)
-    before = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
+    before, _ = first_rollout(algorithm)
     no_values = jax.tree.map(jnp.zeros_like, before.learner.params["value"])  # every advantage is the reward, 1
     before = before.replace(learner=before.learner.replace(params={**before.learner.params, "value": no_values}))
     after, metrics, _ = jax.jit(partial(training.update, algorithm))(algorithm.hyperparameters, before)
@@ -129,13 +137,11 @@ def test_constant_advantages_take_no_step():
 
 
 def test_actions_are_stored_as_sampled():
-    algorithm, before, *_ = one_update()
-    _, trajectory, _, _ = training.collect(algorithm, algorithm.hyperparameters, before)
+    algorithm, before, trajectory, _ = small()
     policy = algorithm.setup.network.policy(before.learner.params, trajectory.observations)
     np.testing.assert_allclose(trajectory.log_probs, policy.log_prob(trajectory.actions), rtol=1e-4, atol=1e-5)
-    wide = one_update(log_std_init=3.0)
-    _, trajectory, _, _ = training.collect(wide[0], wide[0].hyperparameters, wide[1])
-    assert np.abs(trajectory.actions).max() > 2.0, "actions beyond the bounds are kept for the ratio"
+    _, _, wide, _ = small(log_std_init=3.0)
+    assert np.abs(wide.actions).max() > 2.0, "actions beyond the bounds are kept for the ratio"
 
 
 def test_the_fisher_matrix_may_be_taken_over_a_random_tenth(monkeypatch):
@@ -147,7 +153,7 @@ def test_the_fisher_matrix_may_be_taken_over_a_random_tenth(monkeypatch):
         return original(network, params, observations, damping=damping)
 
     monkeypatch.setattr(policy_step, "make_policy_fisher_product", spy)
-    _, _, after, metrics = one_update(fisher_subsampling=10)
+    _, after, metrics = one_update(small(fisher_subsampling=10))
     assert set(sizes) == {51}  # of 512; the gradient and the search use them all
     assert float(metrics["kl"]) <= 0.01
     assert float(metrics["line_search_failed"]) == 0.0
@@ -159,8 +165,7 @@ def test_kept_faults_are_off_by_default_and_do_something():
     faults = ("compound_expectation", "standardize_returns", "drop_last_minibatch")
     assert not any(getattr(defaults, name) for name in faults)
     assert (defaults.advantage_ddof, defaults.acceptance_ratio) == (0, 0.0)
-    algorithm, before, *_ = one_update()
-    _, trajectory, _, _ = training.collect(algorithm, algorithm.hyperparameters, before)
+    algorithm, _, trajectory, _ = small()
     estimate = partial(trpo.estimate_advantages, hyperparameters=algorithm.hyperparameters, experience=trajectory)
     monte_carlo = dataclasses.replace(SMALL, advantage="monte_carlo", norm_adv=False)
     _, plain = estimate(monte_carlo)
