@@ -9,6 +9,13 @@ They are the cheapest evidence that an algorithm learns, and the first place to 
 5. `both`: the right action depends on the observation. Everything together.
 
 and `endless`: reward 1 for ever behind an 8-step time limit, so V = 1 / (1 - gamma) when truncation is done right.
+
+Two more can be solved only by an agent that remembers, and bring 0 on average to any other:
+
+6. `t_maze`: the sign shown at the start says which way to turn at the end of the corridor.
+7. `repeat_previous`: the right action is the sign that was shown two steps ago.
+
+`--env purejaxrl_gae.environments.probes:t_maze --env-args length=10` trains on the first of these.
 """
 
 from collections.abc import Callable
@@ -151,6 +158,86 @@ def endless(*, time_limit: int = 8, continuous: bool = False) -> Probe:
     """Makes an environment with reward 1 for ever, cut by a time limit."""
     return Probe("endless", _one, length=0, time_limit=time_limit, continuous=continuous)
 
+
+@struct.dataclass
+class MemoryState:
+    """The signs shown so far, newest first, and the steps taken."""
+
+    signs: jax.Array
+    time: jax.Array
+
+
+class MemoryProbe(gymnax_environment.Environment):
+    """A probe whose right action is a sign that was shown some steps ago; +1 for it, -1 for the other one.
+
+    Args:
+      probe_name: shown in messages.
+      lag: steps between a sign and the action that must match it.
+      length: steps of an episode.
+      once: one sign is shown, at the first step, and one action counts, at the last; otherwise all do.
+    """
+
+    def __init__(self, probe_name: str, *, lag: int, length: int, once: bool):
+        super().__init__()
+        self.probe_name, self.lag, self.length, self.once = probe_name, lag, length, once
+
+    @property
+    def name(self) -> str:
+        """Returns `probe-` and what it is about."""
+        return f"probe-{self.probe_name}"
+
+    @property
+    def default_params(self) -> ProbeParams:
+        """Returns a time limit that is out of reach."""
+        return ProbeParams()
+
+    def step_env(self, key, state, action, params):
+        """Takes one step; see gymnax."""
+        wanted = state.signs[self.lag] > 0.0
+        matches = jnp.where(jnp.reshape(action, ()) == wanted.astype(jnp.int32), 1.0, -1.0)
+        reward = jnp.where(state.time >= self.lag, matches / (self.length - self.lag), 0.0)
+        state = MemoryState(signs=self._shown(key, state.signs), time=state.time + 1)
+        return self.get_obs(state), state, reward.astype(jnp.float32), state.time >= self.length, {}
+
+    def reset_env(self, key, params):
+        """Shows a random sign; see gymnax."""
+        nothing = jnp.zeros(self.lag + 1, jnp.float32)
+        state = MemoryState(signs=nothing.at[0].set(_random_sign(key)), time=jnp.zeros((), jnp.int32))
+        return self.get_obs(state), state
+
+    def _shown(self, key, signs):
+        """Returns the signs with the next one before them, 0 where only one is shown."""
+        following = jnp.zeros(()) if self.once else _random_sign(key)
+        return jnp.concatenate([following[None], signs[:-1]])
+
+    def get_obs(self, state, params=None, key=None):
+        """Returns `[2]`: the newest sign, and whether the action counts; see gymnax."""
+        return jnp.stack([state.signs[0], (state.time >= self.lag).astype(jnp.float32)])
+
+    def action_space(self, params=None):
+        """Returns two actions."""
+        return spaces.Discrete(2)
+
+    def observation_space(self, params=None):
+        """Returns two numbers."""
+        return spaces.Box(-1.0, 1.0, (2,))
+
+
+def _random_sign(key):
+    return jnp.where(jax.random.bernoulli(key), 1.0, -1.0).astype(jnp.float32)
+
+
+def t_maze(*, length: int = 6) -> MemoryProbe:
+    """Makes a corridor of `length` steps, at whose start a sign says which way to turn at its end."""
+    return MemoryProbe("t_maze", lag=length - 1, length=length, once=True)
+
+
+def repeat_previous(*, lag: int = 2, length: int = 12) -> MemoryProbe:
+    """Makes an episode of random signs, each to be repeated `lag` steps later."""
+    return MemoryProbe("repeat_previous", lag=lag, length=length, once=False)
+
+
+MEMORY_PROBES: dict[str, Callable[..., MemoryProbe]] = {"t_maze": t_maze, "repeat_previous": repeat_previous}
 
 PROBES: dict[str, Callable[..., Probe]] = {
     "constant": constant,
