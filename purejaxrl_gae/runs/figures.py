@@ -1,6 +1,6 @@
 """Pictures of runs and sweeps, for the `[plot]` extra; each is readable without a caption."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from purejaxrl_gae.settings.errors import UserError, shown
 
 POINTS = 100
 RESAMPLES = 500
+PANELS_IN_A_ROW = 3
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -64,8 +65,8 @@ def check_output(path: Path) -> None:
 
 
 @contextmanager
-def picture(output: Path, title: str | None, size: tuple[float, float] = (7.0, 4.2)) -> Iterator[Any]:
-    """Opens axes to draw on, written to a file afterwards.
+def picture(output: Path, title: str | None, size: tuple[float, float] = (7.0, 4.2), panels: int = 0) -> Iterator[Any]:
+    """Opens axes to draw on, or a list of `panels` of them three in a row, written to a file afterwards.
 
     Raises:
       UserError: matplotlib is not installed, or the picture cannot be written.
@@ -77,11 +78,17 @@ def picture(output: Path, title: str | None, size: tuple[float, float] = (7.0, 4
         import matplotlib.pyplot as plt
     except ImportError:
         raise UserError("plotting needs matplotlib: pip install 'purejaxrl-gae[plot]'") from None
-    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    columns = min(panels, PANELS_IN_A_ROW) or 1
+    rows = -(-panels // columns) or 1
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    for unused in axes.flat[panels or 1 :]:
+        unused.remove()
     try:
-        yield axes
-        if title:
-            axes.set_title(title)
+        yield list(axes.flat[:panels]) if panels else axes[0, 0]
+        if title and panels:
+            figure.suptitle(title)
+        elif title:
+            axes[0, 0].set_title(title)
         figure.savefig(output, dpi=150)
     except (OSError, ValueError) as error:
         raise UserError(f"output is {str(output)!r}, which cannot be written: {error}") from None
@@ -91,27 +98,59 @@ def picture(output: Path, title: str | None, size: tuple[float, float] = (7.0, 4
 
 def draw_curves(curves: Sequence[Curve], output: Path, title: str | None, position: str = "environment steps") -> None:
     """Draws the interquartile mean over seeds with its 95% bootstrap interval; what has one seed is one line."""
+    with picture(output, title) as axes:
+        for label, members in _by_label(curves).items():
+            seeds = f"{len(members)} seeds" if len(members) > 1 else "1 seed"
+            _draw_middle(axes, f"{label}, {seeds}", members, None)
+        axes.set_xlabel(position)
+        axes.set_ylabel(_return_label(curves))
+        axes.grid(alpha=0.3)
+        axes.legend(loc="best", frameon=False)
+
+
+def draw_curve_panels(panels: Mapping[str, Sequence[Curve]], output: Path, title: str | None) -> None:
+    """Draws the curves of several tasks side by side, each label in one colour, with one legend."""
+    everything = [curve for curves in panels.values() for curve in curves]
+    colors = {label: f"C{index % 10}" for index, label in enumerate(_by_label(everything))}
+    columns = min(len(panels), PANELS_IN_A_ROW)
+    size = (max(3.6 * columns, 5.0), 2.8 * -(-len(panels) // columns) + 0.6)
+    lines: dict[str, Any] = {}
+    with picture(output, title, size, len(panels)) as all_axes:
+        for axes, (task, curves) in zip(all_axes, panels.items(), strict=True):
+            for label, members in _by_label(curves).items():
+                lines[label] = _draw_middle(axes, label, members, colors[label])
+            axes.set_title(task, fontsize=10)
+            axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 5))
+            axes.grid(alpha=0.3)
+        figure = all_axes[0].figure
+        figure.supxlabel("environment steps", fontsize=10)
+        figure.supylabel(_return_label(everything), fontsize=10)
+        figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=4, frameon=False)
+
+
+def _by_label(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
     groups: dict[str, list[Curve]] = {}
     for curve in curves:
         groups.setdefault(curve.label, []).append(curve)
-    with picture(output, title) as axes:
-        for label, members in groups.items():
-            start = max(member.positions[0] for member in members)
-            stop = min(member.positions[-1] for member in members)
-            grid = np.linspace(start, stop, POINTS)
-            scores = np.stack([np.interp(grid, member.positions, member.scores) for member in members])
-            middle = np.array([with_interval(column, resamples=RESAMPLES) for column in scores.T])
-            seeds = f"{len(members)} seeds" if len(members) > 1 else "1 seed"
-            (line,) = axes.plot(grid, middle[:, 0], label=f"{label}, {seeds}")
-            if len(members) > 1:
-                axes.fill_between(grid, middle[:, 1], middle[:, 2], color=line.get_color(), alpha=0.2, linewidth=0)
-        several = any(len(members) > 1 for members in groups.values())
-        axes.set_xlabel(position)
-        axes.set_ylabel(
-            "return of the last 100 training episodes" + (",\nIQM over seeds, 95% interval" if several else "")
-        )
-        axes.grid(alpha=0.3)
-        axes.legend(loc="best", frameon=False)
+    return groups
+
+
+def _draw_middle(axes: Any, label: str, members: Sequence[Curve], color: str | None) -> Any:
+    """Draws one label's curves as one line with its interval, and returns the line."""
+    start = max(member.positions[0] for member in members)
+    stop = min(member.positions[-1] for member in members)
+    grid = np.linspace(start, stop, POINTS)
+    scores = np.stack([np.interp(grid, member.positions, member.scores) for member in members])
+    middle = np.array([with_interval(column, resamples=RESAMPLES) for column in scores.T])
+    (line,) = axes.plot(grid, middle[:, 0], label=label, color=color)
+    if len(members) > 1:
+        axes.fill_between(grid, middle[:, 1], middle[:, 2], color=line.get_color(), alpha=0.2, linewidth=0)
+    return line
+
+
+def _return_label(curves: Sequence[Curve]) -> str:
+    several = any(len(members) > 1 for members in _by_label(curves).values())
+    return "return of the last 100 training episodes" + (",\nIQM over seeds, 95% interval" if several else "")
 
 
 def draw_heat_map(trials: Trials, output: Path, title: str | None) -> None:
@@ -175,8 +214,10 @@ def draw_parallel_coordinates(trials: Trials, output: Path, title: str | None) -
         axes.set_xlabel(f"{len(scores)} configurations, lighter is better{lost}")
 
 
-def draw_profiles(groups: dict[str, np.ndarray], output: Path, title: str | None) -> None:
-    """Draws, for each score, the share of seeds that reached more; groups map a label to final scores `[S]`."""
+def draw_profiles(
+    groups: dict[str, np.ndarray], output: Path, title: str | None, score: str = "evaluation return τ"
+) -> None:
+    """Draws, for each score, the share of runs that reached more; groups map a label to final scores `[S]`."""
     everything = np.concatenate([scores[np.isfinite(scores)] for scores in groups.values()])
     if everything.size == 0:
         raise UserError("run_dirs has no finite score; a profile needs one")
@@ -185,9 +226,9 @@ def draw_profiles(groups: dict[str, np.ndarray], output: Path, title: str | None
     with picture(output, title) as axes:
         for label, scores in groups.items():
             share = performance_profile(np.nan_to_num(scores, nan=-np.inf)[:, None], thresholds)
-            axes.plot(thresholds, share, label=f"{label}, {len(scores)} seeds", drawstyle="steps-post")
-        axes.set_xlabel("evaluation return τ")
-        axes.set_ylabel("share of seeds with more than τ")
+            axes.plot(thresholds, share, label=f"{label}, {len(scores)} runs", drawstyle="steps-post")
+        axes.set_xlabel(score)
+        axes.set_ylabel("share of runs with more than τ")
         axes.set_ylim(-0.02, 1.02)
         axes.grid(alpha=0.3)
         axes.figure.legend(loc="outside lower center", frameon=False)  # below: within, it would lie on the curves
