@@ -6,9 +6,13 @@ JAX operations, and after the first of those it is too late to make devices of a
 
 from typing import TYPE_CHECKING, Any
 
-from purejaxrl_gae.environments.contract import ActionSpace as ActionSpace
-from purejaxrl_gae.environments.contract import BoxActions as BoxActions
-from purejaxrl_gae.environments.contract import DiscreteActions as DiscreteActions
+from purejaxrl_gae.environments.action_spaces import ActionSpace as ActionSpace
+from purejaxrl_gae.environments.action_spaces import BinaryActions as BinaryActions
+from purejaxrl_gae.environments.action_spaces import BoxActions as BoxActions
+from purejaxrl_gae.environments.action_spaces import DiscreteActions as DiscreteActions
+from purejaxrl_gae.environments.action_spaces import JointActions as JointActions
+from purejaxrl_gae.environments.action_spaces import MultiDiscreteActions as MultiDiscreteActions
+from purejaxrl_gae.environments.action_spaces import joint_actions as joint_actions
 from purejaxrl_gae.environments.contract import Environment as Environment
 from purejaxrl_gae.environments.contract import Step as Step
 from purejaxrl_gae.environments.host_environment import HostCopies as HostCopies

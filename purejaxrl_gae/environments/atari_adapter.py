@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from purejaxrl_gae.environments.gymnasium_forms import action_space, checked_spec, observation_type
+from purejaxrl_gae.environments.gymnasium_forms import action_space, checked_spec, observation_types
 from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep, copy_seeds
 from purejaxrl_gae.settings.errors import UserError, first_line
 
@@ -54,7 +54,7 @@ def from_atari(
     }
     make = partial(_make, env_id, values, env_args)
     probe = make(1)
-    shape, dtype = observation_type(name, probe.single_observation_space)
+    types = observation_types(name, probe.single_observation_space)
     actions = action_space(name, probe.single_action_space)
     probe.close()
 
@@ -63,7 +63,7 @@ def from_atari(
         twin = make(1, **screen) if render else None
         return AtariCopies(make(num_envs, life_loss_info=training), seed, training=training, twin=twin)
 
-    return HostEnvironment(name, shape, actions, -(-longest // values["frameskip"]), open_copies, dtype)
+    return HostEnvironment(name, types.shape, actions, -(-longest // values["frameskip"]), open_copies, types.dtype)
 
 
 def _register_games(env_id: str) -> None:

@@ -12,52 +12,16 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from purejaxrl_gae.environments import structures
+from purejaxrl_gae.environments.action_spaces import ActionSpace as ActionSpace
+from purejaxrl_gae.environments.action_spaces import BinaryActions as BinaryActions
+from purejaxrl_gae.environments.action_spaces import BoxActions as BoxActions
+from purejaxrl_gae.environments.action_spaces import DiscreteActions as DiscreteActions
+from purejaxrl_gae.environments.action_spaces import JointActions as JointActions
+from purejaxrl_gae.environments.action_spaces import MultiDiscreteActions as MultiDiscreteActions
 from purejaxrl_gae.settings.errors import UserError
 
 MOST_VALUES = 2**16  # of observations that are whole numbers, one-hot encoded
-
-
-@dataclass(frozen=True)
-class DiscreteActions:
-    """Actions `0 .. n-1`; int32 of shape `[N]`."""
-
-    n: int
-
-
-@dataclass(frozen=True)
-class BoxActions:
-    """Real actions between bounds; float32 of shape `[N, *shape]`.
-
-    Attributes:
-      shape: of one action.
-      low: flat tuple of lower bounds, possibly -inf.
-      high: flat tuple of upper bounds, possibly inf.
-
-    Raises:
-      UserError: a lower bound is above the upper one, or one is NaN; or there are not as many as components.
-    """
-
-    shape: tuple[int, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not self.size == len(self.low) == len(self.high):
-            raise UserError(
-                f"action_space has {self.size} components, {len(self.low)} lower and {len(self.high)} upper bounds; "
-                "it must have as many of each"
-            )
-        for index, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
-            if not low <= high:
-                raise UserError(
-                    f"action_space has bounds {low} to {high} in component {index}; "
-                    "low must not be above high, and neither may be NaN"
-                )
-
-    @property
-    def size(self) -> int:
-        """Number of action dimensions A."""
-        return int(np.prod(self.shape, dtype=int))
 
 
 @dataclass(frozen=True)
@@ -79,6 +43,10 @@ class OneHot:
         """Number of zeros and ones."""
         return sum(self.sizes)
 
+    def shape_of(self, observations: Any) -> tuple[int, ...]:
+        """Returns the shape of an encoded observation."""
+        return (self.size,)
+
     def encode(self, observations: Any) -> Any:
         """Encodes whole numbers `[..., *shape]` as float32 `[..., size]`; real ones are encoded already, and stay.
 
@@ -92,6 +60,30 @@ class OneHot:
         if len(self.sizes) > 1:  # a single one is compared with all values as it is
             numbers = numbers[..., np.repeat(np.arange(len(self.sizes)), self.sizes)]
         return (numbers == values).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class OneHotLeaves:
+    """The encodings of some leaves of a structure.
+
+    Attributes:
+      leaves: in the structure's order, each an encoding or None.
+    """
+
+    leaves: tuple[OneHot | None, ...]
+
+    def shape_of(self, observations: Any) -> Any:
+        """Returns the types of an encoded observation, of those of one that is not."""
+        found, structure = jax.tree.flatten(observations)
+        pairs = zip(self.leaves, found, strict=True)
+        types = [leaf if own is None else jax.ShapeDtypeStruct((own.size,), np.float32) for own, leaf in pairs]
+        return jax.tree.unflatten(structure, types)
+
+    def encode(self, observations: Any) -> Any:
+        """Encodes those leaves, as `OneHot.encode` does; the others stay."""
+        found, structure = jax.tree.flatten(observations)
+        pairs = zip(self.leaves, found, strict=True)
+        return jax.tree.unflatten(structure, [leaf if own is None else own.encode(leaf) for own, leaf in pairs])
 
 
 def make_one_hot(name: str, shape: tuple[int, ...], sizes: Iterable[int], starts: Iterable[int]) -> OneHot:
@@ -115,7 +107,6 @@ def make_one_hot(name: str, shape: tuple[int, ...], sizes: Iterable[int], starts
 
 
 Render = Callable[[list[Any]], list[np.ndarray]]
-ActionSpace = DiscreteActions | BoxActions
 
 
 class Step(NamedTuple):
@@ -123,7 +114,8 @@ class Step(NamedTuple):
 
     Attributes:
       states: pytree with leading axis N; already reset where an episode ended.
-      observations: `[N, *shape]` float32 to act on next; of the new episode where one ended.
+      observations: `[N, *shape]` float32 to act on next; of the new episode where one ended. Here and below also a
+        dictionary or tuple of such arrays, of any type.
       rewards: `[N]` float32.
       terminated: `[N]` bool; a terminal state was reached.
       truncated: `[N]` bool; a time limit cut the episode.
@@ -131,11 +123,11 @@ class Step(NamedTuple):
     """
 
     states: Any
-    observations: jax.Array
+    observations: Any
     rewards: jax.Array
     terminated: jax.Array
     truncated: jax.Array
-    final_observations: jax.Array
+    final_observations: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +136,7 @@ class Environment:
 
     Attributes:
       name: for run folders and messages.
-      observation_shape: of one observation.
+      observation_shape: of one observation, where that is one array; a pytree of `jax.ShapeDtypeStruct` of several.
       actions: the action space.
       max_episode_steps: the time limit, or None where there is none.
       reset: `(key, N) -> (states, observations)`; N is static.
@@ -152,16 +144,24 @@ class Environment:
       render: from a list of states of one copy (without the leading axis N), an RGB frame `[H, W, 3]` uint8 of each;
         None where the environment cannot be shown.
       one_hot: how its own observations became these, where they are whole numbers; None elsewhere.
+      action_mask: name of the observation's leaf that says which actions are allowed, `[n]` or, of several numbers,
+        `[sum(sizes)]`; where None, `action_mask` if there is one.
     """
 
     name: str
-    observation_shape: tuple[int, ...]
+    observation_shape: Any
     actions: ActionSpace
     max_episode_steps: int | None
-    reset: Callable[[jax.Array, int], tuple[Any, jax.Array]]
-    step: Callable[[jax.Array, Any, jax.Array], Step]
+    reset: Callable[[jax.Array, int], tuple[Any, Any]]
+    step: Callable[[jax.Array, Any, Any], Step]
     render: Render | None = None
-    one_hot: OneHot | None = None
+    one_hot: "OneHot | OneHotLeaves | None" = None
+    action_mask: str | None = None
+
+    @property
+    def observations(self) -> Any:
+        """Shape and type of one observation: a `jax.ShapeDtypeStruct`, or a pytree of them."""
+        return structures.types_of(self.observation_shape)
 
 
 def render_inner(render: Render | None) -> Render | None:

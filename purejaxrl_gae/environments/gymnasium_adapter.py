@@ -7,11 +7,13 @@ no step leads from one episode into the next. A user's own `gymnasium.vector.Vec
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from purejaxrl_gae.environments.host_environment import CopyFailure, HostCopies, HostEnvironment, HostStep, copy_seeds
 from purejaxrl_gae.environments.host_wrappers import StickyCopies, one_hot_observations
 from purejaxrl_gae.environments.quiet import not_drawn, quietly
+from purejaxrl_gae.environments.structures import is_structured
 from purejaxrl_gae.settings.errors import UserError, first_line, shown
 
 try:
@@ -25,12 +27,16 @@ except ImportError:
 from purejaxrl_gae.environments.gymnasium_forms import (
     action_space,
     actions_as_wanted,
+    as_arrays,
     check_interface,
+    check_observation,
     checked_spec,
-    observation_type,
+    observation_types,
     one_hot_encoding,
+    parts_of,
     wrong_step,
 )
+from purejaxrl_gae.environments.gymnasium_masks import MaskInObservation, has_mask
 from purejaxrl_gae.environments.gymnasium_vector_adapter import from_vector_env
 
 MakeEnv = Callable[..., gymnasium.Env]
@@ -123,19 +129,26 @@ def _make_by_function(function: Callable[[], Any], max_episode_steps: int | None
 
 def _from_factory(name: str, make: MakeEnv, action_repeat: int, sticky_actions: float) -> HostEnvironment:
     env = make()
-    shape, dtype = observation_type(name, env.observation_space)
+    types = observation_types(name, env.observation_space)
     actions = action_space(name, env.action_space)
     limit = _time_limit(env)
-    check_interface(name, env, shape)
+    if has_mask(env, check_interface(name, env, types)):
+        env, make = MaskInObservation(env, name), _masking(make, name)
+        types = observation_types(name, env.observation_space)
     env.close()
 
     def open_copies(num_envs, seed, render=False, training=False) -> HostCopies:
-        copies = SerialCopies(name, make, num_envs, seed, shape, dtype, action_repeat, render)
+        copies = SerialCopies(name, make, num_envs, seed, types, action_repeat, render)
         return StickyCopies(copies, seed, sticky_actions) if sticky_actions else copies
 
     decisions = None if limit is None else -(-limit // action_repeat)
+    shape, dtype = (types, np.float32) if is_structured(types) else (types.shape, types.dtype)
     environment = HostEnvironment(name, shape, actions, decisions, open_copies, dtype)
     return one_hot_observations(environment, one_hot_encoding(name, env.observation_space))
+
+
+def _masking(make: MakeEnv, name: str) -> MakeEnv:
+    return lambda **options: MaskInObservation(make(**options), name)
 
 
 class SerialCopies:
@@ -146,8 +159,7 @@ class SerialCopies:
       make: makes one `gymnasium.Env`; `render=True` one that renders.
       num_envs: N.
       seed: of the first reset.
-      shape: of an observation.
-      dtype: uint8 or float32.
+      types: of an observation, uint8 or float32 of one array.
       action_repeat: times that each action is applied.
       render: make copy 0 one that renders.
     """
@@ -158,8 +170,7 @@ class SerialCopies:
         make: MakeEnv,
         num_envs: int,
         seed: int,
-        shape: tuple[int, ...],
-        dtype: Any,
+        types: Any,
         action_repeat: int = 1,
         render: bool = False,
     ):
@@ -167,37 +178,38 @@ class SerialCopies:
         self._first_seed: int | None = seed
         self._envs = [make(render=render and index == 0) for index in range(num_envs)]
         self._to_env = actions_as_wanted(self._envs[0].action_space)
-        self._observations = np.zeros((num_envs, *shape), dtype)
+        self._types, self._parts = types, parts_of(self._envs[0].observation_space)
+        self._observations = jax.tree.map(lambda kind: np.zeros((num_envs, *kind.shape), kind.dtype), types)
 
-    def reset(self, seed: int | None = None) -> np.ndarray:
+    def reset(self, seed: int | None = None) -> Any:
         """See HostCopies."""
         seed, self._first_seed = self._first_seed if seed is None else seed, None
         seeds = [None] * len(self._envs) if seed is None else copy_seeds(seed, len(self._envs))
         for index, own_seed in enumerate(seeds):
             self._reset_copy(index, seed=own_seed)
-        return self._observations.copy()
+        return jax.tree.map(np.copy, self._observations)
 
-    def step(self, actions: np.ndarray) -> HostStep:
+    def step(self, actions: Any) -> HostStep:
         """See HostCopies."""
         num_envs = len(self._envs)
+        final_observations = jax.tree.map(np.empty_like, self._observations)
         rewards = np.zeros(num_envs, np.float32)
         terminated, truncated = np.zeros(num_envs, bool), np.zeros(num_envs, bool)
-        final_observations = np.empty_like(self._observations)
         for index, (env, action) in enumerate(zip(self._envs, self._to_env(actions), strict=True)):
             try:
                 observation, rewards[index], terminated[index], truncated[index] = self._act(env, action)
-                final_observations[index] = self._checked(observation)
+                self._put(final_observations, index, observation)
             except (Exception, SystemExit) as error:
                 raise CopyFailure(index, error) from error
-        self._observations[:] = final_observations
+        self._observations = jax.tree.map(np.copy, final_observations)
         observations = self.reset_where(terminated | truncated)
         return HostStep(observations, rewards, terminated, truncated, final_observations)
 
-    def reset_where(self, mask: np.ndarray) -> np.ndarray:
+    def reset_where(self, mask: np.ndarray) -> Any:
         """See HostCopies."""
         for index in np.flatnonzero(mask):
             self._reset_copy(int(index))
-        return self._observations.copy()
+        return jax.tree.map(np.copy, self._observations)
 
     def frame(self) -> np.ndarray:
         """See HostCopies."""
@@ -236,18 +248,16 @@ class SerialCopies:
 
     def _reset_copy(self, index: int, **options: Any) -> None:
         try:
-            self._observations[index] = self._checked(self._envs[index].reset(**options)[0])
+            self._put(self._observations, index, self._envs[index].reset(**options)[0])
         except (Exception, SystemExit) as error:
             raise CopyFailure(index, error) from error
 
-    def _checked(self, observation: Any) -> Any:
-        """Refuses an observation that NumPy would silently stretch over its place."""
-        shape = self._observations.shape[1:]
-        if np.shape(observation) != shape:
-            raise UserError(
-                f"observation of {self._name} has shape {np.shape(observation)}; its observation_space says {shape}"
-            )
-        return observation
+    def _put(self, observations: Any, index: int, observation: Any) -> None:
+        """Puts one in its place; refuses what NumPy would silently stretch over that."""
+        arrays = as_arrays(self._parts, observation)
+        check_observation(f"observation of {self._name}", self._types, arrays)
+        for place, leaf in zip(jax.tree.leaves(observations), jax.tree.leaves(arrays), strict=True):
+            place[index] = leaf
 
 
 def _time_limit(env: gymnasium.Env) -> int | None:

@@ -1,13 +1,23 @@
 """Gymnasium's registry, spaces and values as the contract has them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
+import jax
 import numpy as np
 from gymnasium import spaces
 
-from purejaxrl_gae.environments.contract import ActionSpace, BoxActions, DiscreteActions, OneHot, make_one_hot
+from purejaxrl_gae.environments.action_spaces import (
+    ActionSpace,
+    BinaryActions,
+    BoxActions,
+    DiscreteActions,
+    MultiDiscreteActions,
+    joint_actions,
+)
+from purejaxrl_gae.environments.contract import OneHot, OneHotLeaves, make_one_hot
+from purejaxrl_gae.environments.structures import described, is_structured, kept_type, same_structure
 from purejaxrl_gae.settings.errors import UserError, closest
 
 
@@ -24,27 +34,47 @@ def checked_spec(env_id: str) -> Any:
         raise UserError(f"env is 'gymnasium:{env_id}', which Gymnasium does not know{hint}") from None
 
 
-def observation_type(name: str, space: Any) -> tuple[tuple[int, ...], Any]:
-    """Finds shape and type of an observation: uint8 where the space says so, otherwise float32.
+def parts_of(space: Any) -> Any:
+    """Returns the spaces in a Dict or Tuple as a dictionary or tuple; any other space as it is."""
+    if isinstance(space, spaces.Dict):
+        return {key: parts_of(part) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(parts_of(part) for part in space.spaces)
+    return space
+
+
+def observation_types(name: str, space: Any) -> Any:
+    """Finds shapes and types of an observation: of one array uint8 where the space says so, otherwise float32.
 
     Raises:
-      UserError: an observation is no array.
+      UserError: an observation, or a part of it, is no array.
     """
-    if isinstance(space, (spaces.Dict, spaces.Tuple)) or getattr(space, "shape", None) is None:
-        kind = type(space).__name__
-        raise UserError(
-            f"observation_space of {name} is {kind}, which is not supported; it must be a Box "
-            "(gymnasium.wrappers.FlattenObservation makes one)"
-        )
-    return tuple(int(size) for size in space.shape), np.uint8 if space.dtype == np.uint8 else np.float32
+    parts = parts_of(space)
+    for part in jax.tree.leaves(parts):
+        if getattr(part, "shape", None) is None or part.dtype is None or np.dtype(part.dtype).kind not in "fiub":
+            raise UserError(
+                f"observation_space of {name} has {type(part).__name__}, which is not supported; it must be of Box, "
+                "Discrete, MultiDiscrete and MultiBinary, one or a Dict or Tuple of them"
+            )
+    if isinstance(parts, (dict, tuple)):
+        return jax.tree.map(lambda part: jax.ShapeDtypeStruct(part.shape, kept_type(part.dtype)), parts)
+    return jax.ShapeDtypeStruct(parts.shape, np.uint8 if parts.dtype == np.uint8 else np.float32)
 
 
-def one_hot_encoding(name: str, space: Any) -> OneHot | None:
+def one_hot_encoding(name: str, space: Any) -> OneHot | OneHotLeaves | None:
     """Returns how observations of Discrete and MultiDiscrete become zeros and ones, which MultiBinary's are already.
 
     Raises:
       UserError: there would be too many.
     """
+    parts = parts_of(space)
+    if not isinstance(parts, (dict, tuple)):
+        return _one_hot_encoding(name, parts)
+    leaves = tuple(_one_hot_encoding(name, part) for part in jax.tree.leaves(parts))
+    return OneHotLeaves(leaves) if any(leaf is not None for leaf in leaves) else None
+
+
+def _one_hot_encoding(name: str, space: Any) -> OneHot | None:
     if isinstance(space, spaces.Discrete):
         return make_one_hot(name, (), [int(space.n)], [int(space.start)])
     if isinstance(space, spaces.MultiDiscrete):
@@ -56,22 +86,46 @@ def action_space(name: str, space: Any) -> ActionSpace:
     """Returns the contract's action space.
 
     Raises:
-      UserError: it is neither Discrete nor a Box.
+      UserError: it is of another kind.
     """
+    if isinstance(space, spaces.Dict):
+        return joint_actions({key: action_space(name, part) for key, part in space.spaces.items()})
+    if isinstance(space, spaces.Tuple):
+        return joint_actions(tuple(action_space(name, part) for part in space.spaces))
     if isinstance(space, spaces.Discrete):
         return DiscreteActions(int(space.n))
+    shape = tuple(int(size) for size in space.shape or ())
+    if isinstance(space, spaces.MultiDiscrete):
+        return MultiDiscreteActions(tuple(int(size) for size in space.nvec.reshape(-1)), shape)
+    if isinstance(space, spaces.MultiBinary):
+        return BinaryActions(shape)
     if not isinstance(space, spaces.Box):
         kind = type(space).__name__
-        raise UserError(f"action_space of {name} is {kind}, which is not supported; it must be Discrete or a Box")
+        raise UserError(
+            f"action_space of {name} is {kind}, which is not supported; it must be of Discrete, MultiDiscrete, "
+            "MultiBinary and Box, one or a Dict or Tuple of them"
+        )
     low, high = (tuple(np.asarray(bound, np.float32).reshape(-1).tolist()) for bound in (space.low, space.high))
-    return BoxActions(tuple(int(size) for size in space.shape), low, high)
+    return BoxActions(shape, low, high)
 
 
-def actions_as_wanted(space: Any, *, together: bool = False) -> Callable[[np.ndarray], Any]:
-    """Returns what makes actions `[N, ...]` those an environment takes.
+def actions_as_wanted(space: Any, *, together: bool = False) -> Callable[[Any], Any]:
+    """Returns what makes actions `[N, ...]` those an environment takes: one by one, or all together.
 
     They begin where the space begins and are of its type; real ones are rounded to a Box of whole numbers.
     """
+    parts = parts_of(space)
+    if isinstance(parts, (dict, tuple)):
+        structure: Any = jax.tree.structure(parts)
+
+        def joint(actions):
+            pairs = zip(jax.tree.leaves(parts), structure.flatten_up_to(actions), strict=True)
+            wanted = [actions_as_wanted(part, together=together)(own) for part, own in pairs]
+            if together:
+                return jax.tree.unflatten(structure, wanted)
+            return [jax.tree.unflatten(structure, of_copy) for of_copy in zip(*wanted, strict=True)]
+
+        return joint
     if isinstance(space, spaces.Discrete):
         start = int(space.start)
 
@@ -80,13 +134,28 @@ def actions_as_wanted(space: Any, *, together: bool = False) -> Callable[[np.nda
             return moved if together else moved.tolist()
 
         return discrete
+    if isinstance(space, spaces.MultiDiscrete):
+        return lambda actions: actions.astype(space.dtype) + space.start
     if np.issubdtype(space.dtype, np.integer):
         return lambda actions: np.rint(actions).astype(space.dtype)
     return lambda actions: actions.astype(space.dtype)
 
 
-def check_interface(name: str, env: gymnasium.Env, shape: tuple[int, ...]) -> None:
-    """Resets and steps once.
+def as_arrays(space: Any, observation: Any) -> Any:
+    """Returns an observation as plain dictionaries and tuples of arrays; what has not the space's form as it is."""
+    if isinstance(space, dict) and isinstance(observation, Mapping) and observation.keys() == space.keys():
+        return {key: as_arrays(space[key], observation[key]) for key in space}
+    if isinstance(space, tuple) and isinstance(observation, (tuple, list)) and len(observation) == len(space):
+        return tuple(as_arrays(part, own) for part, own in zip(space, observation, strict=True))
+    return (
+        observation
+        if isinstance(space, (dict, tuple)) or isinstance(observation, (dict, tuple))
+        else np.asarray(observation)
+    )
+
+
+def check_interface(name: str, env: gymnasium.Env, types: Any) -> dict[str, Any]:
+    """Resets and steps once; returns the `info` of the reset.
 
     Raises:
       UserError: what they return is not Gymnasium's interface.
@@ -94,7 +163,8 @@ def check_interface(name: str, env: gymnasium.Env, shape: tuple[int, ...]) -> No
     outputs: Any = env.reset(seed=0)
     if not isinstance(outputs, tuple) or len(outputs) != 2:
         raise UserError(f"reset of {name} must return (observation, info); it returned {_described(outputs)}")
-    _check_observation(name, "reset", outputs[0], shape)
+    _check_observation(name, "reset", env, types, outputs[0])
+    info = outputs[1] if isinstance(outputs[1], dict) else {}
     env.action_space.seed(0)
     try:
         outputs = env.step(env.action_space.sample())
@@ -104,19 +174,36 @@ def check_interface(name: str, env: gymnasium.Env, shape: tuple[int, ...]) -> No
         raise UserError(wrong_step(name, env.unwrapped.step(env.action_space.sample()))) from None
     if not isinstance(outputs, tuple) or len(outputs) != 5:
         raise UserError(wrong_step(name, outputs))
-    _check_observation(name, "step", outputs[0], shape)
+    _check_observation(name, "step", env, types, outputs[0])
     for field, value in zip(("reward", "terminated", "truncated"), outputs[1:4], strict=True):
         if np.shape(value) != ():
             raise UserError(f"{field} of {name} has shape {np.shape(value)}; it must be a scalar")
+    return info
 
 
-def _check_observation(name: str, source: str, observation: Any, shape: tuple[int, ...]) -> None:
-    if isinstance(observation, (dict, tuple)):
-        raise UserError(f"observation from {source} of {name} is {_described(observation)}; it must be one array")
-    if np.shape(observation) != shape:
-        raise UserError(
-            f"observation from {source} of {name} has shape {np.shape(observation)}; its observation_space says {shape}"
-        )
+def _check_observation(name: str, source: str, env: gymnasium.Env, types: Any, observation: Any) -> None:
+    check_observation(
+        f"observation from {source} of {name}", types, as_arrays(parts_of(env.observation_space), observation)
+    )
+
+
+def check_observation(what: str, types: Any, observation: Any) -> None:
+    """Refuses an observation that is not of the space's form.
+
+    Raises:
+      UserError: says what it is.
+    """
+    if not is_structured(types) and isinstance(observation, (dict, tuple)):
+        raise UserError(f"{what} is {_described(observation)}; it must be one array")
+    if not is_structured(types):
+        if np.shape(observation) != types.shape:
+            raise UserError(f"{what} has shape {np.shape(observation)}; its observation_space says {types.shape}")
+        return
+    leaves = jax.tree.leaves(observation)
+    same = same_structure(observation, types)
+    if not (same and [np.shape(leaf) for leaf in leaves] == [leaf.shape for leaf in jax.tree.leaves(types)]):
+        found = described(jax.tree.map(np.asarray, observation)) if same else _described(observation)
+        raise UserError(f"{what} is {found}; its observation_space says {described(types)}")
 
 
 def wrong_step(name: str, outputs: Any) -> str:

@@ -7,18 +7,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purejaxrl_gae.environments.contract import Environment, Step, make_one_hot
+from purejaxrl_gae.environments.contract import Environment, Step
 from purejaxrl_gae.environments.drawings import renderer_of
 from purejaxrl_gae.environments.gymnax_forms import (
-    action_space_of,
-    action_type_of,
+    action_space,
+    action_types,
     check_reset,
     check_step,
     has_own_step,
-    observation_shape_of,
+    observation_types,
+    of_type,
+    one_hot_encoding,
 )
-from purejaxrl_gae.environments.light_gymnax import gymnax, spaces
+from purejaxrl_gae.environments.light_gymnax import gymnax
 from purejaxrl_gae.environments.randomized import Randomized, check_ranges, renderer_of_randomized
+from purejaxrl_gae.environments.structures import as_kept, is_structured
 from purejaxrl_gae.environments.wrappers import one_hot_observations, reset_where
 from purejaxrl_gae.parallel.sharding import keys_of_copies
 from purejaxrl_gae.settings.config import LONGEST_TIME_LIMIT
@@ -110,26 +113,25 @@ def _randomized(name: str, env: Any, params: Any, ranges: Mapping[str, Dimension
 def _from_parameters(name: str, env: Any, params: Any) -> Environment:
     """Makes the Environment of these parameters, some of which may be traced."""
     space = env.observation_space(params)
-    observation_shape = observation_shape_of(name, space)
-    actions, action_type = action_space_of(name, env.action_space(params)), action_type_of(env.action_space(params))
-    state_types = check_reset(name, env, params, observation_shape)
-    check_step(name, env, params, state_types, action_type, observation_shape)
-    reset, step = _batched(env, params, state_types, action_type)
+    actions, kinds = action_space(name, env.action_space(params)), action_types(env.action_space(params))
+    types, state_types = check_reset(name, env, params, observation_types(name, space))
+    check_step(name, env, params, state_types, kinds, types)
+    reset, step = _batched(env, params, state_types, kinds, types)
     limit = getattr(params, LIMIT, None)
     environment = Environment(
         name=name,
-        observation_shape=observation_shape,
+        observation_shape=types if is_structured(types) else types.shape,
         actions=actions,
         max_episode_steps=None if limit is None else int(limit),
         reset=reset,
         step=step,
         render=renderer_of(name, env, params),
+        action_mask=getattr(env, "action_mask_name", None),
     )
-    is_number = isinstance(space, spaces.Discrete)
-    return one_hot_observations(environment, make_one_hot(name, (), [space.n], [0]) if is_number else None)
+    return one_hot_observations(environment, one_hot_encoding(name, space))
 
 
-def _batched(env: Any, params: Any, state_types: Any, action_type: jax.ShapeDtypeStruct):
+def _batched(env: Any, params: Any, state_types: Any, kinds: Any, types: Any):
     """Makes `reset` and `step` of N copies; states keep the types they have behind a reset."""
     own_reset = has_own_step(env)
     one_step = _step_with_own_reset(env, params) if own_reset else _step_without_reset(env, params)
@@ -140,20 +142,21 @@ def _batched(env: Any, params: Any, state_types: Any, action_type: jax.ShapeDtyp
 
     def reset_with(keys):
         observations, states = jax.vmap(env.reset, in_axes=(0, None))(keys, params)
-        return as_declared(states), _as_float32(observations)
+        return as_declared(states), as_kept(types, observations)
 
     def reset(key, num_envs):
         return reset_with(*keys_of_copies(key, num_envs, 1))
 
     def step(key, states, action):
         # Keys are dropped from the program where an environment uses none, so splitting once costs only what is used.
-        num_envs = action.shape[0]
-        if jnp.issubdtype(action_type.dtype, jnp.integer):
-            action = jnp.rint(action).astype(action_type.dtype)  # real ones too, where a Box holds whole numbers
+        num_envs = jax.tree.leaves(action)[0].shape[0]
+        action = jax.tree.map(of_type, action, kinds)
         step_keys, _ = keys_of_copies(key, num_envs, 2)
         result = Step(*jax.vmap(one_step)(step_keys, states, action))
         states = as_declared(result.states)
-        observations, final_observations = _as_float32(result.observations), _as_float32(result.final_observations)
+        observations, final_observations = (
+            as_kept(types, each) for each in (result.observations, result.final_observations)
+        )
         if not own_reset:
             ended = result.terminated | result.truncated
             states, observations = reset_where(
@@ -216,7 +219,3 @@ def _step_with_own_reset(env, params):
         return state, observation, jnp.asarray(reward), terminated, truncated, info["final_observation"]
 
     return one_step
-
-
-def _as_float32(observations: jax.Array) -> jax.Array:
-    return observations.astype(jnp.float32)

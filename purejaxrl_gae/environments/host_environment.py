@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from purejaxrl_gae.environments.contract import ActionSpace, OneHot
+from purejaxrl_gae.environments import structures
+from purejaxrl_gae.environments.contract import ActionSpace, OneHot, OneHotLeaves
 from purejaxrl_gae.settings.errors import EnvironmentFailure, described
 
 
@@ -71,24 +72,31 @@ class HostEnvironment:
 
     Attributes:
       name: for run folders and messages.
-      observation_shape: of one observation.
+      observation_shape: of one observation, where that is one array; a pytree of `jax.ShapeDtypeStruct` of several.
       actions: the action space.
       max_episode_steps: the time limit, or None where there is none.
       open: `(num_envs, seed, render=False, training=False) -> HostCopies`. The seed is that of the first reset. For
         training, rewards may be changed and episodes cut, if scores and finished say what they were.
-      observation_dtype: uint8 or float32.
+      observation_dtype: uint8 or float32, of one array.
       num_envs: how many copies there are, or None where it is as many as asked for.
       one_hot: how its own observations became these, where they are whole numbers; None elsewhere.
+      action_mask: see `contract.Environment`.
     """
 
     name: str
-    observation_shape: tuple[int, ...]
+    observation_shape: Any
     actions: ActionSpace
     max_episode_steps: int | None
     open: Callable[..., HostCopies]
     observation_dtype: Any = np.float32
     num_envs: int | None = None
-    one_hot: OneHot | None = None
+    one_hot: OneHot | OneHotLeaves | None = None
+    action_mask: str | None = None
+
+    @property
+    def observations(self) -> Any:
+        """Shape and type of one observation: a `jax.ShapeDtypeStruct`, or a pytree of them."""
+        return structures.types_of(self.observation_shape, self.observation_dtype)
 
 
 class CopyFailure(Exception):

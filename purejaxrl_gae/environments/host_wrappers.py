@@ -1,11 +1,14 @@
 """Functions from HostEnvironment to HostEnvironment: `wrappers` and `options` for copies that the host steps."""
 
 import dataclasses
+from typing import Any
 
+import jax
 import numpy as np
 
-from purejaxrl_gae.environments.contract import OneHot
+from purejaxrl_gae.environments.contract import OneHot, OneHotLeaves
 from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep
+from purejaxrl_gae.environments.structures import all_finite
 
 STAGGER_STREAM = 0x57A6  # separate these random numbers from the environments' own
 STICKY_STREAM = 0x571C
@@ -42,6 +45,15 @@ class ChangedCopies:
         self._copies.close()
 
 
+def select_copies(condition: np.ndarray, chosen: Any, otherwise: Any) -> Any:
+    """Returns the first's copies where `condition` `[N]` is set, the second's elsewhere, of two pytrees alike."""
+
+    def select(chosen_leaf, other_leaf):
+        return np.where(condition.reshape(-1, *[1] * (other_leaf.ndim - 1)), chosen_leaf, other_leaf)
+
+    return jax.tree.map(select, chosen, otherwise)
+
+
 class OneHotCopies(ChangedCopies):
     """Copies whose observations are whole numbers, seen as zeros and ones.
 
@@ -50,11 +62,11 @@ class OneHotCopies(ChangedCopies):
       one_hot: the encoding.
     """
 
-    def __init__(self, copies: HostCopies, one_hot: OneHot):
+    def __init__(self, copies: HostCopies, one_hot: OneHot | OneHotLeaves):
         super().__init__(copies)
         self._one_hot = one_hot
 
-    def reset(self, seed: int | None = None) -> np.ndarray:
+    def reset(self, seed: int | None = None) -> Any:
         """See HostCopies."""
         return self._encoded(super().reset(seed))
 
@@ -64,12 +76,13 @@ class OneHotCopies(ChangedCopies):
         final_observations = self._encoded(step.final_observations)
         return step._replace(observations=self._encoded(step.observations), final_observations=final_observations)
 
-    def reset_where(self, mask: np.ndarray) -> np.ndarray:
+    def reset_where(self, mask: np.ndarray) -> Any:
         """See HostCopies."""
         return self._encoded(super().reset_where(mask))
 
-    def _encoded(self, observations: np.ndarray) -> np.ndarray:
-        return self._one_hot.encode(observations.astype(np.int64))
+    def _encoded(self, observations: Any) -> Any:
+        single = isinstance(self._one_hot, OneHot)
+        return self._one_hot.encode(observations.astype(np.int64) if single else observations)
 
 
 class StaggeredCopies(ChangedCopies):
@@ -122,7 +135,7 @@ class StickyCopies(ChangedCopies):
         super().__init__(copies)
         self._probability = probability
         self._generator = np.random.default_rng([seed, STICKY_STREAM])
-        self._previous: np.ndarray | None = None
+        self._previous: Any = None
         self._first = np.ones(0, bool)
 
     def reset(self, seed: int | None = None) -> np.ndarray:
@@ -139,18 +152,18 @@ class StickyCopies(ChangedCopies):
 
     def step(self, actions: np.ndarray) -> HostStep:
         """See HostCopies."""
-        num_envs = actions.shape[0]
+        num_envs = jax.tree.leaves(actions)[0].shape[0]
         if self._previous is None:
             self._previous, self._first = actions, np.ones(num_envs, bool)
         repeats = (self._generator.random(num_envs) < self._probability) & ~self._first
-        taken = np.where(repeats.reshape(-1, *[1] * (actions.ndim - 1)), self._previous, actions)
+        taken = select_copies(repeats, self._previous, actions)
         step = super().step(taken)
         _, self._first = step.reported()
         self._previous = taken
         return step
 
 
-def one_hot_observations(environment: HostEnvironment, one_hot: OneHot | None) -> HostEnvironment:
+def one_hot_observations(environment: HostEnvironment, one_hot: OneHot | OneHotLeaves | None) -> HostEnvironment:
     """Shows whole numbers as zeros and ones, as `wrappers.one_hot_observations` does."""
     if one_hot is None:
         return environment
@@ -160,7 +173,7 @@ def one_hot_observations(environment: HostEnvironment, one_hot: OneHot | None) -
 
     return dataclasses.replace(
         environment,
-        observation_shape=(one_hot.size,),
+        observation_shape=one_hot.shape_of(environment.observations),
         observation_dtype=np.float32,
         open=open_encoded,
         one_hot=one_hot,
@@ -189,18 +202,16 @@ def end_nonfinite_episodes(copies: HostCopies, step: HostStep) -> tuple[HostStep
     Returns:
       `(step, nonfinite)`: the step without them, and `[N]` bool where they were.
     """
-    flat = step.final_observations.reshape(step.rewards.shape[0], -1)
-    nonfinite = ~(np.isfinite(step.rewards) & np.isfinite(flat).all(axis=1))
+    nonfinite = ~(np.isfinite(step.rewards) & all_finite(step.final_observations, step.rewards.shape))
     if not nonfinite.any():
         return step, nonfinite
-    final_observations = step.final_observations.copy()
-    final_observations[nonfinite] = 0
+    zeros = jax.tree.map(np.zeros_like, step.final_observations)
     contained = HostStep(
         observations=copies.reset_where(nonfinite),
         rewards=np.where(nonfinite, np.float32(0.0), step.rewards),
         terminated=step.terminated | nonfinite,
         truncated=step.truncated,
-        final_observations=final_observations,
+        final_observations=select_copies(nonfinite, zeros, step.final_observations),
         scores=None if step.scores is None else np.where(nonfinite, np.float32(0.0), step.scores),
         finished=None if step.finished is None else step.finished | nonfinite,
     )

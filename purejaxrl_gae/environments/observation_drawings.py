@@ -1,7 +1,9 @@
 """Pictures of environments that nothing else can draw: what is observed, and the return until now."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import jax
 import numpy as np
 
 from purejaxrl_gae.environments.drawings import BLUE, GREY, LIGHT, ORANGE, Canvas
@@ -13,7 +15,7 @@ RETURNS_BOTTOM, RETURNS_HEIGHT = 0.06, 0.26
 MOST_BARS, MOST_LABELS = 40, 10
 
 
-def draw_observations(observations: Sequence[np.ndarray], rewards: Sequence[float]) -> list[np.ndarray]:
+def draw_observations(observations: Sequence[Any], rewards: Sequence[float]) -> list[np.ndarray]:
     """Draws an environment that nothing else can draw: its observation as bars, its return until now as a line.
 
     Args:
@@ -23,7 +25,8 @@ def draw_observations(observations: Sequence[np.ndarray], rewards: Sequence[floa
     Returns:
       T frames `[SIZE, SIZE, 3]` uint8, with the numbers of the observation's elements and the scales.
     """
-    flat = np.stack([np.asarray(observation, np.float64).reshape(-1) for observation in observations])
+    rows = [np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(each)]) for each in observations]
+    flat = np.stack(rows).astype(np.float64)
     flat = flat if flat.shape[1] else np.zeros((len(flat), 1))
     groups = np.array_split(np.arange(flat.shape[1]), min(MOST_BARS, flat.shape[1]))
     bars = np.stack([flat[:, group].mean(axis=1) for group in groups], axis=1)

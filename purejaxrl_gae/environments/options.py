@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purejaxrl_gae.environments.contract import BoxActions, Environment, Step, render_inner
+from purejaxrl_gae.environments.contract import Environment, Step, render_inner
 from purejaxrl_gae.environments.wrappers import reset_where, select_copies
 from purejaxrl_gae.parallel.sharding import keys_of_copies
 
@@ -70,7 +70,7 @@ class StickyState(NamedTuple):
     """
 
     inner: Any
-    previous: jax.Array
+    previous: Any
     has_previous: jax.Array
 
 
@@ -87,15 +87,12 @@ def sticky_actions(environment: Environment, probability: float) -> Environment:
 
     def reset(key, num_envs):
         inner, observations = environment.reset(key, num_envs)
-        if isinstance(space, BoxActions):
-            previous = jnp.zeros((num_envs, *space.shape), jnp.float32)
-        else:
-            previous = jnp.zeros(num_envs, jnp.int32)
+        previous = jax.tree.map(lambda leaf: jnp.zeros((num_envs, *leaf.shape), leaf.dtype), space.types)
         return StickyState(inner, previous, jnp.zeros(num_envs, bool)), observations
 
     def step(key, states, actions):
         step_key, stick_key = jax.random.split(key)
-        (keys,) = keys_of_copies(stick_key, actions.shape[0], 1)
+        (keys,) = keys_of_copies(stick_key, states.has_previous.shape[0], 1)
         sticks = (jax.vmap(jax.random.uniform)(keys) < probability) & states.has_previous
         actions = select_copies(sticks, states.previous, actions)
         result = environment.step(step_key, states.inner, actions)
@@ -127,7 +124,7 @@ def repeat_actions(environment: Environment, repeats: int) -> Environment:
     )
 
 
-def _one_more_step(environment: Environment, actions: jax.Array, step: Step, key: jax.Array) -> tuple[Step, None]:
+def _one_more_step(environment: Environment, actions: Any, step: Step, key: jax.Array) -> tuple[Step, None]:
     """Steps once more and adds up rewards, where the episode has not ended."""
     following = environment.step(key, step.states, actions)
     ended = step.terminated | step.truncated
@@ -135,7 +132,7 @@ def _one_more_step(environment: Environment, actions: jax.Array, step: Step, key
     return select_copies(ended, step, following), None
 
 
-def _no_step(environment: Environment, key: jax.Array, states: Any, actions: jax.Array) -> Step:
+def _no_step(environment: Environment, key: jax.Array, states: Any, actions: Any) -> Step:
     """Returns the result of not having stepped: no reward, nothing ended; observations are placeholders."""
     types = jax.eval_shape(environment.step, key, states, actions)
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), types._replace(states=None))

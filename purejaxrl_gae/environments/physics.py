@@ -16,6 +16,7 @@ import numpy as np
 
 from purejaxrl_gae.environments.contract import BoxActions, Environment, Render, Step, render_inner
 from purejaxrl_gae.environments.quiet import not_drawn, quietly
+from purejaxrl_gae.environments.structures import is_structured, kept_type
 from purejaxrl_gae.environments.wrappers import reset_where
 from purejaxrl_gae.parallel.sharding import keys_of_copies
 from purejaxrl_gae.settings.errors import UserError, first_line
@@ -45,8 +46,7 @@ def from_physics(name: str, env: Any, *, max_episode_steps: int, render: Render 
       render: from a list of the environment's own states to frames, or None.
 
     Raises:
-      UserError: it cannot be stepped, the observation is not one array, or reward or done is not a scalar; found
-        without computing.
+      UserError: it cannot be stepped, or reward or done is not a scalar; found without computing.
     """
     size = int(env.action_size)
     state_types = _check(name, env, size)
@@ -77,7 +77,7 @@ def from_physics(name: str, env: Any, *, max_episode_steps: int, render: Render 
 
     return Environment(
         name=name,
-        observation_shape=tuple(state_types.obs.shape),
+        observation_shape=state_types.obs if is_structured(state_types.obs) else tuple(state_types.obs.shape),
         actions=BoxActions((size,), (-1.0,) * size, (1.0,) * size),
         max_episode_steps=max_episode_steps,
         reset=reset,
@@ -96,9 +96,6 @@ def _check(name: str, env: Any, size: int) -> Any:
     except Exception as error:
         kind = type(error).__name__
         raise UserError(f"env is {name!r}, which cannot be stepped here; {kind}: {first_line(error)}") from error
-    if not hasattr(state.obs, "shape"):
-        parts = f" of {', '.join(state.obs)}" if isinstance(state.obs, dict) else ""
-        raise UserError(f"observation of {name} is a {type(state.obs).__name__}{parts}; it must be one array")
     for field in ("reward", "done"):
         shape = jnp.shape(getattr(stepped, field))
         if math.prod(shape) != 1 or shape:
@@ -107,8 +104,11 @@ def _check(name: str, env: Any, size: int) -> Any:
     if form != jax.tree.structure(stepped):
         raise UserError(f"step of {name} returns a state of another form than reset does; no scan can carry it")
     state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
-    real = {field: jax.ShapeDtypeStruct(getattr(state, field).shape, jnp.float32) for field in ("obs", "reward")}
-    return state.replace(**real)
+    if is_structured(state.obs):
+        observations = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, kept_type(leaf.dtype)), state.obs)
+    else:
+        observations = jax.ShapeDtypeStruct(state.obs.shape, jnp.float32)
+    return state.replace(obs=observations, reward=jax.ShapeDtypeStruct(state.reward.shape, jnp.float32))
 
 
 def construct(env: str, make: Callable[[], Any]) -> Any:

@@ -7,17 +7,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purejaxrl_gae.environments.contract import Environment, OneHot, Step, render_inner
+from purejaxrl_gae.environments.contract import Environment, OneHot, OneHotLeaves, Step, render_inner
+from purejaxrl_gae.environments.structures import all_finite, allows_action, mask_name
 from purejaxrl_gae.parallel.batching import compute_if_any
 
 
 def reset_where(
-    reset: Callable[[jax.Array], tuple[Any, jax.Array]],
+    reset: Callable[[jax.Array], tuple[Any, Any]],
     key: jax.Array,
     ended: jax.Array,
     states: Any,
-    observations: jax.Array,
-) -> tuple[Any, jax.Array]:
+    observations: Any,
+) -> tuple[Any, Any]:
     """Begins new episodes where `ended` is set; nothing is computed in a step in which none ended.
 
     Args:
@@ -46,7 +47,7 @@ def select_copies(condition: jax.Array, chosen: Any, otherwise: Any) -> Any:
     return jax.tree.map(select, chosen, otherwise)
 
 
-def one_hot_observations(environment: Environment, one_hot: OneHot | None) -> Environment:
+def one_hot_observations(environment: Environment, one_hot: OneHot | OneHotLeaves | None) -> Environment:
     """Shows observations that are whole numbers as zeros and ones; without an encoding, no change.
 
     Args:
@@ -57,7 +58,7 @@ def one_hot_observations(environment: Environment, one_hot: OneHot | None) -> En
         return environment
 
     def encoded(observations):
-        return one_hot.encode(observations.astype(jnp.int32))
+        return one_hot.encode(observations.astype(jnp.int32) if isinstance(one_hot, OneHot) else observations)
 
     def reset(key, num_envs):
         states, observations = environment.reset(key, num_envs)
@@ -68,7 +69,7 @@ def one_hot_observations(environment: Environment, one_hot: OneHot | None) -> En
         final_observations = encoded(result.final_observations)
         return result._replace(observations=encoded(result.observations), final_observations=final_observations)
 
-    shape = (one_hot.size,)
+    shape = one_hot.shape_of(environment.observations)
     return dataclasses.replace(environment, observation_shape=shape, reset=reset, step=step, one_hot=one_hot)
 
 
@@ -123,7 +124,8 @@ def stagger_first_episodes(environment: Environment) -> Environment:
 def end_nonfinite_episodes(environment: Environment, key: jax.Array, step: Step) -> tuple[Step, jax.Array]:
     """Ends an episode at a NaN or infinite reward or observation instead of letting it reach the learner.
 
-    Such a step counts as a termination with reward 0 and an all-zero final observation, and the copy is reset.
+    Such a step counts as a termination with reward 0 and an all-zero final observation, and the copy is reset; so does
+    one that leads to where a mask allows no action.
 
     Args:
       environment: where the step was made.
@@ -133,18 +135,19 @@ def end_nonfinite_episodes(environment: Environment, key: jax.Array, step: Step)
     Returns:
       `(step, nonfinite)`: the step without them, and `[N]` bool where they were.
     """
-    flat = step.final_observations.reshape(step.rewards.shape[0], -1)
-    nonfinite = ~(jnp.isfinite(step.rewards) & jnp.all(jnp.isfinite(flat), axis=-1))
+    nonfinite = ~(jnp.isfinite(step.rewards) & all_finite(step.final_observations, step.rewards.shape))
+    if mask_name(environment) is not None:
+        nonfinite |= ~allows_action(environment, step.observations, step.rewards.shape)
     states, observations = reset_where(
         lambda key: environment.reset(key, nonfinite.shape[0]), key, nonfinite, step.states, step.observations
     )
-    over_observation = nonfinite.reshape(nonfinite.shape + (1,) * (step.final_observations.ndim - 1))
+    zeros = jax.tree.map(jnp.zeros_like, step.final_observations)
     contained = Step(
         states=states,
         observations=observations,
         rewards=jnp.where(nonfinite, 0.0, step.rewards),
         terminated=step.terminated | nonfinite,
         truncated=step.truncated,
-        final_observations=jnp.where(over_observation, 0.0, step.final_observations),
+        final_observations=select_copies(nonfinite, zeros, step.final_observations),
     )
     return contained, nonfinite

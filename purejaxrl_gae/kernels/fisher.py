@@ -13,13 +13,13 @@ import jax
 
 from purejaxrl_gae.kernels.precision import in_float32
 
-Policy = Callable[[Any, jax.Array], Any]
+Policy = Callable[[Any, Any], Any]
 MatrixVectorProduct = Callable[[Any], Any]
 
 
 @in_float32
 def make_fisher_vector_product(
-    policy: Policy, params: Any, observations: jax.Array, *, damping: float | jax.Array
+    policy: Policy, params: Any, observations: Any, *, damping: float | jax.Array
 ) -> MatrixVectorProduct:
     """Returns the map v -> F v + damping v, linearised once for many products.
 
@@ -75,14 +75,14 @@ def make_gauss_newton_product(
 
 @in_float32
 def fisher_vector_product(
-    policy: Policy, params: Any, observations: jax.Array, vector: Any, *, damping: float | jax.Array
+    policy: Policy, params: Any, observations: Any, vector: Any, *, damping: float | jax.Array
 ) -> Any:
     """Computes (F + damping I) v, F = E_s[J^T M J] a policy's mean Fisher matrix (Schulman et al. 2015, appendix C).
 
     Args:
       policy: `(params, observations) -> Distribution`, outputs of batch shape `[B]`.
       params: pytree at which the Fisher matrix is taken.
-      observations: `[B, ...]`.
+      observations: `[B, ...]`, or a pytree of such arrays.
       vector: pytree like `params`.
       damping: c, at least 0.
 

@@ -32,7 +32,7 @@ class MultiCategorical(struct.PyTreeNode):
 
     def from_noise(self, noise: jax.Array) -> jax.Array:
         """Returns the sample, `[..., k]` int32, that Gumbel noise picks."""
-        return Categorical(self._rows(self.logits + noise)).mode()
+        return self._numbers(Categorical(self._rows(self.logits + noise)).mode())
 
     def sample(self, key: jax.Array) -> jax.Array:
         """Draws k numbers for each state, `[..., k]` int32."""
@@ -40,20 +40,20 @@ class MultiCategorical(struct.PyTreeNode):
 
     def mode(self) -> jax.Array:
         """Returns the most probable numbers, `[..., k]` int32."""
-        return self._choices().mode()
+        return self._numbers(self._choices().mode())
 
     def log_prob(self, actions: jax.Array) -> jax.Array:
         """Returns log pi(a), `[...]`, of integer actions `[..., k]`."""
         chex.assert_shape(actions, (*self.logits.shape[:-1], len(self.sizes)))
-        return jnp.sum(self._choices().log_prob(actions), axis=-1)
+        return self._sum(self._choices().log_prob(actions[..., 0] if self._is_one else actions))
 
     def entropy(self) -> jax.Array:
         """Returns the sum of the choices' entropies, `[...]`."""
-        return jnp.sum(self._choices().entropy(), axis=-1)
+        return self._sum(self._choices().entropy())
 
     def kl_divergence(self, other: "MultiCategorical") -> jax.Array:
         """Returns KL(self || other), `[...]`, summed over choices."""
-        return jnp.sum(self._choices().kl_divergence(other._choices()), axis=-1)
+        return self._sum(self._choices().kl_divergence(other._choices()))
 
     def fisher_product(self, tangent: "MultiCategorical") -> "MultiCategorical":
         """Returns M v with a block diag(p) - p p^T for each choice."""
@@ -67,11 +67,24 @@ class MultiCategorical(struct.PyTreeNode):
         return self.replace(logits=mask_logits(self.logits, mask, self._flat(possible)))
 
     def _choices(self) -> Categorical:
-        """Returns all choices as one Categorical `[..., k, largest size]`."""
+        """Returns all choices as one Categorical `[..., k, largest size]`; of one choice `[..., n]`."""
         return Categorical(self._rows(self.logits))
 
+    @property
+    def _is_one(self) -> bool:
+        """There is one choice, computed without an axis of its own, so that every bit is Categorical's."""
+        return len(self.sizes) == 1
+
+    def _numbers(self, actions: jax.Array) -> jax.Array:
+        return actions[..., None] if self._is_one else actions
+
+    def _sum(self, numbers: jax.Array) -> jax.Array:
+        return numbers if self._is_one else jnp.sum(numbers, axis=-1)
+
     def _rows(self, flat: jax.Array, padding: Any = IMPOSSIBLE) -> jax.Array:
-        """Arranges `[..., sum(sizes)]` as `[..., k, largest size]`, the shorter rows filled up."""
+        """Lays `[..., sum(sizes)]` out as `[..., k, largest size]`, the shorter rows filled up."""
+        if self._is_one:
+            return flat
         longest, leading = max(self.sizes), flat.shape[:-1]
         if set(self.sizes) == {longest}:
             return flat.reshape(*leading, len(self.sizes), longest)
@@ -84,7 +97,9 @@ class MultiCategorical(struct.PyTreeNode):
         return jnp.stack(rows, axis=-2)
 
     def _flat(self, rows: jax.Array) -> jax.Array:
-        """Arranges `[..., k, largest size]` as `[..., sum(sizes)]`, without what fills rows up."""
+        """Undoes `_rows`: `[..., sum(sizes)]`, without what fills rows up."""
+        if self._is_one:
+            return rows
         return jnp.concatenate([rows[..., index, :size] for index, size in enumerate(self.sizes)], axis=-1)
 
 
@@ -191,7 +206,7 @@ class Joint(struct.PyTreeNode):
         return Joint(self._of_parts(lambda part, own: part if own is None else part.masked(own), masks))
 
     def _of_parts(self, function: Callable[..., Any], *others: Any) -> Any:
-        """Calls a function of each part, and of the others' parts of that name; keeps the parts' structure."""
+        """Returns the parts' structure with the function's value for each, called with others' of that name too."""
         found = {name: function(part, *(each[name] for each in others)) for name, part in _items(self.parts)}
         return found if isinstance(self.parts, Mapping) else tuple(found.values())
 

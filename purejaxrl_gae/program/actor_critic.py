@@ -15,11 +15,15 @@ import numpy as np
 from flax import linen as nn
 
 from purejaxrl_gae.environments import ActionSpace, BoxActions, DiscreteActions
-from purejaxrl_gae.kernels import Categorical, DiagonalGaussian, Distribution, SquashedGaussian, in_float32
+from purejaxrl_gae.environments.action_spaces import leaves
+from purejaxrl_gae.environments.structures import batch_shape, named_leaves, types_of
+from purejaxrl_gae.kernels import Categorical, in_float32
 from purejaxrl_gae.program.cells import CELLS, Cell
-from purejaxrl_gae.program.encoders import ACTIVATIONS, Convolutions, make_convolutions
+from purejaxrl_gae.program.encoders import ACTIVATIONS, Convolutions
+from purejaxrl_gae.program.heads import distribution_of, num_deviations
 from purejaxrl_gae.program.initialization import draw_orthogonal, draw_uniform
-from purejaxrl_gae.program.types import Inputs, Params, Sequence
+from purejaxrl_gae.program.observed import Observed, choose_leaves
+from purejaxrl_gae.program.types import Distribution, Inputs, Params, Sequence
 from purejaxrl_gae.settings.config import ActionBounds, Activation, Encoder, Initialization, Memory
 from purejaxrl_gae.settings.errors import UserError
 
@@ -61,15 +65,15 @@ class PolicyNetwork(nn.Module):
     """An MLP whose output parametrises the action distribution; the standard deviation is the same in every state.
 
     Attributes:
-      mlp: the network; its output is the logits, or the mean of a Gaussian.
-      discrete: Categorical instead of DiagonalGaussian.
-      learn_std: a parameter per action dimension is added to the logarithm of the standard deviation.
+      mlp: the network; its outputs are logits, log-odds or means, one part's behind the other's.
+      actions: the action space, which says what distribution that is.
+      learn_std: a parameter per real dimension is added to the logarithm of the standard deviation.
       log_std_init: that logarithm's initial value, or its value for good.
       squashed: SquashedGaussian instead of DiagonalGaussian.
     """
 
     mlp: MLP
-    discrete: bool
+    actions: ActionSpace
     learn_std: bool = True
     log_std_init: float = 0.0
     squashed: bool = False
@@ -77,15 +81,14 @@ class PolicyNetwork(nn.Module):
     @nn.compact
     def __call__(self, features: jax.Array) -> Distribution:
         """Returns the action distribution of every state."""
-        outputs = self.mlp(features)
-        if self.discrete:
-            return Categorical(outputs)
-        if self.learn_std:
-            offset = self.param("log_std_offset", nn.initializers.zeros, (outputs.shape[-1],), jnp.float32)
-        else:
-            offset = jnp.zeros((outputs.shape[-1],), jnp.float32)
-        kind = SquashedGaussian if self.squashed else DiagonalGaussian
-        return kind(outputs, jnp.broadcast_to(self.log_std_init + offset, outputs.shape))
+        outputs, size = self.mlp(features), num_deviations(self.actions)
+        log_std = None
+        if size:
+            offset = jnp.zeros((size,), jnp.float32)
+            if self.learn_std:
+                offset = self.param("log_std_offset", nn.initializers.zeros, (size,), jnp.float32)
+            log_std = self.log_std_init + offset
+        return distribution_of(self.actions, outputs, log_std, squashed=self.squashed)
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class ActorCritic:
     """Policy and value function as functions of one parameter dictionary.
 
     Attributes:
-      observation_shape: of one observation; observations are flattened.
+      observed: the leaves of an observation that `policy` and `value` see, flattened.
       trunk: layers in front of both, or None where there are none.
       shared: policy and value function have one trunk.
       cell: memory behind the trunk, or None.
@@ -102,9 +105,10 @@ class ActorCritic:
       has_action_values: which of the two.
       initialization: of the weights; see `draw_orthogonal` and `draw_uniform`.
       action_bounds: how real actions reach the environment's bounds; see `rollout.clip_to_bounds`.
+      mask: name of the leaf that says which actions are allowed, or None.
     """
 
-    observation_shape: tuple[int, ...]
+    observed: dict[str, Observed]
     trunk: MLP | None
     shared: bool
     cell: Cell | None
@@ -113,6 +117,7 @@ class ActorCritic:
     has_action_values: bool = False
     initialization: Initialization = "orthogonal"
     action_bounds: ActionBounds = "clip"
+    mask: str | None = None
 
     @property
     def has_own_value_params(self) -> bool:
@@ -121,7 +126,7 @@ class ActorCritic:
 
     def init(self, key: jax.Array) -> Params:
         """Draws fresh parameters."""
-        observations = features = jnp.zeros((1, max(1, math.prod(self.observation_shape))), jnp.float32)
+        sizes = {name: max(1, observed.size) for name, observed in self.observed.items()}
         networks: dict[str, tuple[nn.Module, MLP]] = {
             "policy": (self.policy_network, self.policy_network.mlp),
             "value": (self.value_network, self.value_network),
@@ -129,28 +134,27 @@ class ActorCritic:
         params = {}
         keys = jax.random.split(key, 3)
         if self.shared:
-            params["encoder"] = self._init_trunk(keys[0], observations)
-        if self.trunk is not None:
-            width = self.trunk.hidden_sizes[-1] if self.cell is None else self.cell.size
-            features = jnp.zeros((1, width), jnp.float32)
+            params["encoder"] = self._init_trunk(keys[0], sizes["policy"])
         for (name, (network, mlp)), network_key in zip(networks.items(), keys[1:], strict=True):
-            own_trunk = {}
+            own_trunk, size = {}, sizes[name]
+            if self.trunk is not None:
+                size = self.trunk.hidden_sizes[-1] if self.cell is None else self.cell.size
             if self.trunk is not None and not self.shared:
                 network_key, trunk_key = jax.random.split(network_key)
-                own_trunk = {"encoder": self._init_trunk(trunk_key, observations)}
-            params[name] = self._init_network(network, mlp, network_key, features) | own_trunk
+                own_trunk = {"encoder": self._init_trunk(trunk_key, sizes[name])}
+            params[name] = self._init_network(network, mlp, network_key, size) | own_trunk
         return params
 
-    def _init_trunk(self, key: jax.Array, observations: jax.Array) -> Params:
+    def _init_trunk(self, key: jax.Array, size: int) -> Params:
         assert self.trunk is not None
         if self.cell is None:
-            return self._init_network(self.trunk, self.trunk, key, observations)
+            return self._init_network(self.trunk, self.trunk, key, size)
         key, cell_key = jax.random.split(key)
-        layers = self._init_network(self.trunk, self.trunk, key, observations)
+        layers = self._init_network(self.trunk, self.trunk, key, size)
         return {"layers": layers, "cell": self.cell.init(cell_key, self.trunk.hidden_sizes[-1])}
 
-    def _init_network(self, network: nn.Module, mlp: MLP, key: jax.Array, features: jax.Array) -> Params:
-        shapes = jax.eval_shape(network.init, key, features)["params"]
+    def _init_network(self, network: nn.Module, mlp: MLP, key: jax.Array, size: int) -> Params:
+        shapes = jax.eval_shape(network.init, key, jnp.zeros((1, size), jnp.float32))["params"]
         return draw_uniform(key, shapes) if self.initialization == "uniform" else draw_orthogonal(key, shapes, mlp.gain)
 
     def initial_memory(self, n: int) -> Any:
@@ -168,11 +172,12 @@ class ActorCritic:
 
     @in_float32
     def policy(self, params: Params, inputs: Inputs) -> Distribution:
-        """Returns the action distributions of `[..., *observation_shape]` observations, or of a Sequence of them."""
-        return _apply(self.policy_network, params["policy"], self._encoded(params, "policy", inputs)[0])
+        """Returns the action distributions of `[..., *shape]` observations, or of a Sequence of them."""
+        policy = _apply(self.policy_network, params["policy"], self._encoded(params, "policy", inputs)[0])
+        return with_mask(policy, inputs, self.observed["policy"].types, self.mask)
 
     def value(self, params: Params, inputs: Inputs) -> jax.Array:
-        """Returns V, `[...]`, of `[..., *observation_shape]` observations; sum_b pi(b|s) Q(s, b) where Q is learned.
+        """Returns V, `[...]`, of `[..., *shape]` observations; sum_b pi(b|s) Q(s, b) where Q is learned.
 
         It is in the units of the rewards learned from, which `normalize_rewards` scales; `values.make_value_function`
         gives it in the environment's own.
@@ -196,8 +201,7 @@ class ActorCritic:
     def _encoded(self, params: Params, name: str, inputs: Inputs) -> tuple[jax.Array, Any]:
         """Returns the features that `name`, policy or value, sees of the inputs, and what its trunk remembers."""
         observations = inputs.observations if isinstance(inputs, Sequence) else inputs
-        batch_shape = observations.shape[: observations.ndim - len(self.observation_shape)]
-        flat = observations.reshape(*batch_shape, -1)
+        flat = self.observed[name].flatten(observations)
         if self.trunk is None:
             return flat, ()
         trunk_params = params["encoder"] if self.shared else params[name]["encoder"]
@@ -213,8 +217,23 @@ def _apply(network: nn.Module, params: Params, inputs: jax.Array) -> Any:
     return network.apply({"params": params}, inputs)
 
 
+def with_mask(policy: Any, inputs: Inputs, types: Any, mask: str | None) -> Any:
+    """Returns a policy without the actions that a leaf of the observations does not allow.
+
+    Args:
+      policy: a distribution that can be `masked`.
+      inputs: `[..., *shape]` observations, or a Sequence of them.
+      types: of one observation.
+      mask: the leaf's name; where None, all actions are allowed.
+    """
+    if mask is None:
+        return policy
+    observations = inputs.observations if isinstance(inputs, Sequence) else inputs
+    return policy.masked(named_leaves(observations)[mask].reshape(*batch_shape(types, observations), -1))
+
+
 def make_actor_critic(
-    observation_shape: tuple[int, ...],
+    observation_shape: Any,
     actions: ActionSpace,
     *,
     shared: bool,
@@ -228,11 +247,14 @@ def make_actor_critic(
     encoder: Encoder = "mlp",
     memory: Memory = "none",
     memory_size: int = 64,
+    policy_observations: tuple[str, ...] = (),
+    value_observations: tuple[str, ...] = (),
+    mask: str | None = None,
 ) -> ActorCritic:
     """Makes the two networks for an environment.
 
     Args:
-      observation_shape: of one observation.
+      observation_shape: of one observation; or of several arrays their types, see `structures.types_of`.
       actions: the action space.
       shared: one trunk of `hidden_sizes` with a head for each of policy and value, of one more hidden layer, or
         linear behind convolutions; otherwise two networks of `hidden_sizes`.
@@ -246,46 +268,68 @@ def make_actor_critic(
       encoder: what stands before the dense layers; see `encoders.make_convolutions`.
       memory: what stands behind `hidden_sizes` and, where not shared, in front of the outputs; see `cells`.
       memory_size: units of it.
+      policy_observations: names of the leaves that the policy sees; of none, all but the mask.
+      value_observations: of those that the value function sees.
+      mask: name of the leaf that says which actions are allowed, or None.
 
     Raises:
       UserError: action values are asked for, and actions are not discrete; actions are to be scaled or squashed to
-        bounds that there are not; or observations do not suit the encoder.
+        bounds that there are not; or observations do not suit the encoder, or the choice of leaves the network.
     """
     _check_bounds(actions, action_bounds)
     if action_values and not isinstance(actions, DiscreteActions):
-        raise UserError("action values need discrete actions, to sum over them; this environment's are continuous")
-    discrete = isinstance(actions, DiscreteActions)
-    num_outputs = actions.size if isinstance(actions, BoxActions) else actions.n
-    convolutions = make_convolutions(encoder, observation_shape, activation)
+        raise UserError(f"action values need discrete actions, to sum over them; this environment's are {actions}")
+    types, num_outputs = types_of(observation_shape), actions.num_outputs
+    observed = {
+        "policy": choose_leaves(types, mask, "policy_observations", policy_observations),
+        "value": choose_leaves(types, mask, "value_observations", value_observations),
+    }
+    convolutions = observed["policy"].convolutions(encoder, activation)
     cell = None if memory == "none" else CELLS[memory](memory_size)
     has_trunk = shared or cell is not None
-    own_convolutions = None if has_trunk else convolutions
+    if has_trunk:
+        _require_alike(observed, shared=shared, convolutions=convolutions)
+    value_convolutions = None if has_trunk else observed["value"].convolutions(encoder, activation, optional=True)
     own_sizes = () if has_trunk else hidden_sizes
     if shared:
         own_sizes = hidden_sizes[-1:] if convolutions is None else ()
     value_outputs = num_outputs if action_values else 1
     # Gain 0.01: the first policy is close to the same distribution in every state (Andrychowicz et al. 2021).
-    policy = MLP(own_sizes, activation, num_outputs, output_gain=0.01, convolutions=own_convolutions)
+    policy = MLP(own_sizes, activation, num_outputs, output_gain=0.01, convolutions=None if has_trunk else convolutions)
     return ActorCritic(
-        observation_shape=observation_shape,
+        observed=observed,
         trunk=MLP(hidden_sizes, activation, convolutions=convolutions) if has_trunk else None,
         shared=shared,
         cell=cell,
-        policy_network=PolicyNetwork(policy, discrete, learn_std, log_std_init, squashed=action_bounds == "tanh"),
-        value_network=MLP(own_sizes, activation, value_outputs, output_gain=1.0, convolutions=own_convolutions),
+        policy_network=PolicyNetwork(policy, actions, learn_std, log_std_init, squashed=action_bounds == "tanh"),
+        value_network=MLP(own_sizes, activation, value_outputs, output_gain=1.0, convolutions=value_convolutions),
         has_action_values=action_values,
         initialization=initialization,
         action_bounds=action_bounds,
+        mask=mask,
+    )
+
+
+def _require_alike(observed: dict[str, Observed], *, shared: bool, convolutions: Convolutions | None) -> None:
+    """Refuses to show policy and value function different leaves where one trunk or one image's place is for both."""
+    names = [",".join(each.names) for each in observed.values()]
+    if names[0] == names[1] or not (shared or convolutions):
+        return
+    what = "network = shared" if shared else "convolutions and memory"
+    raise UserError(
+        f"policy_observations and value_observations are {names[0]} and {names[1]}; with {what} they must be the same"
     )
 
 
 def _check_bounds(actions: ActionSpace, action_bounds: ActionBounds) -> None:
     if action_bounds == "clip":
         return
-    if isinstance(actions, DiscreteActions):
+    boxes = [space for space in leaves(actions) if isinstance(space, BoxActions)]
+    if not boxes:
         raise UserError(f"action_bounds is {action_bounds!r}, but actions are discrete; it must be 'clip'")
-    if not np.all(np.isfinite([actions.low, actions.high])):
+    low, high = min(min(box.low) for box in boxes), max(max(box.high) for box in boxes)
+    if not np.all(np.isfinite([bound for box in boxes for bound in (*box.low, *box.high)])):
         raise UserError(
             f"action_bounds is {action_bounds!r}, which needs finite bounds; this environment's go from "
-            f"{min(actions.low)} to {max(actions.high)}, it must be 'clip'"
+            f"{low} to {high}, it must be 'clip'"
         )

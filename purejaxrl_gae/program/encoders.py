@@ -1,5 +1,6 @@
 """Convolutions in front of the dense layers, for grids and pixels."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -98,7 +99,7 @@ class Convolve(nn.Module):
 
 
 class Convolutions(nn.Module):
-    """Convolutions of one flattened observation, each followed by the activation.
+    """Convolutions of one flattened observation, each followed by the activation; what is no image stays beside them.
 
     Attributes:
       layers: in order.
@@ -106,6 +107,7 @@ class Convolutions(nn.Module):
       activation: name of the activation.
       scale: multiplies observations.
       stack_first: channels come first, as in a stack of frames.
+      start: where the image begins among the inputs.
     """
 
     layers: tuple[Convolution, ...]
@@ -113,20 +115,24 @@ class Convolutions(nn.Module):
     activation: Activation
     scale: float = 1.0
     stack_first: bool = False
+    start: int = 0
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Maps `[..., inputs]` to `[..., features]`."""
-        images = inputs.reshape(-1, *self.image_shape).astype(jnp.float32) * self.scale
+        """Maps `[..., inputs]` to `[..., features + inputs that are no image]`."""
+        end = self.start + math.prod(self.image_shape)
+        images, others = inputs[..., self.start : end], [inputs[..., : self.start], inputs[..., end:]]
+        images = images.reshape(-1, *self.image_shape).astype(jnp.float32) * self.scale
         if self.stack_first:
             images = jnp.moveaxis(images, 1, -1)
         for index, layer in enumerate(self.layers):
             images = ACTIVATIONS[self.activation](Convolve(layer, name=f"Conv_{index}")(images))
-        return images.reshape(*inputs.shape[:-1], -1)
+        features = images.reshape(*inputs.shape[:-1], -1)
+        return jnp.concatenate([features, *others], axis=-1) if inputs.shape[-1] > end - self.start else features
 
 
 def make_convolutions(
-    encoder: Encoder, observation_shape: tuple[int, ...], activation: Activation
+    encoder: Encoder, observation_shape: tuple[int, ...], activation: Activation, *, start: int = 0
 ) -> Convolutions | None:
     """Makes what stands before the dense layers.
 
@@ -136,6 +142,7 @@ def make_convolutions(
       observation_shape: `[H, W, C]`; for `nature_cnn` also a stack of frames `[C, H, W]`, recognised by its first
         axis being the shortest.
       activation: name of the activation.
+      start: where the image begins among flattened inputs.
 
     Raises:
       UserError: observations are not of that form, or too small.
@@ -156,4 +163,4 @@ def make_convolutions(
             f"encoder is {encoder}, which needs observations of at least {smallest} x {smallest}; this environment's "
             f"are {height} x {width}"
         )
-    return Convolutions(kind.layers, shape, activation, kind.scale, stack_first)
+    return Convolutions(kind.layers, shape, activation, kind.scale, stack_first, start)

@@ -1,5 +1,6 @@
 """Scoring a policy, by its mode or sampled, on whole episodes of the environment as it is."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -63,7 +64,8 @@ def evaluate(
         action_key, environment_key = jax.random.split(jax.random.fold_in(step_key, step))
         seen = normalize_observations(normalizers, observations)
         distribution, memory = memories.act(network, params, seen, *remembered)
-        actions = jnp.where(deterministic, distribution.mode(), distribution.sample(action_key))
+        sample = distribution.sample(action_key)
+        actions = jax.tree.map(partial(jnp.where, deterministic), distribution.mode(), sample)
         result = environment.step(environment_key, states, clip_to_bounds(environment, actions, network.action_bounds))
         running = ~evaluation.finished
         evaluation = Evaluation(

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae import kernels
+from purejaxrl_gae.environments.structures import all_finite, allows_action, for_networks, mask_name
 from purejaxrl_gae.parallel import sharding
 from purejaxrl_gae.program import memories
 from purejaxrl_gae.program.debugging import no_value
-from purejaxrl_gae.program.rollout import normalize_observations
+from purejaxrl_gae.program.rollout import normalize_observations, update_observation_moments
 from purejaxrl_gae.program.types import (
     Counters,
     EpisodeTotals,
@@ -61,12 +62,11 @@ def experience_of(
     Returns:
       `(world, normalizers, counters, experience, totals)` after the rollout; the moments include the new data.
     """
-    observations = recording.observations.astype(jnp.float32)
-    next_observations = recording.next_observations.astype(jnp.float32)
+    observations, next_observations = map(for_networks, (recording.observations, recording.next_observations))
     ended = recording.terminated | recording.truncated
     nonfinite_steps = recording.nonfinite_steps
     if setup.config.on_nonfinite == "halt":  # otherwise they were ended, and counted then
-        nonfinite_steps = _count_nonfinite(observations, recording.rewards)
+        nonfinite_steps = _count_nonfinite(setup.environment, observations, recording.rewards)
     (episode_returns, episode_lengths), totals, recent = _episode_statistics(
         world,
         recording.rewards if recording.scores is None else recording.scores,
@@ -80,9 +80,7 @@ def experience_of(
     world = World(
         world.states, next_observations, episode_returns, episode_lengths, discounted_returns, world.key, memory
     )
-    observation_moments = normalizers.observations
-    if observation_moments is not None:
-        observation_moments = kernels.update_moments(observation_moments, observations)
+    observation_moments = update_observation_moments(normalizers.observations, observations)
     counters = counters.replace(
         episodes=kernels.add_counts(counters.episodes, totals.episodes),
         recent_returns=recent,
@@ -122,10 +120,12 @@ def _experience(
     )
 
 
-def _count_nonfinite(observations: jax.Array, rewards: jax.Array) -> jax.Array:
-    """Counts the steps `[T, N]` with a reward or an observation that is not finite."""
-    finite = jnp.isfinite(observations).reshape(*rewards.shape, -1).all(axis=-1) & jnp.isfinite(rewards)
-    return jnp.sum(~finite, dtype=jnp.int32)
+def _count_nonfinite(environment: Any, observations: Any, rewards: jax.Array) -> jax.Array:
+    """Counts the steps `[T, N]` with a reward or an observation that is not finite, or without an allowed action."""
+    usable = all_finite(observations, rewards.shape) & jnp.isfinite(rewards)
+    if mask_name(environment) is not None:
+        usable &= allows_action(environment, observations, rewards.shape)
+    return jnp.sum(~usable, dtype=jnp.int32)
 
 
 def _episode_statistics(world: World, rewards: jax.Array, ended: jax.Array, counters: Counters):

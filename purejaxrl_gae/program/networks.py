@@ -14,9 +14,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purejaxrl_gae.environments import ActionSpace, BoxActions, DiscreteActions
+from purejaxrl_gae.environments import ActionSpace
+from purejaxrl_gae.environments.structures import (
+    batch_shape,
+    batched,
+    described,
+    is_structured,
+    mask_name,
+    reshaped,
+    same_structure,
+    seen_types,
+)
 from purejaxrl_gae.kernels import Categorical, in_float32
-from purejaxrl_gae.program.actor_critic import make_actor_critic
+from purejaxrl_gae.program.actor_critic import make_actor_critic, with_mask
+from purejaxrl_gae.program.heads import sampled_types
 from purejaxrl_gae.program.pure_modules import PureModule, pure
 from purejaxrl_gae.program.types import Network, Params, Setup
 from purejaxrl_gae.settings import parts
@@ -57,14 +68,16 @@ class ModuleNetwork:
 
     Attributes:
       modules: by their names in the parameters: `policy` and `value`, or `joint`.
-      observations: shape and type of one observation; known once it stands in an environment.
+      observations: shape and type of one observation, or a pytree of them; known once it stands in an environment.
       action_bounds: the config's.
+      mask: name of the leaf that says which actions are allowed, or None.
     """
 
     modules: dict[str, PureModule]
     observations: Any = None
     action_bounds: ActionBounds = "clip"
     has_action_values: bool = False
+    mask: str | None = None
 
     @property
     def has_own_value_params(self) -> bool:
@@ -73,39 +86,41 @@ class ModuleNetwork:
 
     def init(self, key: jax.Array) -> Params:
         """Returns fresh parameters."""
-        zeros = jnp.zeros((1, *self.observations.shape), self.observations.dtype)
+        zeros = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype), self.observations)
         keys = jax.random.split(key, len(self.modules))
         return {name: self.modules[name].init(keys[index], zeros) for index, name in enumerate(self.modules)}
 
-    def policy(self, params: Params, observations: jax.Array) -> Any:
+    def policy(self, params: Params, observations: Any) -> Any:
         """Returns the action distributions of `[..., *shape]` observations."""
         if self.has_own_value_params:
-            return self._apply("policy", params, observations)
-        return self._apply("joint", params, observations)[0]
+            policy = self._apply("policy", params, observations)
+        else:
+            policy = self._apply("joint", params, observations)[0]
+        return policy if self.mask is None else with_mask(policy, observations, self.observations, self.mask)
 
-    def value(self, params: Params, observations: jax.Array) -> jax.Array:
+    def value(self, params: Params, observations: Any) -> jax.Array:
         """Returns V, `[...]`, of `[..., *shape]` observations."""
         if self.has_own_value_params:
             values = self._apply("value", params, observations)
         else:
             values = self._apply("joint", params, observations)[1]
-        return values.reshape(observations.shape[: observations.ndim - len(self.observations.shape)])
+        return values.reshape(batch_shape(self.observations, observations))
 
-    def prediction(self, params: Params, observations: jax.Array, actions: jax.Array | None) -> jax.Array:
+    def prediction(self, params: Params, observations: Any, actions: jax.Array | None) -> jax.Array:
         """Returns V; there are no action values."""
         return self.value(params, observations)
 
-    def _apply(self, name: str, params: Params, observations: jax.Array) -> Any:
+    def _apply(self, name: str, params: Params, observations: Any) -> Any:
         """Applies a module, which knows one leading axis, to observations with any number of them."""
         plain = partial(self.modules[name].apply, params[name])
         apply = plain if name == "value" else in_float32(plain)  # what a joint one shares is the policy's too
-        batch_shape = observations.shape[: observations.ndim - len(self.observations.shape)]
-        outputs = apply(observations.reshape(-1, *self.observations.shape))
+        leading = batch_shape(self.observations, observations)
+        outputs = apply(reshaped(self.observations, observations, -1))
 
         def with_batch_axes(leaf, of_state):
             if not of_state:  # the same in every state, as a Gaussian's log_std often is
-                return jnp.broadcast_to(leaf, (*batch_shape, *leaf.shape))
-            return leaf.reshape(*batch_shape, *leaf.shape[1:])
+                return jnp.broadcast_to(leaf, (*leading, *leaf.shape))
+            return leaf.reshape(*leading, *leaf.shape[1:])
 
         return jax.tree.map(with_batch_axes, outputs, self._of_states[name])
 
@@ -118,14 +133,16 @@ class ModuleNetwork:
 
     def _shapes(self, name: str, params: Params, batch_size: int) -> Any:
         """Returns the shapes of a module's outputs for a batch of some size, each as something that is a leaf."""
-        batch = jax.ShapeDtypeStruct((batch_size, *self.observations.shape), self.observations.dtype)
+        batch = batched(self.observations, batch_size)
         return jax.tree.map(lambda leaf: str(leaf.shape), jax.eval_shape(self.modules[name].apply, params, batch))
 
 
-def of_layers(observations: Any, actions: ActionSpace, config: Any, action_values: bool, shared: bool) -> Network:
+def of_layers(
+    observations: Any, actions: ActionSpace, config: Any, action_values: bool, mask: str | None, shared: bool
+) -> Network:
     """Makes the built-in network that the config's fields describe; see `make_actor_critic`."""
     return make_actor_critic(
-        observations.shape,
+        observations if is_structured(observations) else observations.shape,
         actions,
         shared=shared,
         hidden_sizes=tuple(config.hidden_sizes),
@@ -138,17 +155,24 @@ def of_layers(observations: Any, actions: ActionSpace, config: Any, action_value
         encoder=config.encoder,
         memory=config.memory,
         memory_size=config.memory_size,
+        policy_observations=tuple(config.policy_observations),
+        value_observations=tuple(config.value_observations),
+        mask=mask,
     )
 
 
-def separate_layers(observations: Any, actions: ActionSpace, config: Any, action_values: bool = False) -> Network:
+def separate_layers(
+    observations: Any, actions: ActionSpace, config: Any, action_values: bool = False, mask: str | None = None
+) -> Network:
     """Makes dense layers, behind convolutions where the config says so: one network each for policy and value."""
-    return of_layers(observations, actions, config, action_values, shared=False)
+    return of_layers(observations, actions, config, action_values, mask, shared=False)
 
 
-def shared_layers(observations: Any, actions: ActionSpace, config: Any, action_values: bool = False) -> Network:
+def shared_layers(
+    observations: Any, actions: ActionSpace, config: Any, action_values: bool = False, mask: str | None = None
+) -> Network:
     """Makes one trunk of dense layers, with a head each for policy and value."""
-    return of_layers(observations, actions, config, action_values, shared=True)
+    return of_layers(observations, actions, config, action_values, mask, shared=True)
 
 
 BUILT_IN: dict[str, Callable[..., Network]] = {"separate": separate_layers, "shared": shared_layers}
@@ -165,11 +189,11 @@ def make_network(config: Any, environment: Any, *, action_values: bool = False) 
     Raises:
       UserError: it is none of these, or its outputs do not have the shapes and types of the contract.
     """
-    observations = jax.ShapeDtypeStruct(environment.observation_shape, jnp.float32)
+    observations, mask = seen_types(environment), mask_name(environment)
     found = parts.find("network", config.network, BUILT_IN)
     name = parts.name_of(config.network)
     if not hasattr(found, "policy"):
-        available = dict(observations=observations, actions=environment.actions, config=config)
+        available = dict(observations=observations, actions=environment.actions, config=config, mask=mask)
         try:
             factory = parts.find_function("network", found, BUILT_IN)
             found = parts.call("network", factory, {**available, "action_values": action_values})
@@ -178,12 +202,22 @@ def make_network(config: Any, environment: Any, *, action_values: bool = False) 
         except Exception as error:
             raise UserError(f"network is {name}, which raised {type(error).__name__}: {first_line(error)}") from error
     if isinstance(found, ModuleNetwork):
-        found = replace(found, observations=observations, action_bounds=config.action_bounds)
+        found = replace(found, observations=observations, action_bounds=config.action_bounds, mask=mask)
     if action_values and not getattr(found, "has_action_values", False):
         raise UserError(f"network is {name}, which has no action values; use separate or shared, or learn state values")
     if config.network not in BUILT_IN:
+        _refuse_choice_of_leaves(name, config)
         check_network(name, found, observations, environment.actions)
     return found
+
+
+def _refuse_choice_of_leaves(name: str, config: Any) -> None:
+    for field in ("policy_observations", "value_observations"):
+        if getattr(config, field):
+            raise UserError(
+                f"{field} is {','.join(getattr(config, field))}, but network is {name}, which is handed all leaves and "
+                "chooses by itself; leave it out"
+            )
 
 
 def check_network(name: str, network: Any, observations: Any, actions: ActionSpace) -> None:
@@ -198,7 +232,7 @@ def check_network(name: str, network: Any, observations: Any, actions: ActionSpa
             f"network is {name}, which made a {type(network).__name__} without {missing[0]!r}; it must return "
             f"networks.separate(policy, value), networks.joint(module), or a Network"
         )
-    batch = jax.ShapeDtypeStruct((2, *observations.shape), observations.dtype)
+    batch = batched(observations, 2)
     try:
         params = jax.eval_shape(network.init, jax.eval_shape(jax.random.key, 0))
         distribution = jax.eval_shape(network.policy, params, batch)
@@ -206,9 +240,9 @@ def check_network(name: str, network: Any, observations: Any, actions: ActionSpa
     except UserError:
         raise
     except Exception as error:
-        shape = list(observations.shape)
         raise UserError(
-            f"network is {name}, which raised {type(error).__name__} for observations {shape}: {first_line(error)}"
+            f"network is {name}, which raised {type(error).__name__} for observations {described(observations)}: "
+            f"{first_line(error)}"
         ) from error
     _check_distribution(name, distribution, actions)
     if not (hasattr(values, "shape") and values.shape == (2,) and jnp.issubdtype(values.dtype, jnp.floating)):
@@ -226,18 +260,20 @@ def _check_distribution(name: str, distribution: Any, actions: ActionSpace) -> N
     key = jax.eval_shape(jax.random.key, 0)
     sampled = jax.eval_shape(lambda each, key: each.from_noise(each.noise(key)), distribution, key)
     log_probs = jax.eval_shape(lambda each, chosen: each.log_prob(chosen), distribution, sampled)
-    discrete = isinstance(actions, DiscreteActions)
-    wanted: tuple[int, ...] = (2, actions.size) if isinstance(actions, BoxActions) else (2,)
-    if sampled.shape != wanted or jnp.issubdtype(sampled.dtype, jnp.integer) != discrete:
-        kind = f"{actions.n} discrete" if isinstance(actions, DiscreteActions) else f"{wanted[1]} real"
+    wanted = sampled_types(actions, 2)
+    kinds = [
+        [(leaf.shape, jnp.issubdtype(leaf.dtype, jnp.integer)) for leaf in jax.tree.leaves(each)]
+        for each in (sampled, wanted)
+    ]
+    if not same_structure(sampled, wanted) or kinds[0] != kinds[1]:
+        shapes = [f"{list(leaf.shape[1:])} of type {leaf.dtype}" for leaf in jax.tree.leaves(sampled)]
         raise UserError(
-            f"network is {name}, whose policy gives actions {list(sampled.shape[1:])} of type {sampled.dtype}; the "
-            f"environment has {kind} ones"
+            f"network is {name}, whose policy gives actions {', '.join(shapes)}; the environment has {actions} ones"
         )
-    if isinstance(distribution, Categorical) and distribution.logits.shape[-1] != actions.n:  # type: ignore[union-attr]
+    if isinstance(distribution, Categorical) and distribution.logits.shape[-1] != actions.num_outputs:
         raise UserError(
             f"network is {name}, whose policy has {distribution.logits.shape[-1]} logits; the environment has "
-            f"{actions.n} actions"  # type: ignore[union-attr]
+            f"{actions.num_outputs} actions"
         )
     if log_probs.shape != (2,):
         raise UserError(

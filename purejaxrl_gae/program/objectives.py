@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae import kernels
+from purejaxrl_gae.environments.structures import seen_types
 from purejaxrl_gae.program.memories import example_inputs
 from purejaxrl_gae.program.types import Distribution, Hyperparameters, Setup
 from purejaxrl_gae.settings import parts
@@ -90,8 +91,7 @@ def check_objective(setup: Setup, hyperparameters: Hyperparameters, make_samples
         return policy_loss(objective, hyperparameters, policy, policy.log_prob(actions), samples)
 
     key = jax.eval_shape(jax.random.key, 0)
-    observation = jax.ShapeDtypeStruct(setup.environment.observation_shape, jnp.float32)
-    inputs = example_inputs(setup.network, observation, 2)
+    inputs = example_inputs(setup.network, seen_types(setup.environment), 2)
     found = parts.trace("objective", name, loss, jax.eval_shape(setup.network.init, key), inputs, key)
     if not (hasattr(found, "shape") and found.shape == () and jnp.issubdtype(found.dtype, jnp.floating)):
         raise UserError(f"objective is {name}, which returned {found}; it must return one real number, the mean loss")

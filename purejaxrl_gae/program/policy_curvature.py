@@ -6,6 +6,7 @@ import jax
 from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels
+from purejaxrl_gae.environments import BoxActions, DiscreteActions
 from purejaxrl_gae.kernels.dense_fisher import dense_factors, dense_fisher_product
 from purejaxrl_gae.kernels.fisher import MatrixVectorProduct
 from purejaxrl_gae.program.actor_critic import ACTIVATIONS, ActorCritic
@@ -39,7 +40,7 @@ def make_policy_fisher_product(
     def layers_of(tree: Any) -> list[tuple[jax.Array, jax.Array]]:
         return [(tree["mlp"][name]["kernel"], tree["mlp"][name]["bias"]) for name in names]
 
-    flat_inputs = inputs.reshape(inputs.shape[0], -1)
+    flat_inputs = network.observed["policy"].flatten(inputs)
     _, factors = dense_factors(layers_of(params["policy"]), ACTIVATIONS[mlp.activation], flat_inputs)
     distribution: Any = network.policy(params, inputs)
 
@@ -60,5 +61,7 @@ def uses_dense_product(network: Network) -> bool:
     """Says whether the policy is the built-in dense layers of its own, with one output, or few enough."""
     if not isinstance(network, ActorCritic):
         return False
-    mlp = network.policy_network.mlp
+    mlp, actions = network.policy_network.mlp, network.policy_network.actions
+    if not isinstance(actions, (DiscreteActions, BoxActions)):
+        return False
     return network.trunk is None and mlp.convolutions is None and (mlp.output_size or 0) <= MOST_OUTPUTS

@@ -11,7 +11,16 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae import kernels
-from purejaxrl_gae.environments import BoxActions, Environment, HostEnvironment, end_nonfinite_episodes
+from purejaxrl_gae.environments import (
+    ActionSpace,
+    BoxActions,
+    DiscreteActions,
+    Environment,
+    HostEnvironment,
+    JointActions,
+    end_nonfinite_episodes,
+)
+from purejaxrl_gae.environments.structures import batched, mask_name, named_leaves, seen_types
 from purejaxrl_gae.parallel import sharding
 from purejaxrl_gae.parallel.batching import compute_if_any
 from purejaxrl_gae.program import memories
@@ -27,7 +36,8 @@ def init_world(setup: Setup, key: jax.Array) -> World:
     if isinstance(environment, Environment):
         states, observations = environment.reset(reset_key, num_envs)
     else:
-        states, observations = (), jnp.zeros((num_envs, *environment.observation_shape), jnp.float32)
+        states, types = (), batched(seen_types(environment), num_envs)
+        observations = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), types)
     return World(
         states=states,
         observations=observations,
@@ -40,38 +50,66 @@ def init_world(setup: Setup, key: jax.Array) -> World:
 
 
 def init_normalizers(environment: Environment | HostEnvironment, *, observations: bool, returns: bool) -> Normalizers:
-    """Makes moments of nothing, for what is to be normalised."""
+    """Makes moments of nothing, for what is to be normalised: of several arrays, those that are real and no mask."""
+    types, mask = seen_types(environment), mask_name(environment)
+
+    def moments_of(name, leaf):
+        is_normalized = jnp.issubdtype(leaf.dtype, jnp.floating) and name != mask
+        return kernels.init_moments(leaf.shape) if is_normalized else None
+
+    each = [moments_of(name, leaf) for name, leaf in named_leaves(types).items()]
     return Normalizers(
-        observations=kernels.init_moments(environment.observation_shape) if observations else None,
+        observations=jax.tree.unflatten(jax.tree.structure(types), each) if observations else None,
         returns=kernels.init_moments() if returns else None,
     )
 
 
-def normalize_observations(normalizers: Normalizers, observations: jax.Array) -> jax.Array:
+def normalize_observations(normalizers: Normalizers, observations: Any) -> Any:
     """Turns raw observations into what the networks see."""
-    moments = normalizers.observations
-    return observations if moments is None else kernels.normalize(observations, moments)
+    if normalizers.observations is None:
+        return observations
+
+    def normalized(leaf, moments):
+        return leaf if moments is None else kernels.normalize(leaf, moments)
+
+    return jax.tree.map(normalized, observations, normalizers.observations)
 
 
-def clip_to_bounds(
-    environment: Environment | HostEnvironment, actions: jax.Array, action_bounds: ActionBounds
-) -> jax.Array:
+def update_observation_moments(moments: Any, observations: Any) -> Any:
+    """Updates the moments of the observations by `[T, N, *shape]` more, each leaf's by itself."""
+    if moments is None:
+        return None
+
+    def updated(leaf, own):
+        return None if own is None else kernels.update_moments(own, leaf)
+
+    return jax.tree.map(updated, observations, moments)
+
+
+def clip_to_bounds(environment: Environment | HostEnvironment, actions: Any, action_bounds: ActionBounds) -> Any:
     """Turns sampled actions into what the environment takes: within its bounds and shaped as it wants.
 
     Args:
       environment: whose action space says the bounds.
-      actions: `[N, A]` real ones, or `[N]` discrete ones, which stay as they are.
+      actions: `[N, A]` real ones; `[N]` or `[N, k]` whole ones, which stay as they are; or a structure of these.
       action_bounds: `clip` them; `scale` what is between -1 and 1 to the bounds and clip the rest; or `tanh` first,
         then scale.
     """
-    space = environment.actions
-    if not isinstance(space, BoxActions):
+    return _within(environment.actions, actions, action_bounds)
+
+
+def _within(space: ActionSpace, actions: Any, action_bounds: ActionBounds) -> Any:
+    if isinstance(space, JointActions):
+        return space.map(lambda part, own: _within(part, own, action_bounds), actions)
+    if isinstance(space, DiscreteActions):
         return actions
-    low, high = jnp.asarray(space.low, jnp.float32), jnp.asarray(space.high, jnp.float32)
-    if action_bounds != "clip":
-        within_one = jnp.tanh(actions) if action_bounds == "tanh" else jnp.clip(actions, -1.0, 1.0)
-        actions = low + 0.5 * (within_one + 1.0) * (high - low)
-    return jnp.clip(actions, low, high).reshape(actions.shape[0], *space.shape)
+    if isinstance(space, BoxActions):
+        low, high = jnp.asarray(space.low, jnp.float32), jnp.asarray(space.high, jnp.float32)
+        if action_bounds != "clip":
+            within_one = jnp.tanh(actions) if action_bounds == "tanh" else jnp.clip(actions, -1.0, 1.0)
+            actions = low + 0.5 * (within_one + 1.0) * (high - low)
+        actions = jnp.clip(actions, low, high)
+    return actions.reshape(actions.shape[0], *space.shape)
 
 
 class Acted(NamedTuple):
@@ -94,7 +132,7 @@ def act(
     setup: Setup,
     params: Params,
     normalizers: Normalizers,
-    observations: jax.Array,
+    observations: Any,
     remembered: tuple[Any, jax.Array],
     noise: Any,
 ) -> Acted:
@@ -116,11 +154,11 @@ def act(
 
 def draw_noise(setup: Setup, params: Params, key: jax.Array) -> Any:
     """Draws the parameter-free part of every action of a rollout at once: `[T, N, ...]` leaves."""
-    config, shape = setup.config, setup.environment.observation_shape
+    config, types = setup.config, batched(seen_types(setup.environment), setup.config.num_envs)
 
     def first_distribution(params):
-        observations, starts = jnp.zeros((config.num_envs, *shape), jnp.float32), jnp.zeros(config.num_envs, bool)
-        memory = memories.initial_memory(setup.network, config.num_envs)
+        observations = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), types)
+        memory, starts = memories.initial_memory(setup.network, config.num_envs), jnp.zeros(config.num_envs, bool)
         return memories.act(setup.network, params, observations, memory, starts)[0]
 
     return jax.eval_shape(first_distribution, params).noise(key, (config.num_steps,))

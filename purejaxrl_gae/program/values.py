@@ -8,11 +8,11 @@ import jax.numpy as jnp
 
 from purejaxrl_gae import kernels
 from purejaxrl_gae.environments import Environment, HostEnvironment
+from purejaxrl_gae.environments.structures import as_kept, check_same, described, is_structured, seen_types
 from purejaxrl_gae.program import algorithms
 from purejaxrl_gae.program.rollout import normalize_observations
 from purejaxrl_gae.program.types import Learner, Setup
 from purejaxrl_gae.settings.config import TrainingConfig
-from purejaxrl_gae.settings.errors import UserError
 
 
 class Values(NamedTuple):
@@ -68,17 +68,20 @@ def value_function(setup: Setup) -> Callable[[Learner, jax.Array], Values]:
     return value
 
 
-def encode_observations(environment: Environment | HostEnvironment, observations: Any) -> jax.Array:
-    """Encodes what the environment gives, one observation or a batch, for the networks' normaliser.
+def encode_observations(environment: Environment | HostEnvironment, observations: Any) -> Any:
+    """Encodes raw observations as the networks' normaliser wants them.
+
+    Args:
+      environment: whose they are.
+      observations: as it gives them, `[..., *shape]` or a dictionary or tuple of such arrays.
 
     Raises:
       UserError: the observations have another shape.
     """
-    one_hot, shape = environment.one_hot, environment.observation_shape
-    given = jnp.asarray(observations)
-    encoded = (given if one_hot is None else jnp.asarray(one_hot.encode(given))).astype(jnp.float32)
-    if encoded.shape[encoded.ndim - len(shape) :] != shape or encoded.ndim < len(shape):
-        raise UserError(
-            f"observations is an array {list(given.shape)}; {environment.name} has {list(shape)}, one or a batch"
-        )
-    return encoded
+    one_hot, types = environment.one_hot, seen_types(environment)
+    given = jax.tree.map(jnp.asarray, observations)
+    encoded = given if one_hot is None else jax.tree.map(jnp.asarray, one_hot.encode(given))
+    found = described(given) if is_structured(given) else f"an array {list(given.shape)}"
+    wanted = f"{environment.name} has {described(types)}, one or a batch"
+    check_same(types, encoded, f"observations is {found}; {wanted}")
+    return as_kept(types, encoded)

@@ -22,6 +22,10 @@ import numpy as np
 from flax import struct
 
 from purejaxrl_gae.environments import Environment, HostEnvironment
+from purejaxrl_gae.environments.structures import (
+    batch_shape,
+    reshaped,
+)
 from purejaxrl_gae.program import algorithms, training, values
 from purejaxrl_gae.program.evaluation import evaluate
 from purejaxrl_gae.program.rollout import clip_to_bounds, normalize_observations
@@ -136,7 +140,7 @@ class Policy(struct.PyTreeNode):
     learner: Learner
     agent: Agent = struct.field(pytree_node=False)
 
-    def act(self, observations: Any, key: jax.Array | None = None) -> jax.Array:
+    def act(self, observations: Any, key: jax.Array | None = None) -> Any:
         """Returns actions as the environment takes them, within its bounds.
 
         Args:
@@ -147,14 +151,13 @@ class Policy(struct.PyTreeNode):
           UserError: the observations have another shape.
         """
         setup = self.agent.algorithm.setup
-        encoded = values.encode_observations(setup.environment, observations)
-        leading = encoded.shape[: encoded.ndim - len(setup.environment.observation_shape)]
-        rows = encoded.reshape(-1, *setup.environment.observation_shape)
-        seen = normalize_observations(self.learner.normalizers, rows)
+        types, encoded = setup.environment.observations, values.encode_observations(setup.environment, observations)
+        leading = batch_shape(types, encoded)
+        seen = normalize_observations(self.learner.normalizers, reshaped(types, encoded, -1))
         distribution = setup.network.policy(self.learner.params, seen)
         actions = distribution.mode() if key is None else distribution.sample(key)
         actions = clip_to_bounds(setup.environment, actions, setup.network.action_bounds)
-        return actions.reshape(*leading, *actions.shape[1:])
+        return jax.tree.map(lambda leaf: leaf.reshape(*leading, *leaf.shape[1:]), actions)
 
     def value(self, observations: Any) -> values.Values:
         """Returns V of one observation or a batch, `in_rewards` of the environment and `as_learned`; see `Values`.

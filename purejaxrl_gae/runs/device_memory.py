@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
+from purejaxrl_gae.environments.structures import seen_types
 from purejaxrl_gae.program import training
+from purejaxrl_gae.program.memories import example_inputs
 from purejaxrl_gae.program.types import Algorithm, Params, Setup
 
 MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_MAX = -1, -4  # numbers of glibc's malloc.h
@@ -45,13 +46,13 @@ def _activation_bytes(setup: Setup, params: Params) -> int:
     """Returns what differentiating policy and value function by their parameters keeps of each observation."""
     network = setup.network
 
-    def differentiated(params, observations):
-        outputs = lambda params: (network.policy(params, observations), network.value(params, observations))  # noqa: E731
+    def differentiated(params, inputs):
+        outputs = lambda params: (network.policy(params, inputs), network.value(params, inputs))  # noqa: E731
         return jax.vjp(outputs, params)[1]
 
     def kept(batch_size: int) -> int:
-        shape = (batch_size, *setup.environment.observation_shape)
-        return _bytes(jax.eval_shape(differentiated, params, jax.ShapeDtypeStruct(shape, jnp.float32)))
+        inputs = example_inputs(network, seen_types(setup.environment), batch_size)
+        return _bytes(jax.eval_shape(differentiated, params, inputs))
 
     return kept(2) - kept(1)
 

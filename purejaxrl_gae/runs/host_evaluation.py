@@ -10,6 +10,7 @@ import numpy as np
 
 from purejaxrl_gae.environments import HostEnvironment
 from purejaxrl_gae.environments.host_environment import CopyFailure, failure_of
+from purejaxrl_gae.environments.structures import for_networks
 from purejaxrl_gae.program.evaluation import LONGEST_EPISODE, Evaluation
 from purejaxrl_gae.program.rollout import clip_to_bounds, normalize_observations
 from purejaxrl_gae.program.types import Learner, Network
@@ -33,10 +34,10 @@ def make_host_evaluator(
 
     @jax.jit
     def act(params, normalizers, key, deterministic, step, observations):
-        seen = normalize_observations(normalizers, observations.astype(jnp.float32))
+        seen = normalize_observations(normalizers, for_networks(observations))
         distribution = network.policy(params, seen)
         sample = distribution.sample(jax.random.fold_in(key, step))
-        actions = jnp.where(deterministic, distribution.mode(), sample)
+        actions = jax.tree.map(partial(jnp.where, deterministic), distribution.mode(), sample)
         return clip_to_bounds(environment, actions, network.action_bounds)
 
     num_copies = environment.num_envs or min(num_episodes, MOST_COPIES)
@@ -49,7 +50,7 @@ def make_host_evaluator(
             policy, steps = partial(act, params, normalizers, key, np.bool_(deterministic)), itertools.count()
             return play(
                 copies,
-                lambda observations: np.asarray(policy(np.uint32(next(steps)), observations)),
+                lambda observations: jax.device_get(policy(np.uint32(next(steps)), observations)),
                 episodes_of_copies(num_episodes, num_copies),
                 longest=environment.max_episode_steps or LONGEST_EPISODE,
             )

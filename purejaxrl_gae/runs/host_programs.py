@@ -14,6 +14,7 @@ import numpy as np
 from purejaxrl_gae.environments import HostEnvironment
 from purejaxrl_gae.environments.host_environment import HostStep, failure_of
 from purejaxrl_gae.environments.host_wrappers import end_nonfinite_episodes
+from purejaxrl_gae.environments.structures import batched, for_networks
 from purejaxrl_gae.program import many_agents as agents
 from purejaxrl_gae.program import memories, rollout, training
 from purejaxrl_gae.program.debugging import lower
@@ -72,7 +73,7 @@ class HostAgent:
         self._learn = lower(learn, self._hyperparameters, self.types, self._recording_types).compile()
         refuse_too_large(self._config, bytes_held(self._learn.memory_analysis()))
         self.copies = environment.open(self._config.num_envs, self._seed_from(0), training=True)
-        self._observations = np.zeros(0)
+        self._observations: Any = None
         self._failure: EnvironmentFailure | None = None
 
     def init(self) -> TrainState:
@@ -126,7 +127,7 @@ class HostAgent:
             raise failure_of(self._environment.name, error, "in its first reset") from error
         world = state.world
         world = world.replace(
-            observations=jnp.asarray(self._observations, jnp.float32),
+            observations=jax.tree.map(jnp.asarray, for_networks(self._observations)),
             memory=memories.initial_memory(self._algorithm.setup.network, self._config.num_envs),
             episode_returns=jnp.zeros_like(world.episode_returns),
             episode_lengths=jnp.zeros_like(world.episode_lengths),
@@ -137,8 +138,7 @@ class HostAgent:
     def _compile_acting(self) -> None:
         """The programs between the environments' steps."""
         config, environment, setup = self._config, self._environment, self._algorithm.setup
-        shape = (config.num_envs, *environment.observation_shape)
-        observations = jax.ShapeDtypeStruct(shape, environment.observation_dtype)
+        observations = batched(environment.observations, config.num_envs)
         params, normalizers = self.types.learner.params, self.types.learner.normalizers
         memory = self.types.world.memory
         remembered = (memory, jax.ShapeDtypeStruct((config.num_envs,), bool))
@@ -148,11 +148,10 @@ class HostAgent:
             return rollout.draw_noise(setup, params, keys[0])
 
         def act(params, normalizers, observations, remembered, noise):
-            observations = observations.astype(jnp.float32)
-            return rollout.act(setup, params, normalizers, observations, remembered, noise)[1:]
+            return rollout.act(setup, params, normalizers, for_networks(observations), remembered, noise)[1:]
 
         def value(params, normalizers, observations, memory):
-            seen = rollout.normalize_observations(normalizers, observations.astype(jnp.float32))
+            seen = rollout.normalize_observations(normalizers, for_networks(observations))
             return memories.value(setup.network, params, seen, memory)
 
         noise = jax.eval_shape(draw, params, self.types.world.key)
@@ -165,21 +164,21 @@ class HostAgent:
     def _types_of_recording(self) -> Recording:
         """Of what one rollout fills."""
         steps, copies = self._config.num_steps, self._config.num_envs
-        shape, dtype = self._environment.observation_shape, self._environment.observation_dtype
+        types = self._environment.observations
 
         def per_step(dtype, *shape):
             return jax.ShapeDtypeStruct((steps, copies, *shape), dtype)
 
         return Recording(
-            observations=per_step(dtype, *shape),
-            actions=per_step(self._action_types.dtype, *self._action_types.shape[1:]),
+            observations=batched(types, steps, copies),
+            actions=batched(self._action_types, steps),
             rewards=per_step(np.float32),
             terminated=per_step(bool),
             truncated=per_step(bool),
             final_values=per_step(np.float32),
             scores=per_step(np.float32),
             finished=per_step(bool),
-            next_observations=jax.ShapeDtypeStruct((copies, *shape), dtype),
+            next_observations=batched(types, copies),
             nonfinite_steps=jax.ShapeDtypeStruct((), np.int32),
             next_memory=self.types.world.memory,
         )
@@ -193,10 +192,10 @@ class HostAgent:
         for t in range(config.num_steps):
             noise = jax.tree.unflatten(noise_structure, [leaf[t] for leaf in noise_leaves])
             actions, clipped, memory = self._act(params, normalizers, self._observations, (memory, ended), noise)
-            step, nonfinite = self._step(np.asarray(clipped), t, state)
+            step, nonfinite = self._step(jax.tree.map(np.asarray, clipped), t, state)
             nonfinite_steps += nonfinite
             truncated, ended = step.truncated & ~step.terminated, step.terminated | step.truncated
-            recording.observations[t], recording.actions[t] = self._observations, actions
+            _put((recording.observations, recording.actions), t, (self._observations, actions))
             recording.rewards[t], recording.terminated[t], recording.truncated[t] = (
                 step.rewards,
                 step.terminated,
@@ -210,7 +209,7 @@ class HostAgent:
             next_observations=self._observations, nonfinite_steps=np.int32(nonfinite_steps), next_memory=memory
         )
 
-    def _step(self, actions: np.ndarray, t: int, state: TrainState) -> tuple[HostStep, int]:
+    def _step(self, actions: Any, t: int, state: TrainState) -> tuple[HostStep, int]:
         """One step of every environment, and how many of its rewards and observations were left out."""
         try:
             step = self.copies.step(actions)
@@ -234,6 +233,12 @@ class HostAgent:
             return state, metrics, totals
 
         return training.advance(self._algorithm, hyperparameters, state, jnp.int32(1), update)
+
+
+def _put(places: Any, t: int, values: Any) -> None:
+    """Writes step t of arrays `[T, ...]`."""
+    for place, value in zip(jax.tree.leaves(places), jax.tree.leaves(values), strict=True):
+        place[t] = value
 
 
 def _mean_metrics(done: list[Progress]) -> dict[str, np.ndarray]:

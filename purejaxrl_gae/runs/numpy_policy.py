@@ -18,9 +18,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from purejaxrl_gae.runs.npz import StoredArrays
+from purejaxrl_gae.runs.numpy_spaces import IMPOSSIBLE, NumpyActions, NumpyLeaf, NumpyLeaves, read_actions, read_leaves
+from purejaxrl_gae.runs.numpy_spaces import NumpyOneHot as NumpyOneHot
 from purejaxrl_gae.settings import trust
 
-FORMAT = 3  # 1 had no convolutions and clipped all real actions, 2 took no whole numbers
+FORMAT = 4  # 1 had no convolutions and clipped all real actions, 2 took no whole numbers, 3 no structures and masks
 LARGEST = 2**30  # bytes of all arrays that are read
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
@@ -38,18 +40,25 @@ class NumpyConvolutions:
       layers: `(kernel [size, size, channels, filters], bias [filters], stride)` in order.
       scale: multiplies observations.
       stack_first: observations are `[C, H, W]`; otherwise `[H, W, C]`.
+      image_shape: of the observation, or of the part of it that is the image.
+      start: where that begins among the numbers of an observation.
     """
 
     layers: list[tuple[np.ndarray, np.ndarray, int]]
     scale: float
     stack_first: bool
+    image_shape: tuple[int, ...]
+    start: int = 0
 
-    def width(self, shape: tuple[int, ...]) -> int:
-        """Returns how many features there are of one observation.
+    def width(self, size: int) -> int:
+        """Returns how many features there are of one observation of that many numbers.
 
         Raises:
           ValueError: observations of that shape do not fit, or need more memory than any policy.
         """
+        shape = self.image_shape
+        if len(shape) != 3 or not 0 <= self.start <= size - math.prod(shape):
+            raise ValueError("it is not a policy.npz: its convolutions do not fit its observations")
         channels, *sides = shape if self.stack_first else (shape[-1], *shape[:-1])
         for kernel, bias, stride in self.layers:
             height, width, inputs, filters = kernel.shape
@@ -59,11 +68,12 @@ class NumpyConvolutions:
             if math.prod(sides) * height * width * channels > LARGEST // 8:
                 raise ValueError(f"one observation would need more than {LARGEST:,} bytes")
             channels = filters
-        return math.prod(sides) * channels
+        return math.prod(sides) * channels + size - math.prod(shape)
 
-    def features(self, images: np.ndarray, activation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Maps `[B, *observation_shape]` to `[B, features]`."""
-        images = images * self.scale
+    def features(self, inputs: np.ndarray, activation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Maps `[B, size]` to `[B, features + numbers that are no image]`."""
+        end = self.start + math.prod(self.image_shape)
+        images = inputs[:, self.start : end].reshape(-1, *self.image_shape) * self.scale
         if self.stack_first:
             images = np.moveaxis(images, 1, -1)
         for kernel, bias, stride in self.layers:
@@ -71,31 +81,7 @@ class NumpyConvolutions:
             windows = np.moveaxis(windows[:, ::stride, ::stride], 3, -1)  # [B, H', W', size, size, channels]
             rows = windows.reshape(*windows.shape[:3], -1)
             images = activation(rows @ kernel.reshape(-1, kernel.shape[-1]) + bias)
-        return images.reshape(images.shape[0], -1)
-
-
-@dataclass(frozen=True)
-class NumpyOneHot:
-    """Whole numbers as zeros and ones: each number is as many of them as it has values, with a 1 at its own.
-
-    Attributes:
-      shape: of one observation's numbers; () of a single one.
-      sizes: `[k]` how many values each number has.
-      starts: `[k]` the lowest value of each.
-    """
-
-    shape: tuple[int, ...]
-    sizes: np.ndarray
-    starts: np.ndarray
-
-    def encode(self, numbers: np.ndarray) -> np.ndarray:
-        """Encodes `[..., *shape]` as `[..., sum of sizes]`."""
-        batch_shape = numbers.shape[: numbers.ndim - len(self.shape)]
-        if numbers.shape[len(batch_shape) :] != self.shape:
-            raise ValueError(f"whole numbers have shape {numbers.shape}; they must end in {self.shape}")
-        each = np.split(numbers.reshape(*batch_shape, -1), len(self.sizes), axis=-1)
-        values = [start + np.arange(size) for start, size in zip(self.starts, self.sizes, strict=True)]
-        return np.concatenate([one == own for one, own in zip(each, values, strict=True)], axis=-1).astype(np.float64)
+        return np.concatenate([images.reshape(len(images), -1), inputs[:, : self.start], inputs[:, end:]], axis=1)
 
 
 @dataclass(frozen=True)
@@ -104,79 +90,56 @@ class NumpyPolicy:
 
     Attributes:
       environment: what it was trained in, as arguments of `environments.make_environment`; empty where unknown.
-      observation_shape: of one observation.
-      mean: `[*observation_shape]` subtracted from observations, or None where they are not normalised.
+      observations: the arrays of an observation that it sees; of one array, that.
+      mean: `[size]` subtracted from their numbers, or None where none are normalised.
       variance: divides them, as a standard deviation.
-      clip: bound of normalised observations.
+      clip: bound of normalised numbers.
       layers: `(kernel [inputs, outputs], bias [outputs], activated)` in order.
       convolutions: before the layers, or None.
       activation: name of the activation.
-      discrete: actions are indices; otherwise real vectors.
-      log_std: `[A]`, or None where discrete.
-      action_shape: of one real action.
-      low: `[A]` lower bounds of real actions.
-      high: `[A]` upper bounds.
-      action_bounds: how real actions get there: `clip`; `scale` from -1 and 1; or `tanh`, then scale.
-      one_hot: how whole numbers become observations, where the environment gives such; None elsewhere.
+      actions: what the outputs stand for.
+      log_std: `[A]` of all real actions.
+      action_bounds: how those get within their bounds: `clip`; `scale` from -1 and 1; or `tanh`, then scale.
     """
 
     environment: dict[str, Any]
-    observation_shape: tuple[int, ...]
+    observations: NumpyLeaves
     mean: np.ndarray | None
     variance: np.ndarray | None
     clip: float
     layers: list[tuple[np.ndarray, np.ndarray, bool]]
     convolutions: NumpyConvolutions | None
     activation: str
-    discrete: bool
-    log_std: np.ndarray | None
-    action_shape: tuple[int, ...]
-    low: np.ndarray | None
-    high: np.ndarray | None
+    actions: NumpyActions
+    log_std: np.ndarray
     action_bounds: str = "clip"
-    one_hot: NumpyOneHot | None = None
 
-    def outputs(self, observations: np.ndarray) -> np.ndarray:
-        """Computes logits `[..., n]` or means `[..., A]` of observations as `act` takes them."""
-        observations = np.asarray(observations)
-        if self.one_hot is not None and np.issubdtype(observations.dtype, np.integer):
-            observations = self.one_hot.encode(observations)
-        observations = observations.astype(np.float64)
-        batch_shape = observations.shape[: observations.ndim - len(self.observation_shape)]
-        if observations.shape[len(batch_shape) :] != self.observation_shape:
-            raise ValueError(f"observations have shape {observations.shape}; they must end in {self.observation_shape}")
+    def outputs(self, observations: Any) -> np.ndarray:
+        """Computes logits, log-odds and means `[..., outputs]` of observations as `act` takes them."""
+        numbers = self.observations.flatten(observations)
         if self.mean is not None and self.variance is not None:
-            standardized = (observations - self.mean) / np.sqrt(self.variance + 1e-8)
-            observations = np.clip(standardized, -self.clip, self.clip)
+            standardized = np.clip((numbers - self.mean) / np.sqrt(self.variance + 1e-8), -self.clip, self.clip)
+            numbers = np.where(self.observations.normalized, standardized, numbers)
         activation = ACTIVATIONS[self.activation]
         if self.convolutions is not None:
-            images = observations.reshape(-1, *self.observation_shape)
-            observations = self.convolutions.features(images, activation)
-        features = observations.reshape(*batch_shape, -1)
+            features = self.convolutions.features(numbers.reshape(-1, numbers.shape[-1]), activation)
+            numbers = features.reshape(*numbers.shape[:-1], -1)
         for kernel, bias, activated in self.layers:
-            features = features @ kernel + bias
+            numbers = numbers @ kernel + bias
             if activated:
-                features = activation(features)
-        return features
+                numbers = activation(numbers)
+        allowed = self.observations.allowed(observations)
+        return numbers if allowed is None else np.where(allowed, numbers, IMPOSSIBLE)
 
-    def act(self, observations: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+    def act(self, observations: Any, rng: np.random.Generator | None = None) -> Any:
         """Chooses actions for one observation or a batch, within the bounds.
 
         Args:
-          observations: `[..., *observation_shape]`; of an environment that gives whole numbers also those.
+          observations: `[..., *shape]`, or a dictionary or tuple of such arrays; where the environment gives whole
+            numbers also those.
           rng: sample with it; the most probable action without it.
         """
-        outputs = self.outputs(observations)
-        if self.discrete:
-            if rng is not None:
-                outputs = outputs + rng.gumbel(size=outputs.shape)
-            return np.argmax(outputs, axis=-1)
-        if rng is not None and self.log_std is not None:
-            outputs = outputs + np.exp(self.log_std) * rng.standard_normal(outputs.shape)
-        if self.action_bounds != "clip" and self.low is not None and self.high is not None:
-            within_one = np.tanh(outputs) if self.action_bounds == "tanh" else np.clip(outputs, -1.0, 1.0)
-            outputs = self.low + 0.5 * (within_one + 1.0) * (self.high - self.low)
-        return np.clip(outputs, self.low, self.high).reshape(*outputs.shape[:-1], *self.action_shape)
+        return self.actions.act(self.outputs(observations), self.log_std, self.action_bounds, rng)
 
 
 def load_policy(path: str | PathLike[str] | BinaryIO) -> NumpyPolicy:
@@ -208,23 +171,39 @@ def _policy(arrays: StoredArrays) -> NumpyPolicy:
         (arrays[f"kernel_{index}"].astype(np.float64), arrays[f"bias_{index}"].astype(np.float64), bool(activated))
         for index, activated in enumerate(arrays["activated"])
     ]
+    mean, variance = (arrays.get(f"observation_{name}") for name in ("mean", "variance"))
+    observations = _observations(arrays, normalized=mean is not None)
     return NumpyPolicy(
         environment=_environment(arrays),
-        observation_shape=tuple(int(size) for size in arrays["observation_shape"]),
-        mean=arrays.get("observation_mean"),
-        variance=arrays.get("observation_variance"),
+        observations=observations,
+        mean=None if mean is None else mean.reshape(-1),
+        variance=None if variance is None else variance.reshape(-1),
         clip=10.0,
         layers=layers,
-        convolutions=_convolutions(arrays),
+        convolutions=_convolutions(arrays, observations),
         activation=str(arrays.scalar("activation")),
-        discrete=bool(arrays.scalar("discrete")),
-        log_std=arrays.get("log_std"),
-        action_shape=tuple(int(size) for size in arrays.get("action_shape", ())),
-        low=arrays.get("action_low"),
-        high=arrays.get("action_high"),
+        actions=_actions(arrays, num_outputs=layers[-1][1].size),
+        log_std=arrays.get("log_std", np.zeros(0)),
         action_bounds=str(arrays.scalar("action_bounds", "clip")),
-        one_hot=_one_hot(arrays),
     )
+
+
+def _observations(arrays: StoredArrays, *, normalized: bool) -> NumpyLeaves:
+    """Returns the arrays of an observation: as the file says, or one, which is all that older formats know."""
+    if "observations" in arrays:
+        return read_leaves(json.loads(str(arrays.scalar("observations"))))
+    shape = tuple(int(size) for size in arrays["observation_shape"])
+    return NumpyLeaves((NumpyLeaf((), shape, normalized, _one_hot(arrays)),), None)
+
+
+def _actions(arrays: StoredArrays, num_outputs: int) -> NumpyActions:
+    """Returns the action space: as the file says, or discrete or real, which is all that older formats know."""
+    if "actions" in arrays:
+        return read_actions(json.loads(str(arrays.scalar("actions"))))
+    if bool(arrays.scalar("discrete")):
+        return NumpyActions("discrete", sizes=(num_outputs,))
+    shape = tuple(int(size) for size in arrays.get("action_shape", ()))
+    return NumpyActions("box", shape, low=arrays["action_low"], high=arrays["action_high"])
 
 
 def _one_hot(arrays: StoredArrays) -> NumpyOneHot | None:
@@ -245,14 +224,19 @@ def _environment(arrays: StoredArrays) -> dict[str, Any]:
     return trust.of_file(values, "the policy", has_flag=True)
 
 
-def _convolutions(arrays: StoredArrays) -> NumpyConvolutions | None:
+def _convolutions(arrays: StoredArrays, observations: NumpyLeaves) -> NumpyConvolutions | None:
     if "convolution_strides" not in arrays:
         return None
     layers = [
         (arrays[f"convolution_kernel_{i}"].astype(float), arrays[f"convolution_bias_{i}"].astype(float), int(stride))
         for i, stride in enumerate(arrays["convolution_strides"])
     ]
-    return NumpyConvolutions(layers, arrays.scalar("observation_scale"), bool(arrays.scalar("stack_first")))
+    start, shape = int(arrays.scalar("image_start", 0)), observations.seen[0].shape
+    if "image_shape" in arrays:
+        shape = tuple(int(size) for size in arrays["image_shape"])
+    return NumpyConvolutions(
+        layers, arrays.scalar("observation_scale"), bool(arrays.scalar("stack_first")), shape, start
+    )
 
 
 def _check_shapes(policy: NumpyPolicy) -> None:
@@ -261,19 +245,21 @@ def _check_shapes(policy: NumpyPolicy) -> None:
     Raises:
       ValueError: they do not.
     """
-    shape = policy.observation_shape
+    seen, actions = policy.observations.seen, policy.actions
+    width = sum(math.prod(leaf.shape) for leaf in seen)
     fits = policy.activation in ACTIVATIONS and policy.action_bounds in ("clip", "scale", "tanh")
-    fits &= all(part is None or part.shape == shape for part in (policy.mean, policy.variance))
-    width = math.prod(shape) if policy.convolutions is None else policy.convolutions.width(shape)
+    fits &= all(part is None or part.shape == (width,) for part in (policy.mean, policy.variance))
+    if policy.convolutions is not None:
+        width = policy.convolutions.width(width)
     for kernel, bias, _ in policy.layers:
         fits &= kernel.shape == (width, *bias.shape)
         width = bias.size
-    if policy.one_hot is not None:
-        sizes, starts = policy.one_hot.sizes, policy.one_hot.starts
-        fits &= sizes.shape == starts.shape == (math.prod(policy.one_hot.shape),) and shape == (sizes.sum(),)
-        fits &= bool(np.all(sizes >= 1))
-    if not policy.discrete:
-        fits &= math.prod(policy.action_shape) == width
-        fits &= all(part is None or part.shape == (width,) for part in (policy.low, policy.high, policy.log_std))
+    for one_hot, shape in ((leaf.one_hot, leaf.shape) for leaf in seen if leaf.one_hot is not None):
+        fits &= one_hot.sizes.shape == one_hot.starts.shape == (math.prod(one_hot.shape),)
+        fits &= shape == (one_hot.sizes.sum(),) and bool(np.all(one_hot.sizes >= 1))
+    fits &= actions.num_outputs == width and policy.log_std.shape == (actions.num_deviations,)
+    if actions.low is not None and actions.high is not None:
+        fits &= actions.low.shape == actions.high.shape == policy.log_std.shape
+    fits &= policy.observations.mask is None or math.prod(policy.observations.mask.shape) == width
     if not fits:
         raise ValueError("it is not a policy.npz: its arrays do not fit together")

@@ -7,14 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purejaxrl_gae.environments import BoxActions, DiscreteActions, Environment, Step
+from purejaxrl_gae.environments import Environment, Step
 from purejaxrl_gae.environments.observation_drawings import draw_observations
+from purejaxrl_gae.environments.structures import described, named_leaves
 from purejaxrl_gae.program.evaluation import LONGEST_EPISODE, Evaluation
 from purejaxrl_gae.runs.numpy_policy import NumpyPolicy
+from purejaxrl_gae.runs.numpy_spaces import read_actions
+from purejaxrl_gae.runs.policy_file import actions_in_json
 from purejaxrl_gae.runs.programs import EVALUATION_STREAM
 from purejaxrl_gae.settings.errors import UserError
 
-Act = Callable[[np.ndarray], np.ndarray]
+Act = Callable[[Any], Any]
 
 
 class Episode(NamedTuple):
@@ -48,19 +51,20 @@ class CompiledCopies:
         self._count = 0
         self._states: Any = None
 
-    def reset(self) -> np.ndarray:
+    def reset(self) -> Any:
         """`[N, *shape]`: first observations."""
         self._states, observations = self._environment.reset(self._key, self._num_envs)
-        return np.asarray(observations)
+        return jax.tree.map(np.asarray, observations)
 
-    def step(self, actions: np.ndarray) -> Step:
+    def step(self, actions: Any) -> Step:
         """What the actions lead to; NumPy arrays, but for the states."""
-        discrete = isinstance(self._environment.actions, DiscreteActions)
-        typed = jnp.asarray(actions, jnp.int32 if discrete else jnp.float32)
+        types = self._environment.actions.types
+        typed = jax.tree.map(lambda kind, own: jnp.asarray(own, kind.dtype), types, actions)
         self._count += 1
         step = self._step(self._key, self._count, self._states, typed)
         self._states = step.states
-        return step._replace(**{name: np.asarray(getattr(step, name)) for name in Step._fields[1:]})
+        arrays = {name: jax.tree.map(np.asarray, getattr(step, name)) for name in Step._fields[1:]}
+        return step._replace(**arrays)
 
     def first_state(self) -> Any:
         """Of copy 0."""
@@ -117,7 +121,7 @@ def record_episode(environment: Any, act: Act, seed: int, max_frames: int) -> Ep
     copies = open_copies(environment, 1, seed, render=True)
     frames: list[np.ndarray] = []
     states: list[Any] = []
-    seen: list[np.ndarray] = []
+    seen: list[Any] = []
     rewards: list[float] = []
     finished = False
     try:
@@ -127,7 +131,7 @@ def record_episode(environment: Any, act: Act, seed: int, max_frames: int) -> Ep
                 states.append(copies.first_state())
             else:
                 frames.append(np.asarray(copies.frame()))
-            seen.append(observations[0])
+            seen.append(jax.tree.map(lambda leaf: leaf[0], observations))
             step = copies.step(act(observations))
             observations = step.observations
             rewards.append(float(step.rewards[0]))
@@ -145,14 +149,15 @@ def check_policy_fits(policy: NumpyPolicy, environment: Any) -> None:
     Raises:
       UserError: names both.
     """
-    shape, actions = tuple(environment.observation_shape), environment.actions
-    if policy.observation_shape != shape:
-        raise UserError(
-            f"policy is for observations {list(policy.observation_shape)}; {environment.name} has {list(shape)}"
-        )
-    num_outputs = len(policy.layers[-1][1])
-    theirs = actions.size if isinstance(actions, BoxActions) else actions.n
-    if policy.discrete != isinstance(actions, DiscreteActions) or num_outputs != theirs:
-        own = f"{num_outputs} {'discrete' if policy.discrete else 'continuous'}"
-        kind = "continuous" if isinstance(actions, BoxActions) else "discrete"
-        raise UserError(f"policy is for {own} actions; {environment.name} has {theirs} {kind}")
+    theirs = {name: list(leaf.shape) for name, leaf in named_leaves(environment.observations).items()}
+    for leaf in policy.observations.leaves:
+        name = "/".join(map(str, leaf.path))
+        if theirs.get(name) != list(leaf.shape):
+            of_leaf = f" {name}" if name else ""
+            raise UserError(
+                f"policy is for observations{of_leaf} {list(leaf.shape)}; {environment.name} has "
+                f"{described(environment.observations)}"
+            )
+    own, needed = str(policy.actions), str(read_actions(actions_in_json(environment.actions)))
+    if own != needed:
+        raise UserError(f"policy is for {own} actions; {environment.name} has {needed}")

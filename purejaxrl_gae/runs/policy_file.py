@@ -1,14 +1,19 @@
 """Writing policy.npz, which `purejaxrl_gae.runs.numpy_policy` acts from."""
 
+import dataclasses
 import io
 import json
+import math
 from typing import Any
 
 import jax
 import numpy as np
 
-from purejaxrl_gae.environments import BoxActions
+from purejaxrl_gae.environments import ActionSpace, BoxActions, DiscreteActions, JointActions, MultiDiscreteActions
+from purejaxrl_gae.environments.structures import is_structured, leaf_names
 from purejaxrl_gae.program.actor_critic import MLP, ActorCritic
+from purejaxrl_gae.program.heads import num_deviations
+from purejaxrl_gae.program.observed import Observed
 from purejaxrl_gae.program.types import Learner, Params, Setup
 from purejaxrl_gae.runs.numpy_policy import FORMAT
 from purejaxrl_gae.settings import parts, trust
@@ -30,7 +35,7 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
     if not has_numpy_form(setup):
         name = parts.name_of(setup.config.network)
         raise UserError(f"network is {name}, from which NumPy cannot act; it must be separate or shared for that")
-    network, actions, one_hot = setup.network, setup.environment.actions, setup.environment.one_hot
+    network = setup.network
     plain = to_plain(setup.config)
     environment = trust.signed({name: plain[name] for name in ENVIRONMENT_FIELDS})
     signature = environment.pop(trust.SIGNATURE, None)
@@ -41,38 +46,106 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
     layers += _dense_layers(network.policy_network.mlp, policy_params["mlp"])
 
     arrays: dict[str, Any] = {
-        "format": np.int64(FORMAT),
         "environment": np.str_(json.dumps(environment)),
-        "observation_shape": np.asarray(setup.environment.observation_shape, np.int64),
         "activation": np.str_(network.policy_network.mlp.activation),
         "activated": np.asarray([activated for *_, activated in layers]),
-        "discrete": np.bool_(network.policy_network.discrete),
+        **_observations(setup, learner),
+        **_actions(setup, policy_params),
     }
+    # Whatever an older version could read says so, so that it still can.
+    arrays["format"] = np.int64(FORMAT if "observations" in arrays or "actions" in arrays else 3)
     if signature is not None:
         arrays["signature"] = np.str_(signature)
     for index, (kernel, bias, _) in enumerate(layers):
         arrays[f"kernel_{index}"], arrays[f"bias_{index}"] = kernel, bias
     arrays |= _convolutions(network, learner.params)
-    if one_hot is not None:
-        arrays |= {
-            "one_hot_shape": np.asarray(one_hot.shape, np.int64),
-            "one_hot_sizes": np.asarray(one_hot.sizes, np.int64),
-            "one_hot_starts": np.asarray(one_hot.starts, np.int64),
-        }
-    if isinstance(actions, BoxActions):
-        offset = policy_params.get("log_std_offset", np.zeros(actions.size, np.float32))
-        arrays["log_std"] = np.asarray(network.policy_network.log_std_init + np.asarray(offset), np.float32)
-        arrays["action_shape"] = np.asarray(actions.shape, np.int64)
-        arrays["action_low"] = np.asarray(actions.low, np.float32)
-        arrays["action_high"] = np.asarray(actions.high, np.float32)
-        arrays["action_bounds"] = np.str_(network.action_bounds)
-    moments = learner.normalizers.observations
-    if moments is not None:
-        arrays["observation_mean"] = np.asarray(jax.device_get(moments.mean), np.float32)
-        arrays["observation_variance"] = np.asarray(jax.device_get(moments.variance), np.float32)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()
+
+
+def _observations(setup: Setup, learner: Learner) -> dict[str, Any]:
+    """Returns the arrays that say what the policy sees, and how it is normalised."""
+    environment, seen, moments = setup.environment, setup.network.observed["policy"], learner.normalizers.observations
+    one_hot = environment.one_hot
+    if not is_structured(environment.observations):
+        arrays: dict[str, Any] = {"observation_shape": np.asarray(environment.observation_shape, np.int64)}
+        if one_hot is not None:
+            numbers = {name: np.asarray(getattr(one_hot, name), np.int64) for name in ("shape", "sizes", "starts")}
+            arrays |= {f"one_hot_{name}": array for name, array in numbers.items()}
+        if moments is not None:
+            arrays["observation_mean"] = np.asarray(jax.device_get(moments.mean), np.float32)
+            arrays["observation_variance"] = np.asarray(jax.device_get(moments.variance), np.float32)
+        return arrays
+    leaves = _leaves(environment, moments)
+    described = {"seen": [leaves[name] for name in seen.names], "mask": leaves.get(setup.network.mask)}
+    arrays = {"observations": np.str_(json.dumps(described))}
+    if moments is not None:
+        arrays |= _moments_of(environment, seen, moments)
+    return arrays
+
+
+def _leaves(environment: Any, moments: Any) -> dict[str, Any]:
+    """Returns what JSON says of each array of an observation, by name."""
+    paths, structure = jax.tree_util.tree_flatten_with_path(environment.observations)
+    form: Any = structure
+    own_moments = [None] * len(paths) if moments is None else form.flatten_up_to(moments)
+    encodings = [None] * len(paths) if environment.one_hot is None else environment.one_hot.leaves
+    described = [
+        {
+            "path": [getattr(key, "key", getattr(key, "idx", None)) for key in path],
+            "shape": list(leaf.shape),
+            "normalized": own is not None,
+            "one_hot": None if encoding is None else dataclasses.asdict(encoding),
+        }
+        for (path, leaf), own, encoding in zip(paths, own_moments, encodings, strict=True)
+    ]
+    return dict(zip(leaf_names(environment.observations), described, strict=True))
+
+
+def _moments_of(environment: Any, seen: Observed, moments: Any) -> dict[str, np.ndarray]:
+    """Returns mean and variance of the numbers that the policy sees; 0 and 1 of those that are not normalised."""
+    structure: Any = jax.tree.structure(environment.observations)
+    by_name = dict(zip(leaf_names(environment.observations), structure.flatten_up_to(moments), strict=True))
+    arrays = {}
+    for name, default in (("mean", 0.0), ("variance", 1.0)):
+        each = [
+            np.full(math.prod(shape), default) if by_name[leaf] is None else np.ravel(getattr(by_name[leaf], name))
+            for leaf, shape in seen.shapes.items()
+        ]
+        arrays[f"observation_{name}"] = np.concatenate(each).astype(np.float32)
+    return arrays
+
+
+def _actions(setup: Setup, policy_params: Params) -> dict[str, Any]:
+    """Returns the arrays that say what the outputs stand for."""
+    network, actions = setup.network, setup.environment.actions
+    arrays: dict[str, Any] = {"discrete": np.bool_(isinstance(actions, DiscreteActions))}
+    size = num_deviations(actions)
+    if size:
+        offset = policy_params.get("log_std_offset", np.zeros(size, np.float32))
+        arrays["log_std"] = np.asarray(network.policy_network.log_std_init + np.asarray(offset), np.float32)
+        arrays["action_bounds"] = np.str_(network.action_bounds)
+    if isinstance(actions, BoxActions):
+        arrays["action_shape"] = np.asarray(actions.shape, np.int64)
+        arrays["action_low"] = np.asarray(actions.low, np.float32)
+        arrays["action_high"] = np.asarray(actions.high, np.float32)
+    elif not isinstance(actions, DiscreteActions):
+        arrays["actions"] = np.str_(json.dumps(actions_in_json(actions)))
+    return arrays
+
+
+def actions_in_json(space: ActionSpace) -> dict[str, Any]:
+    """Returns what JSON says of an action space."""
+    if isinstance(space, JointActions):
+        return {"kind": "joint", "parts": [actions_in_json(part) for part in space.spaces], "names": space.names}
+    if isinstance(space, DiscreteActions):
+        return {"kind": "discrete", "sizes": [space.n]}
+    if isinstance(space, MultiDiscreteActions):
+        return {"kind": "multi_discrete", "sizes": space.sizes, "shape": space.shape}
+    if isinstance(space, BoxActions):
+        return {"kind": "box", "shape": space.shape, "low": space.low, "high": space.high}
+    return {"kind": "binary", "shape": space.shape}
 
 
 def _convolutions(network: ActorCritic, params: Params) -> dict[str, Any]:
@@ -87,6 +160,9 @@ def _convolutions(network: ActorCritic, params: Params) -> dict[str, Any]:
         "observation_scale": np.float64(mlp.convolutions.scale),
         "stack_first": np.bool_(mlp.convolutions.stack_first),
     }
+    if is_structured(network.observed["policy"].types):
+        arrays["image_shape"] = np.asarray(mlp.convolutions.image_shape, np.int64)
+        arrays["image_start"] = np.int64(mlp.convolutions.start)
     for index in range(len(mlp.convolutions.layers)):
         layer = mlp_params["convolutions"][f"Conv_{index}"]
         arrays[f"convolution_kernel_{index}"] = np.asarray(layer["kernel"])

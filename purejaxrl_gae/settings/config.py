@@ -84,6 +84,11 @@ class TrainingConfig:
     encoder: Encoder = "mlp"
     """what stands before the hidden layers: nothing; one 3x3 convolution, for grids; three of the Nature paper's,
     for pixels, which it scales by 1/255"""
+    policy_observations: tuple[str, ...] = ()
+    """leaves that the policy sees, where observations are a dictionary or tuple of arrays; all but the action mask, if
+    none is named"""
+    value_observations: tuple[str, ...] = ()
+    """leaves that the value function sees, more than the policy perhaps; all but the action mask, if none is named"""
     hidden_sizes: tuple[int, ...] = (64, 64)
     """widths of the hidden layers"""
     memory: Memory = "none"
