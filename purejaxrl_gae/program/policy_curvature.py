@@ -9,7 +9,8 @@ from purejaxrl_gae import kernels
 from purejaxrl_gae.environments import BoxActions, DiscreteActions
 from purejaxrl_gae.kernels.dense_fisher import dense_factors, dense_fisher_product
 from purejaxrl_gae.kernels.fisher import MatrixVectorProduct
-from purejaxrl_gae.program.actor_critic import ACTIVATIONS, ActorCritic
+from purejaxrl_gae.program.actor_critic import ActorCritic
+from purejaxrl_gae.program.encoders import ACTIVATIONS
 from purejaxrl_gae.program.types import Inputs, Network, Params
 
 MOST_OUTPUTS = 1  # with more, passes over `[outputs, B, width]` cost more on a CPU than the matrix products they save
