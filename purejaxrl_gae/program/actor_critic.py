@@ -21,7 +21,7 @@ from purejaxrl_gae.program.cells import CELLS, Cell
 from purejaxrl_gae.program.encoders import Convolutions
 from purejaxrl_gae.program.initialization import draw_orthogonal, draw_uniform
 from purejaxrl_gae.program.layers import MLP, PolicyNetwork
-from purejaxrl_gae.program.observed import Observed, choose_leaves
+from purejaxrl_gae.program.observed import ALL_LEAVES, Observed, Seen, choose_leaves
 from purejaxrl_gae.program.types import Distribution, Inputs, Params, Sequence
 from purejaxrl_gae.settings.config import ActionBounds, Activation, Encoder, Initialization, Memory
 from purejaxrl_gae.settings.errors import UserError
@@ -183,9 +183,7 @@ def make_actor_critic(
     encoder: Encoder = "mlp",
     memory: Memory = "none",
     memory_size: int = 64,
-    policy_observations: tuple[str, ...] = (),
-    value_observations: tuple[str, ...] = (),
-    mask: str | None = None,
+    seen: Seen = ALL_LEAVES,
 ) -> ActorCritic:
     """Makes the two networks for an environment.
 
@@ -204,9 +202,7 @@ def make_actor_critic(
       encoder: what stands before the dense layers; see `encoders.make_convolutions`.
       memory: what stands behind `hidden_sizes` and, where not shared, in front of the outputs; see `cells`.
       memory_size: units of it.
-      policy_observations: names of the leaves that the policy sees; of none, all but the mask.
-      value_observations: of those that the value function sees.
-      mask: name of the leaf that says which actions are allowed, or None.
+      seen: the leaves that policy and value function see, and what masks actions.
 
     Raises:
       UserError: action values are asked for, and actions are not discrete; actions are to be scaled or squashed to
@@ -215,11 +211,7 @@ def make_actor_critic(
     _check_bounds(actions, action_bounds)
     if action_values and not isinstance(actions, DiscreteActions):
         raise UserError(f"action values need discrete actions, to sum over them; this environment's are {actions}")
-    types, num_outputs = types_of(observation_shape), actions.num_outputs
-    observed = {
-        "policy": choose_leaves(types, mask, "policy_observations", policy_observations),
-        "value": choose_leaves(types, mask, "value_observations", value_observations),
-    }
+    observed, num_outputs = choose_leaves(types_of(observation_shape), seen), actions.num_outputs
     convolutions = observed["policy"].convolutions(encoder, activation)
     cell = None if memory == "none" else CELLS[memory](memory_size)
     has_trunk = shared or cell is not None
@@ -242,7 +234,7 @@ def make_actor_critic(
         has_action_values=action_values,
         initialization=initialization,
         action_bounds=action_bounds,
-        mask=mask,
+        mask=seen.mask,
     )
 
 

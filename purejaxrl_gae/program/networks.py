@@ -28,6 +28,7 @@ from purejaxrl_gae.environments.structures import (
 from purejaxrl_gae.kernels import Categorical, in_float32
 from purejaxrl_gae.program.actor_critic import make_actor_critic, with_mask
 from purejaxrl_gae.program.heads import sampled_types
+from purejaxrl_gae.program.observed import Seen
 from purejaxrl_gae.program.pure_modules import PureModule, pure
 from purejaxrl_gae.program.types import Network, Params, Setup
 from purejaxrl_gae.settings import parts
@@ -155,9 +156,7 @@ def of_layers(
         encoder=config.encoder,
         memory=config.memory,
         memory_size=config.memory_size,
-        policy_observations=tuple(config.policy_observations),
-        value_observations=tuple(config.value_observations),
-        mask=mask,
+        seen=Seen(tuple(config.policy_observations), tuple(config.value_observations), mask),
     )
 
 

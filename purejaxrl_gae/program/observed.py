@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,22 +69,40 @@ class Observed:
         return make_convolutions(encoder, self.shapes[images[0]], activation, start=start)
 
 
-def choose_leaves(observations: Any, mask: str | None, field: str, wanted: tuple[str, ...]) -> Observed:
-    """Returns the leaves that a network sees.
+class Seen(NamedTuple):
+    """What of several arrays is seen; of one array nothing is to be said.
 
-    Args:
-      observations: types of one observation.
-      mask: name of the leaf that masks actions, which is seen only if asked for.
-      field: of the config, for messages.
-      wanted: names of leaves; of none, all.
+    Attributes:
+      policy: names of the leaves that the policy sees; of none, all but the mask.
+      value: of those that the value function sees.
+      mask: name of the leaf that says which actions are allowed, or None; it is seen only if asked for.
+    """
+
+    policy: tuple[str, ...] = ()
+    value: tuple[str, ...] = ()
+    mask: str | None = None
+
+
+ALL_LEAVES = Seen()
+
+
+def choose_leaves(types: Any, seen: Seen) -> dict[str, Observed]:
+    """Returns the leaves that `policy` and `value` see of observations of these types.
 
     Raises:
       UserError: there is no such leaf, or observations are one array.
     """
-    names = list(named_leaves(observations))
+    return {
+        "policy": _choose(types, seen.mask, "policy_observations", seen.policy),
+        "value": _choose(types, seen.mask, "value_observations", seen.value),
+    }
+
+
+def _choose(types: Any, mask: str | None, field: str, wanted: tuple[str, ...]) -> Observed:
+    names = list(named_leaves(types))
     if not wanted:
-        return Observed(observations, tuple(name for name in names if name != mask))
-    if not is_structured(observations):
+        return Observed(types, tuple(name for name in names if name != mask))
+    if not is_structured(types):
         raise UserError(f"{field} is {','.join(wanted)}; this environment's observations are one array, without names")
     for name in wanted:
         if name not in names:
@@ -92,4 +110,4 @@ def choose_leaves(observations: Any, mask: str | None, field: str, wanted: tuple
                 f"{field} has {name!r}, which is no leaf of the observations{closest(name, names)}; they have "
                 f"{', '.join(names)}"
             )
-    return Observed(observations, tuple(name for name in names if name in wanted))
+    return Observed(types, tuple(name for name in names if name in wanted))

@@ -286,17 +286,19 @@ def four_values(self, action):
 
 
 WRONG = {
-    "Dict observations": (
-        changed(observation_space=spaces.Dict(a=spaces.Box(0.0, 1.0))),
-        "observation_space of Changed is Dict, which is not supported; it must be a Box",
+    "text in a Dict": (
+        changed(observation_space=spaces.Dict(a=spaces.Box(0.0, 1.0), b=spaces.Text(3))),
+        "observation_space of Changed has Text, which is not supported; it must be of Box, Discrete",
+    ),
+    "a Dict without a key": (
+        changed(observation_space=spaces.Dict(a=spaces.Box(0.0, 1.0)), observation=lambda self: {"b": np.zeros(1)}),
+        r"observation from reset of Changed is a dict; its observation_space says \{a: \[1\]\}",
     ),
     "too many numbers": (
         changed(observation_space=spaces.Discrete(10**6), observation=lambda self: 0),
         "observation_space of Changed has 1,000,000 discrete values; at most 65,536 are encoded",
     ),
-    "Tuple observations": (changed(observation_space=spaces.Tuple([spaces.Box(0.0, 1.0)])), "is Tuple"),
-    "Tuple actions": (changed(action_space=spaces.Tuple([spaces.Discrete(2)])), "action_space of Changed is Tuple"),
-    "MultiDiscrete actions": (changed(action_space=spaces.MultiDiscrete([2, 2])), "is MultiDiscrete"),
+    "text as an action": (changed(action_space=spaces.Tuple([spaces.Text(3)])), "action_space of Changed is Text"),
     "another shape": (
         changed(observation=lambda self: np.zeros(3)),
         r"observation from reset of Changed has shape \(3,\); its observation_space says \(2,\)",

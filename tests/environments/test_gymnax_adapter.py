@@ -203,7 +203,7 @@ class DictObservations(Minimal):
 
 class TupleActions(Minimal):
     def action_space(self, params=None):
-        return spaces.Tuple([spaces.Discrete(2)])
+        return spaces.Tuple([spaces.Discrete(2), "text"])
 
 
 class WantsTwoActions(Minimal):
@@ -240,8 +240,8 @@ class SixFromStepEnv(type(gymnax.make("CartPole-v1")[0])):
             "observation from reset of WrongObservation has shape (3,); its observation_space says (2,)",
         ),
         (WrongReward(), "reward of WrongReward has shape (2,); it must be a scalar"),
-        (DictObservations(), "observation_space of DictObservations is Dict, which is not supported"),
-        (TupleActions(), "action_space of TupleActions is Tuple, which is not supported"),
+        (DictObservations(), "observation from reset of DictObservations is not of the form that its"),
+        (TupleActions(), "action_space of TupleActions is str, which is not supported"),
         (WantsTwoActions(), "step of WantsTwoActions does not accept an action of shape ()"),
         (object(), "env is object, which has no method 'reset'"),
         ("Cartpole-v1", "env is 'Cartpole-v1', which gymnax does not know; did you mean 'CartPole-v1'?"),
