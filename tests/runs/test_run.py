@@ -370,7 +370,7 @@ def test_the_numpy_policy_equals_the_jax_policy(tmp_path, env, changes):
 
     algorithm = algorithms.make_algorithm(dataclasses.replace(TINY, env=env, hidden_sizes=(64, 64), **changes))
     setup = algorithm.setup
-    learner = anything_learned(algorithm.init_learner(jax.random.key(0), algorithm.hyperparameters))
+    learner = anything_learned(jax.jit(algorithm.init_learner)(jax.random.key(0), algorithm.hyperparameters))
     (tmp_path / "policy.npz").write_bytes(policy_bytes(setup, learner))
     policy = load_policy(tmp_path / "policy.npz")
     observations = np.asarray(jax.random.normal(jax.random.key(1), (256, *setup.environment.observation_shape)))
@@ -402,13 +402,13 @@ def test_the_numpy_policy_equals_the_jax_policy_through_convolutions(tmp_path, e
         **dict(initialization="uniform", encoder=encoder),
     )
     environment = environments.Environment("grids", shape, environments.DiscreteActions(5), None, None, None)
-    learner = Learner(network.init(jax.random.key(0)), None)
+    learner = Learner(jax.jit(network.init)(jax.random.key(0)), None)
     (tmp_path / "policy.npz").write_bytes(policy_bytes(Setup(TINY, environment, network), learner))
     policy = load_policy(tmp_path / "policy.npz")
     assert policy.environment["env"] == TINY.env
     observations = np.random.default_rng(0).integers(0, 256 if encoder == "nature_cnn" else 2, (30, *shape), np.uint8)
     with jax.default_matmul_precision("highest"):
-        logits = network.policy(learner.params, jax.numpy.asarray(observations)).logits
+        logits = jax.jit(network.policy)(learner.params, jax.numpy.asarray(observations)).logits
     assert np.std(logits, axis=0).min() > 1e-3  # they do depend on the observation
     np.testing.assert_allclose(policy.outputs(observations), logits, atol=1e-5)
     np.testing.assert_allclose(policy.outputs(observations[3]), logits[3], atol=1e-5)
