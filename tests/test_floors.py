@@ -1,11 +1,10 @@
 """The package's folders are its floors: imports point downwards, and sizes stay what one can read."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 PACKAGE = Path(__file__).parent.parent / "purejaxrl_gae"
 FLOORS = ["kernels", "settings", "parallel", "environments", "program", "runs"]  # from the ground up
@@ -24,6 +23,15 @@ NOT_YET = {
     "playing.py",
     "programs.py",
 }
+
+
+@functools.cache
+def parsed(module: Path) -> ast.Module:
+    return ast.parse(module.read_text())
+
+
+def name_of(module: Path) -> str:
+    return module.relative_to(PACKAGE).as_posix()
 
 
 def floor_of(parts: tuple[str, ...]) -> int:
@@ -45,7 +53,7 @@ def test_imports_point_downwards():
     upwards = []
     for module in MODULES:
         parts = module.relative_to(PACKAGE).with_suffix("").parts
-        others = set() if parts == ("__init__",) else imported(ast.parse(module.read_text()))  # it names all floors
+        others = set() if parts == ("__init__",) else imported(parsed(module))  # it names all floors
         upwards += [f"{'.'.join(parts)} -> {'.'.join(other)}" for other in others if floor_of(other) > floor_of(parts)]
     assert not upwards
 
@@ -55,7 +63,7 @@ def test_no_two_modules_import_each_other():
     edges = {
         (name, other)
         for module, name in names.items()
-        for reached in imported(ast.parse(module.read_text()))
+        for reached in imported(parsed(module))
         for other in (reached, reached[:-1])  # a module, or a name of one
         if other in names.values() and other != name
     }
@@ -88,24 +96,26 @@ def begins_with_a_verb(docstring: str) -> bool:
     return word == "See" or (re.fullmatch("[A-Z][a-z]+s", word) is not None and not re.fullmatch(NO_VERBS, word))
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_a_module_is_read_at_once(module):
-    text = module.read_text()
-    assert len(text.splitlines()) <= LONGEST_MODULE
-    found = list(functions(ast.parse(text)))
-    assert not [f"{each.name}: {code_lines(each)}" for each, _ in found if code_lines(each) > LONGEST_FUNCTION]
-    assert not [each.name for each, depth in found if depth > DEEPEST_FUNCTION]
+def test_modules_and_functions_are_read_at_once():
+    long = {name_of(module): len(module.read_text().splitlines()) for module in MODULES}
+    assert not {name: lines for name, lines in long.items() if lines > LONGEST_MODULE}
+    found = [(module, each, depth) for module in MODULES for each, depth in functions(parsed(module))]
+    assert not {
+        f"{name_of(module)}: {each.name}": code_lines(each)
+        for module, each, _ in found
+        if code_lines(each) > LONGEST_FUNCTION
+    }
+    assert not [f"{name_of(module)}: {each.name}" for module, each, depth in found if depth > DEEPEST_FUNCTION]
 
 
-@pytest.mark.parametrize(
-    "module",
-    [path for path in MODULES if path.name not in NOT_YET],
-    ids=lambda path: path.relative_to(PACKAGE).as_posix(),
-)
-def test_docstrings_of_functions_say_what_they_do(module):
-    found = [each for each, _ in functions(ast.parse(module.read_text())) if not is_property(each)]
-    docstrings = {each.name: ast.get_docstring(each) for each in found}
-    assert not [f"{name}: {text}" for name, text in docstrings.items() if text and not begins_with_a_verb(text)]
+def test_docstrings_of_functions_say_what_they_do():
+    found = [(module, each) for module in MODULES for each, _ in functions(parsed(module))]
+    docstrings = [
+        (f"{name_of(module)}: {each.name}", ast.get_docstring(each))
+        for module, each in found
+        if module.name not in NOT_YET and not is_property(each)
+    ]
+    assert not {name: text for name, text in docstrings if text and not begins_with_a_verb(text)}
 
 
 def is_property(function: ast.FunctionDef) -> bool:
@@ -126,7 +136,7 @@ def test_what_docstrings_refer_to_is_there():
     names = {folder: {each.stem for each in (PACKAGE / folder).glob("*.py")} for folder in FLOORS}
     for module in MODULES:
         owner = module.parent.name if module.stem == "__init__" else module.stem
-        names[owner] = names.get(owner, set()) | defined(ast.parse(module.read_text()))
+        names[owner] = names.get(owner, set()) | defined(parsed(module))
     stale = []
     for module in MODULES:
         for reference in re.findall(r"`(?:\w+\.)*(\w+\.\w+)(?:\(.*?\))?`", module.read_text()):
