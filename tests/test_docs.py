@@ -106,7 +106,9 @@ def run_blocks(page: Path, slow: bool) -> None:
         if block.kind == "python":
             exec(compile(block.text, where, "exec"), names)
         elif block.kind == "pycon":
-            runner.run(parser.get_doctest(block.text, names, where, name_of(page), 0), clear_globs=False)
+            example = parser.get_doctest(block.text, {}, where, name_of(page), 0)
+            example.globs = names  # not a copy: what an example assigns, functions of the page see
+            runner.run(example, clear_globs=False)
             assert not runner.failures, where
 
 
