@@ -21,6 +21,7 @@ OTHERS = {
     "train": "train by an algorithm of your own: train MODULE:CLASS --env …",
     "evaluate": "score a policy on fresh episodes, or draw one",
     "plot": "draw learning curves, sweeps and performance profiles",
+    "export": "write a policy as JSON, for pages and other languages",
     "sweep": "train a grid or random draws of settings side by side, and rank them",
 }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from purejaxrl_gae import __main__, cli, evaluate, plot, sweep
+from purejaxrl_gae import __main__, cli, evaluate, export, plot, sweep
 from purejaxrl_gae.program import algorithms
 
 
@@ -13,7 +13,7 @@ from purejaxrl_gae.program import algorithms
 def test_without_a_command_all_are_listed_with_what_they_are_for(arguments, capsys):
     __main__.main(arguments)
     listed = capsys.readouterr().out
-    for name in (*algorithms.CONFIG_CLASSES, "train", "evaluate", "plot", "sweep"):
+    for name in (*algorithms.CONFIG_CLASSES, "train", "evaluate", "export", "plot", "sweep"):
         assert f"\n  {name} " in listed
     assert max(map(len, listed.splitlines())) <= 100
 
@@ -25,12 +25,13 @@ def test_every_algorithm_is_a_command():
 def test_a_command_gets_the_flags_behind_its_name(monkeypatch):
     calls = []
     monkeypatch.setattr(cli, "main", lambda *given: calls.append(given))
-    for module in (evaluate, plot, sweep):
+    for module in (evaluate, export, plot, sweep):
         monkeypatch.setattr(module, "main", lambda flags, name=module.__name__: calls.append((name, flags)))
-    for command in ("trpo", "evaluate", "plot", "sweep"):
+    for command in ("trpo", "evaluate", "export", "plot", "sweep"):
         __main__.main([command, "--seed", "3"])
     flags = ["--seed", "3"]
-    assert calls == [("trpo", flags), *((f"purejaxrl_gae.{name}", flags) for name in ("evaluate", "plot", "sweep"))]
+    others = ("evaluate", "export", "plot", "sweep")
+    assert calls == [("trpo", flags), *((f"purejaxrl_gae.{name}", flags) for name in others)]
 
 
 def test_an_unknown_command_is_one_line_with_the_closest(capsys):
