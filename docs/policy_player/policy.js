@@ -84,7 +84,7 @@ function withinBounds(policy, output, index) {
   const clip = (x, least, most) => Math.min(most, Math.max(least, x));
   if (policy.action_bounds === "clip") return clip(output, low, high);
   const withinOne = policy.action_bounds === "tanh" ? Math.tanh(output) : clip(output, -1, 1);
-  return clip(low + 0.5 * (withinOne + 1) * Math.fround(high - low), low, high);
+  return clip(low + 0.5 * (withinOne + 1) * (high - low), low, high);
 }
 
 const POLICIES = {};

@@ -68,7 +68,7 @@ def in_bounds_and_out():
     """Policies of each activation, and of each way to the bounds."""
     rng = np.random.default_rng(1)
     policies = [random_policy(rng, activation=name) for name in ("tanh", "relu", "elu", "silu")]
-    policies += [random_policy(rng, discrete=False, action_bounds=name) for name in ("clip", "scale", "tanh")]
+    policies += [random_policy(rng, real_actions=True, action_bounds=name) for name in ("clip", "scale", "tanh")]
     return [*policies, random_policy(rng, normalized=False)]
 
 
@@ -135,9 +135,9 @@ def test_a_whole_episode_pays_what_it_pays_in_numpy(computed, name):
     found = computed["episodes"][name]
     with jax.enable_x64(True):
         step = jax.jit(gymnax_step(name))
-        numbers, action = np.array(STARTS[name]), policy.act(np.zeros(policy.observation_shape))
+        numbers, any_action = np.array(STARTS[name]), random_steps(name)[1][0]
         while len(rewards) < len(found["rewards"]) and not ended:
-            action = policy.act(np.asarray(step(numbers, action)[1]))
+            action = policy.act(np.asarray(step(numbers, any_action)[1]))
             numbers, _, reward, ended = step(numbers, action)
             rewards.append(float(reward))
     assert len(rewards) == len(found["rewards"]) and bool(ended) == found["terminated"]

@@ -3,32 +3,35 @@
 import numpy as np
 
 from purejaxrl_gae.runs.numpy_policy import NumpyPolicy
+from purejaxrl_gae.runs.numpy_spaces import NumpyActions, NumpyLeaf, NumpyLeaves
+
+REAL_ACTIONS = NumpyActions(
+    "box", (2,), low=np.array([-0.75, -0.25]), high=np.array([0.2, 1.1], np.float32).astype(float)
+)
 
 
-def random_policy(rng, *, discrete=True, normalized=True, **changes):
+def one_array(shape, normalized, one_hot=None):
+    return NumpyLeaves((NumpyLeaf((), shape, normalized, one_hot),), None)
+
+
+def random_policy(rng, *, real_actions=False, normalized=True, **changes):
     """Three observations, two layers, two actions; numbers in float32 as training leaves them."""
 
     def numbers(*shape):
         return rng.normal(size=shape).astype(np.float32)
 
-    shapes = ((3, 4), (4, 2))
+    layers = [(numbers(3, 4), numbers(4), True), (numbers(4, 2), numbers(2), False)]
     parts = {
         "environment": {"env": "Pendulum-v1"},
-        "observation_shape": (3,),
+        "observations": one_array((3,), normalized),
         "mean": numbers(3) if normalized else None,
         "variance": numbers(3) ** 2 if normalized else None,
         "clip": 10.0,
-        "layers": [
-            (numbers(*shape).astype(np.float64), numbers(shape[1]).astype(np.float64), index == 0)
-            for index, shape in enumerate(shapes)
-        ],
+        "layers": [(kernel.astype(float), bias.astype(float), activated) for kernel, bias, activated in layers],
         "convolutions": None,
         "activation": "tanh",
-        "discrete": discrete,
-        "log_std": None if discrete else numbers(2),
-        "action_shape": () if discrete else (2,),
-        "low": None if discrete else np.array([-0.7, -0.3], np.float32),
-        "high": None if discrete else np.array([0.2, 1.1], np.float32),
+        "actions": REAL_ACTIONS if real_actions else NumpyActions("discrete", sizes=(2,)),
+        "log_std": numbers(2).astype(float) if real_actions else np.zeros(0),
     }
     return NumpyPolicy(**{**parts, **changes})
 
@@ -37,25 +40,21 @@ def from_json(values):
     """The policy that a JSON object holds; what `outputs` adds to a variance is taken off the deviation's square."""
 
     def array(numbers):
-        return None if numbers is None else np.array(numbers, np.float32)
+        return None if numbers is None else np.array(numbers, np.float32).astype(float)
 
-    deviation = array(values["deviation"])
+    deviation, num_outputs = array(values["deviation"]), len(values["layers"][-1]["bias"])
+    low, high, shape = array(values["low"]), array(values["high"]), tuple(values["action_shape"])
+    discrete = NumpyActions("discrete", sizes=(num_outputs,))
     return NumpyPolicy(
         environment={"env": values["environment"]},
-        observation_shape=tuple(values["observation_shape"]),
+        observations=one_array(tuple(values["observation_shape"]), deviation is not None),
         mean=array(values["mean"]),
-        variance=None if deviation is None else deviation.astype(np.float64) ** 2 - 1e-8,
+        variance=None if deviation is None else deviation**2 - 1e-8,
         clip=values["clip"],
-        layers=[
-            (array(layer["kernel"]).astype(np.float64), array(layer["bias"]).astype(np.float64), layer["activated"])
-            for layer in values["layers"]
-        ],
+        layers=[(array(layer["kernel"]), array(layer["bias"]), layer["activated"]) for layer in values["layers"]],
         convolutions=None,
         activation=values["activation"],
-        discrete=values["discrete"],
-        log_std=array(values["log_std"]),
-        action_shape=tuple(values["action_shape"]),
-        low=array(values["low"]),
-        high=array(values["high"]),
+        actions=discrete if values["discrete"] else NumpyActions("box", shape, low=low, high=high),
+        log_std=np.zeros(0) if values["discrete"] else array(values["log_std"]),
         action_bounds=values["action_bounds"],
     )
