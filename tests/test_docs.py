@@ -76,7 +76,7 @@ def test_links_and_anchors_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_what_is_included_is_there(page):
-    for path, options in re.findall(r"^```\{literalinclude\} (\S+)\n((?::.*\n)*)", page.read_text(), re.MULTILINE):
+    for path, options in re.findall(r"^```\{(?:literal)?include\} (\S+)\n((?::.*\n)*)", page.read_text(), re.MULTILINE):
         text = (page.parent / path).read_text()
         given = dict(re.findall(r"^:([\w-]+): (.*)$", options, re.MULTILINE))
         if "pyobject" in given:
