@@ -271,7 +271,9 @@ def test_a_failed_run_is_recorded_with_its_line_and_said(tmp_path, monkeypatch):
     assert started == [("one", (0,)), ("one", (1,))]
     known = ResultsFile(tmp_path / "results" / "mine.json").read().records
     assert known[Key("one", "ppo", "", 1)]["error"] == "error: boom"
+    assert "| one | 1.00 (100, 1 seed) |" in tables.table(suite, known)
     assert "Failed: ppo on one, seed 1." in tables.table(suite, known)
+    assert "| one | failed |" in tables.table(suite, by_key(*records.failed(Job(configuration(2), (0, 1)), "boom", {})))
     fake_processes(monkeypatch, results_of)
     command.run(suite, options(tmp_path, retry=True))
     assert not any(map(records.has_failed, ResultsFile(tmp_path / "results" / "mine.json").read().records.values()))
@@ -292,10 +294,10 @@ def ended(process):
 
 
 def test_a_process_that_fails_leaves_the_line_that_says_why(tmp_path, monkeypatch):
-    script = "import sys; print('so far so good'); print('error: gamma is 7'); print('noise'); sys.exit(2)"
+    script = "import sys; print('fine'); print(f'error: bad {sys.argv[1]}/run'); print('noise'); sys.exit(2)"
     job = python_job(monkeypatch, script)
     (found,) = ended(processes.RunProcess(job, tmp_path / "job", {"commit": "c0"}, set()))
-    assert found["error"] == "error: gamma is 7 (exit code 2)"
+    assert found["error"] == "error: bad job/run (exit code 2)"
     assert found["eval_mean"] is None and set(KEYS) <= set(found)
     killed = python_job(monkeypatch, "import os; os.kill(os.getpid(), 9)")
     (found,) = ended(processes.RunProcess(killed, tmp_path / "job", {}, set()))

@@ -105,7 +105,8 @@ def run(suite: Suite, options: Options) -> None:
 def _run_jobs(suite: Suite, jobs: list[Job], file: ResultsFile, options: Options, stop: StopRequests) -> None:
     versions, started = {"commit": processes.commit()}, time.perf_counter()
     total, ended = sum(len(job.seeds) for job in jobs), 0
-    print(f"{suite.name}: {total} runs in {len(jobs)} processes, {options.processes} at once, at {versions['commit']}")
+    at_once = f"{options.processes} at once, at {versions['commit']}"
+    print(f"{suite.name}: {total} runs in {len(jobs)} processes, {at_once}", flush=True)
 
     def start(job: Job, slot: int) -> processes.RunProcess:
         folder = options.folders.resolve() / suite.name / processes.folder_of(job)

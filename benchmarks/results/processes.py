@@ -115,7 +115,10 @@ class RunProcess:
         lines = (self._folder / "output.txt").read_text(errors="replace").strip().splitlines()
         said = [line for line in lines if line.startswith("error: ")] or lines
         ended = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-        return f"{said[-1][:LONGEST_ERROR]} ({ended})" if said else ended
+        if not said:
+            return ended
+        line = said[-1].replace(str(self._folder), self._folder.name).replace(str(ROOT), ".")  # no paths of a machine
+        return f"{line[:LONGEST_ERROR]} ({ended})"
 
 
 def command_of(job: Job, folder: Path) -> list[str]:

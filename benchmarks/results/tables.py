@@ -78,7 +78,7 @@ def scores_table(suite: Suite, records: Records) -> str:
 def _score_cell(suite: Suite, configuration: Configuration, records: Records, most: int) -> str:
     scores = scores_of(suite, configuration, records)
     if not scores:
-        return "not run"
+        return "failed" if any(key in records for key in configuration.keys) else "not run"
     steps = max(records[key]["env_steps"] for key in configuration.keys if key.seed in scores and key in records)
     seeds = "" if len(scores) == most else f", {counted(len(scores), 'seed')}"
     return f"{interval(with_interval(np.array(list(scores.values()))))} ({short_steps(steps)}{seeds})"
@@ -90,7 +90,8 @@ def normalised_table(suite: Suite, records: Records) -> str:
     A task counts once every variant has a seed; of each variant as many seeds count as all have.
     """
     by_cell = {(each.env, each.variant): scores_of(suite, each, records) for each in suite.configurations}
-    variants = [name for name in dict.fromkeys(each.variant for each in suite.configurations) if name != suite.random]
+    named = dict.fromkeys([*suite.paper, *(each.variant for each in suite.configurations)])  # in the paper's order
+    variants = [name for name in named if name != suite.random]
     tasks = [
         env
         for env in dict.fromkeys(each.env for each in suite.configurations)
@@ -153,9 +154,9 @@ def paired_table(suite: Suite, records: Records) -> str:
         cells = [_difference(by_cell.get((env, first), {}), by_cell.get((env, second), {})) for env in tasks]
         rows.append([name, *cells])
     seeds = max(len(each.seeds) for each in suite.configurations)
-    return markdown(["second minus first", *map(task_name, tasks)], rows) + (
-        f"\n\nMean over {seeds} pairs of runs of one seed of the difference in the {SCORES[suite.score]}, with its 95% "
-        "paired bootstrap interval; bold where that leaves out 0."
+    return markdown(["effect of", *map(task_name, tasks)], rows) + (
+        f"\n\nMean over {seeds} pairs of runs of one seed, with and without it, of what it adds to the "
+        f"{SCORES[suite.score]}, with its 95% paired bootstrap interval; bold where that leaves out 0."
     )
 
 

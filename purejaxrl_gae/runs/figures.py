@@ -116,14 +116,15 @@ def draw_curve_panels(panels: Mapping[str, Sequence[Curve]], output: Path, title
     size = (max(3.6 * columns, 5.0), 2.8 * -(-len(panels) // columns) + 0.6)
     lines: dict[str, Any] = {}
     with picture(output, title, size, len(panels)) as all_axes:
-        for axes, (task, curves) in zip(all_axes, panels.items(), strict=True):
+        for index, (axes, (task, curves)) in enumerate(zip(all_axes, panels.items(), strict=True)):
             for label, members in _by_label(curves).items():
                 lines[label] = _draw_middle(axes, label, members, colors[label])
             axes.set_title(task, fontsize=10)
             axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 5))
             axes.grid(alpha=0.3)
+            if index >= len(panels) - columns:
+                axes.set_xlabel("environment steps")
         figure = all_axes[0].figure
-        figure.supxlabel("environment steps", fontsize=10)
         figure.supylabel(_return_label(everything), fontsize=10)
         figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=4, frameon=False)
 
