@@ -106,6 +106,19 @@ def make_one_hot(name: str, shape: tuple[int, ...], sizes: Iterable[int], starts
     return one_hot
 
 
+def one_hot_of(parts: Any, encoding_of: Callable[[Any], OneHot | None]) -> OneHot | OneHotLeaves | None:
+    """Returns how observations of some spaces become zeros and ones; None where none does.
+
+    Args:
+      parts: a space, or a dictionary or tuple of spaces; see `structures.parts_of`.
+      encoding_of: what a space has; None where its observations stay as they are.
+    """
+    if not isinstance(parts, (dict, tuple)):
+        return encoding_of(parts)
+    leaves = tuple(map(encoding_of, jax.tree.leaves(parts)))
+    return OneHotLeaves(leaves) if any(leaf is not None for leaf in leaves) else None
+
+
 Render = Callable[[list[Any]], list[np.ndarray]]
 
 

@@ -1,6 +1,7 @@
 """Gymnasium's registry, spaces and values as the contract has them."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 from gymnasium import spaces
 
+from purejaxrl_gae.environments import structures
 from purejaxrl_gae.environments.action_spaces import (
     ActionSpace,
     BinaryActions,
@@ -16,9 +18,11 @@ from purejaxrl_gae.environments.action_spaces import (
     MultiDiscreteActions,
     joint_actions,
 )
-from purejaxrl_gae.environments.contract import OneHot, OneHotLeaves, make_one_hot
+from purejaxrl_gae.environments.contract import OneHot, OneHotLeaves, make_one_hot, one_hot_of
 from purejaxrl_gae.environments.structures import described, is_structured, kept_type, same_structure
 from purejaxrl_gae.settings.errors import UserError, closest
+
+parts_of = partial(structures.parts_of, spaces)
 
 
 def checked_spec(env_id: str) -> Any:
@@ -32,15 +36,6 @@ def checked_spec(env_id: str) -> Any:
     except gymnasium.error.Error:
         hint = closest(env_id, gymnasium.registry) or "; see gymnasium.pprint_registry()"
         raise UserError(f"env is 'gymnasium:{env_id}', which Gymnasium does not know{hint}") from None
-
-
-def parts_of(space: Any) -> Any:
-    """Returns the spaces in a Dict or Tuple as a dictionary or tuple; any other space as it is."""
-    if isinstance(space, spaces.Dict):
-        return {key: parts_of(part) for key, part in space.spaces.items()}
-    if isinstance(space, spaces.Tuple):
-        return tuple(parts_of(part) for part in space.spaces)
-    return space
 
 
 def observation_types(name: str, space: Any) -> Any:
@@ -67,19 +62,15 @@ def one_hot_encoding(name: str, space: Any) -> OneHot | OneHotLeaves | None:
     Raises:
       UserError: there would be too many.
     """
-    parts = parts_of(space)
-    if not isinstance(parts, (dict, tuple)):
-        return _one_hot_encoding(name, parts)
-    leaves = tuple(_one_hot_encoding(name, part) for part in jax.tree.leaves(parts))
-    return OneHotLeaves(leaves) if any(leaf is not None for leaf in leaves) else None
 
+    def encoding_of(part):
+        if isinstance(part, spaces.Discrete):
+            return make_one_hot(name, (), [int(part.n)], [int(part.start)])
+        if isinstance(part, spaces.MultiDiscrete):
+            return make_one_hot(name, part.nvec.shape, part.nvec.reshape(-1), part.start.reshape(-1))
+        return None
 
-def _one_hot_encoding(name: str, space: Any) -> OneHot | None:
-    if isinstance(space, spaces.Discrete):
-        return make_one_hot(name, (), [int(space.n)], [int(space.start)])
-    if isinstance(space, spaces.MultiDiscrete):
-        return make_one_hot(name, space.nvec.shape, space.nvec.reshape(-1), space.start.reshape(-1))
-    return None
+    return one_hot_of(parts_of(space), encoding_of)
 
 
 def action_space(name: str, space: Any) -> ActionSpace:

@@ -14,9 +14,9 @@ from purejaxrl_gae.environments.action_spaces import (
     MultiDiscreteActions,
     joint_actions,
 )
-from purejaxrl_gae.environments.contract import OneHot, OneHotLeaves, make_one_hot
+from purejaxrl_gae.environments.contract import OneHot, OneHotLeaves, make_one_hot, one_hot_of
 from purejaxrl_gae.environments.light_gymnax import gymnax_environment, spaces
-from purejaxrl_gae.environments.structures import check_same, described, is_structured, kept_type
+from purejaxrl_gae.environments.structures import check_same, described, is_structured, kept_type, parts_of
 from purejaxrl_gae.settings.errors import UserError, first_line
 
 
@@ -28,15 +28,6 @@ def has_own_step(env: Any) -> bool:
 def of_type(action: jax.Array, kind: jax.ShapeDtypeStruct) -> jax.Array:
     """Returns an action as the environment takes it: whole, also of real ones, where a Box holds whole numbers."""
     return jnp.rint(action).astype(kind.dtype) if jnp.issubdtype(kind.dtype, jnp.integer) else action
-
-
-def _parts_of(space: Any) -> Any:
-    """Returns the spaces in a Dict or Tuple as a dictionary or tuple; any other space as it is."""
-    if isinstance(space, spaces.Dict):
-        return {key: _parts_of(part) for key, part in space.spaces.items()}
-    if isinstance(space, spaces.Tuple):
-        return tuple(_parts_of(part) for part in space.spaces)
-    return space
 
 
 def observation_types(name: str, space: Any) -> Any:
@@ -53,7 +44,7 @@ def observation_types(name: str, space: Any) -> Any:
             )
         return jax.ShapeDtypeStruct(tuple(int(size) for size in part.shape), jnp.float32)
 
-    return jax.tree.map(type_of, _parts_of(space))
+    return jax.tree.map(type_of, parts_of(spaces, space))
 
 
 def one_hot_encoding(name: str, space: Any) -> OneHot | OneHotLeaves | None:
@@ -62,10 +53,7 @@ def one_hot_encoding(name: str, space: Any) -> OneHot | OneHotLeaves | None:
     def encoding_of(part):
         return make_one_hot(name, (), [part.n], [0]) if isinstance(part, spaces.Discrete) else None
 
-    if not isinstance(space, (spaces.Dict, spaces.Tuple)):
-        return encoding_of(space)
-    leaves = tuple(encoding_of(part) for part in jax.tree.leaves(_parts_of(space)))
-    return OneHotLeaves(leaves) if any(leaf is not None for leaf in leaves) else None
+    return one_hot_of(parts_of(spaces, space), encoding_of)
 
 
 def action_space(name: str, space: Any) -> ActionSpace:
@@ -108,7 +96,7 @@ def action_types(space: Any) -> Any:
         holds_integers = jnp.issubdtype(getattr(part, "dtype", jnp.float32), jnp.integer)
         return jax.ShapeDtypeStruct(tuple(part.shape), jnp.int32 if holds_integers else jnp.float32)
 
-    return jax.tree.map(type_of, _parts_of(space))
+    return jax.tree.map(type_of, parts_of(spaces, space))
 
 
 def check_reset(name: str, env: Any, params: Any, types: Any) -> tuple[Any, Any]:

@@ -29,6 +29,20 @@ def types_of(shape: Any, dtype: Any = np.float32) -> Any:
     return shape
 
 
+def parts_of(library: Any, space: Any) -> Any:
+    """Returns the spaces in a Dict or Tuple as a dictionary or tuple; any other space as it is.
+
+    Args:
+      library: whose `Dict` and `Tuple` are meant: gymnax's spaces, or Gymnasium's.
+      space: one of its spaces.
+    """
+    if isinstance(space, library.Dict):
+        return {key: parts_of(library, part) for key, part in space.spaces.items()}
+    if isinstance(space, library.Tuple):
+        return tuple(parts_of(library, part) for part in space.spaces)
+    return space
+
+
 def is_structured(observations: Any) -> bool:
     """Returns whether it is a dictionary or tuple, of arrays or of their types, and not one of them."""
     return not hasattr(observations, "shape")
