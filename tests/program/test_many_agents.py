@@ -186,9 +186,10 @@ def test_two_processes_give_the_bits_of_one(seeds_on_one_device, tmp_path):
 
 def test_one_agent_on_four_devices_and_in_two_processes(tmp_path):
     """The same experience, and learning that differs by how sums over devices round."""
-    run(ARGUMENTS, tmp_path / "one")
-    run(f"{ARGUMENTS} --devices 4", tmp_path / "four")
-    two_processes(f"{ARGUMENTS} --devices 2", tmp_path / "two")
+    arguments = ARGUMENTS.replace("--total-timesteps 1500", "--total-timesteps 512")
+    run(arguments, tmp_path / "one")
+    run(f"{arguments} --devices 4", tmp_path / "four")
+    two_processes(f"{arguments} --devices 2", tmp_path / "two")
     one = reports(tmp_path / "one")
     for name in ("four", "two"):
         first = reports(tmp_path / name)[0]

@@ -179,7 +179,7 @@ def test_a_damaged_line_of_results_costs_no_other(whole, tmp_path):
 
 def test_a_killed_sweep_resumes_from_the_command_line(tmp_path):
     path = tmp_path / "sweep"
-    flags = "--env CartPole-v1 --no-preset --total-timesteps 40000 --num-envs 4 --num-steps 32 --hidden-sizes 8 8 "
+    flags = "--env CartPole-v1 --no-preset --total-timesteps 12000 --num-envs 4 --num-steps 32 --hidden-sizes 8 8 "
     flags += "--num-minibatches 4 --update-epochs 4 "
     flags += "--num-seeds 2 --grid learning_rate=1e-4,1e-3 --max-agents 2 --eval-episodes 5 --updates-per-report 10"
     module = [sys.executable, "-m", "purejaxrl_gae.sweep"]
@@ -197,7 +197,7 @@ def test_a_killed_sweep_resumes_from_the_command_line(tmp_path):
 
 def test_optuna_asks_for_many_and_is_told(tmp_path, compiled):
     pytest.importorskip("optuna")
-    chosen = dict(grid=(), random=("3", "learning_rate=log:1e-5:1e-2", "norm_adv=true,false"), num_seeds=1)
+    chosen = dict(grid=(), random=("3", "learning_rate=log:1e-5:1e-2", "clip_coef=0.1,0.3"), num_seeds=1)
     summary = run_sweep(tmp_path / "sweep", optuna_rounds=2, **chosen)
     rows = results(tmp_path / "sweep")
     assert [row["configuration"] for row in rows] == [0, 1, 2, 3, 4, 5]
