@@ -1,6 +1,7 @@
 """Functions from HostEnvironment to HostEnvironment: `wrappers` and `options` for copies that the host steps."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -54,17 +55,17 @@ def select_copies(condition: np.ndarray, chosen: Any, otherwise: Any) -> Any:
     return jax.tree.map(select, chosen, otherwise)
 
 
-class OneHotCopies(ChangedCopies):
-    """Copies whose observations are whole numbers, seen as zeros and ones.
+class EncodedCopies(ChangedCopies):
+    """Copies whose observations are seen in another form.
 
     Args:
       copies: the ones that do the work.
-      one_hot: the encoding.
+      encode: `[N, *shape]` observations to that form.
     """
 
-    def __init__(self, copies: HostCopies, one_hot: OneHot | OneHotLeaves):
+    def __init__(self, copies: HostCopies, encode: Callable[[Any], Any]):
         super().__init__(copies)
-        self._one_hot = one_hot
+        self._encoded = encode
 
     def reset(self, seed: int | None = None) -> Any:
         """See HostCopies."""
@@ -79,10 +80,6 @@ class OneHotCopies(ChangedCopies):
     def reset_where(self, mask: np.ndarray) -> Any:
         """See HostCopies."""
         return self._encoded(super().reset_where(mask))
-
-    def _encoded(self, observations: Any) -> Any:
-        single = isinstance(self._one_hot, OneHot)
-        return self._one_hot.encode(observations.astype(np.int64) if single else observations)
 
 
 class StaggeredCopies(ChangedCopies):
@@ -169,7 +166,9 @@ def one_hot_observations(environment: HostEnvironment, one_hot: OneHot | OneHotL
         return environment
 
     def open_encoded(num_envs, seed, render=False, training=False):
-        return OneHotCopies(environment.open(num_envs, seed, render, training), one_hot)
+        copies = environment.open(num_envs, seed, render, training)
+        single = isinstance(one_hot, OneHot)
+        return EncodedCopies(copies, lambda seen: one_hot.encode(seen.astype(np.int64) if single else seen))
 
     return dataclasses.replace(
         environment,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from purejaxrl_gae.environments.contract import Environment
 from purejaxrl_gae.environments.host_environment import HostEnvironment
+from purejaxrl_gae.environments.observing import observe_some
 from purejaxrl_gae.environments.options import with_options
 from purejaxrl_gae.settings import trust
 from purejaxrl_gae.settings.config import read_arguments
@@ -42,6 +43,7 @@ def make_environment(
     max_episode_steps: int | None = None,
     action_repeat: int = 1,
     sticky_actions: float = 0.0,
+    observe: tuple[int, ...] = (),
 ) -> Environment | HostEnvironment:
     """Makes an Environment, or a HostEnvironment, of whatever a config's `env` may be.
 
@@ -55,6 +57,7 @@ def make_environment(
         decide, only a shorter one has an effect.
       action_repeat: see `options.repeat_actions`.
       sticky_actions: see `options.sticky_actions`.
+      observe: see `observing.observe_some`.
 
     Raises:
       UserError: it is none of these, breaks the contract, or does not take an argument.
@@ -62,11 +65,11 @@ def make_environment(
     ranges = read_ranges(tuple(randomize), "randomize")
     request = Request(read_arguments(tuple(env_args)), ranges, max_episode_steps, action_repeat, sticky_actions)
     environment = _find(env, request)
-    if not isinstance(environment, Environment):
-        return environment  # the host's, whose adapter has done as requested
-    return with_options(
-        environment, max_episode_steps=max_episode_steps, action_repeat=action_repeat, sticky=sticky_actions
-    )
+    if isinstance(environment, Environment):  # the host's adapters have done as requested
+        environment = with_options(
+            environment, max_episode_steps=max_episode_steps, action_repeat=action_repeat, sticky=sticky_actions
+        )
+    return observe_some(environment, tuple(observe))
 
 
 def _find(env: Any, request: Request) -> Any:

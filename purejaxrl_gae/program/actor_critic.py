@@ -133,6 +133,13 @@ class ActorCritic:
         outputs = _apply(self.value_network, params["value"], self._encoded(params, "value", inputs)[0])
         return jnp.take_along_axis(outputs, actions[..., None], axis=-1)[..., 0]
 
+    def trunk_of_policy(self, params: Params) -> tuple[Params, Params]:
+        """Returns the parameters of the layers in front of the policy and of the cell behind them, {} for none."""
+        if self.trunk is None:
+            return {}, {}
+        trunk_params = params["encoder"] if self.shared else params["policy"]["encoder"]
+        return (trunk_params, {}) if self.cell is None else (trunk_params["layers"], trunk_params["cell"])
+
     @in_float32  # a shared trunk is the policy's too
     def _encoded(self, params: Params, name: str, inputs: Inputs) -> tuple[jax.Array, Any]:
         """Returns the features that `name`, policy or value, sees of the inputs, and what its trunk remembers."""

@@ -4,6 +4,11 @@
     policy = load_policy("runs/.../policy.npz")
     action = policy.act(observation)
 
+and a policy with memory, from the memory of an episode that begins:
+
+    memory = policy.initial_memory()
+    action, memory = policy.act(observation, memory)
+
 The file holds plain arrays, so any language that reads .npz can do the same; `NumpyPolicy` says how.
 """
 
@@ -11,77 +16,28 @@ import json
 import math
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from purejaxrl_gae.runs.npz import StoredArrays
+from purejaxrl_gae.runs.numpy_cells import NumpyCell
+from purejaxrl_gae.runs.numpy_convolutions import LARGEST, NumpyConvolutions
 from purejaxrl_gae.runs.numpy_spaces import IMPOSSIBLE, NumpyActions, NumpyLeaf, NumpyLeaves, read_actions, read_leaves
 from purejaxrl_gae.runs.numpy_spaces import NumpyOneHot as NumpyOneHot
 from purejaxrl_gae.settings import trust
 
-FORMAT = 4  # 1 had no convolutions and clipped all real actions, 2 took no whole numbers, 3 no structures and masks
-LARGEST = 2**30  # bytes of all arrays that are read
+FORMAT = (
+    4  # 1 had no convolutions and clipped all real actions, 2 took no whole numbers, 3 no structures, masks and memory
+)
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0.0),
     "elu": lambda x: np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0))),
     "silu": lambda x: x / (1.0 + np.exp(-x)),
 }
-
-
-@dataclass(frozen=True)
-class NumpyConvolutions:
-    """Convolutions without padding, each followed by the activation.
-
-    Attributes:
-      layers: `(kernel [size, size, channels, filters], bias [filters], stride)` in order.
-      scale: multiplies observations.
-      stack_first: observations are `[C, H, W]`; otherwise `[H, W, C]`.
-      image_shape: of the observation, or of the part of it that is the image.
-      start: where that begins among the numbers of an observation.
-    """
-
-    layers: list[tuple[np.ndarray, np.ndarray, int]]
-    scale: float
-    stack_first: bool
-    image_shape: tuple[int, ...]
-    start: int = 0
-
-    def width(self, size: int) -> int:
-        """Returns how many features there are of one observation of that many numbers.
-
-        Raises:
-          ValueError: observations of that shape do not fit, or need more memory than any policy.
-        """
-        shape = self.image_shape
-        if len(shape) != 3 or not 0 <= self.start <= size - math.prod(shape):
-            raise ValueError("it is not a policy.npz: its convolutions do not fit its observations")
-        channels, *sides = shape if self.stack_first else (shape[-1], *shape[:-1])
-        for kernel, bias, stride in self.layers:
-            height, width, inputs, filters = kernel.shape
-            sides = [(side - size) // stride + 1 for side, size in zip(sides, (height, width), strict=True)]
-            if inputs != channels or bias.shape != (filters,) or min(sides) < 1:
-                raise ValueError("it is not a policy.npz: its convolutions do not fit its observations")
-            if math.prod(sides) * height * width * channels > LARGEST // 8:
-                raise ValueError(f"one observation would need more than {LARGEST:,} bytes")
-            channels = filters
-        return math.prod(sides) * channels + size - math.prod(shape)
-
-    def features(self, inputs: np.ndarray, activation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Maps `[B, size]` to `[B, features + numbers that are no image]`."""
-        end = self.start + math.prod(self.image_shape)
-        images = inputs[:, self.start : end].reshape(-1, *self.image_shape) * self.scale
-        if self.stack_first:
-            images = np.moveaxis(images, 1, -1)
-        for kernel, bias, stride in self.layers:
-            windows = np.lib.stride_tricks.sliding_window_view(images, kernel.shape[:2], axis=(1, 2))
-            windows = np.moveaxis(windows[:, ::stride, ::stride], 3, -1)  # [B, H', W', size, size, channels]
-            rows = windows.reshape(*windows.shape[:3], -1)
-            images = activation(rows @ kernel.reshape(-1, kernel.shape[-1]) + bias)
-        return np.concatenate([images.reshape(len(images), -1), inputs[:, : self.start], inputs[:, end:]], axis=1)
 
 
 @dataclass(frozen=True)
@@ -116,6 +72,10 @@ class NumpyPolicy:
 
     def outputs(self, observations: Any) -> np.ndarray:
         """Computes logits, log-odds and means `[..., outputs]` of observations as `act` takes them."""
+        return self._masked(self._through(self.layers, self._features(observations)), observations)
+
+    def _features(self, observations: Any) -> np.ndarray:
+        """Returns what the dense layers take of observations as `act` takes them, `[..., F]`."""
         numbers = self.observations.flatten(observations)
         if self.mean is not None and self.variance is not None:
             standardized = np.clip((numbers - self.mean) / np.sqrt(self.variance + 1e-8), -self.clip, self.clip)
@@ -124,12 +84,20 @@ class NumpyPolicy:
         if self.convolutions is not None:
             features = self.convolutions.features(numbers.reshape(-1, numbers.shape[-1]), activation)
             numbers = features.reshape(*numbers.shape[:-1], -1)
-        for kernel, bias, activated in self.layers:
+        return numbers
+
+    def _through(self, layers: list[tuple[np.ndarray, np.ndarray, bool]], numbers: np.ndarray) -> np.ndarray:
+        """Applies dense layers to features `[..., F]`."""
+        for kernel, bias, activated in layers:
             numbers = numbers @ kernel + bias
             if activated:
-                numbers = activation(numbers)
+                numbers = ACTIVATIONS[self.activation](numbers)
+        return numbers
+
+    def _masked(self, outputs: np.ndarray, observations: Any) -> np.ndarray:
+        """Returns the outputs with those of actions that the observations' mask forbids out of reach."""
         allowed = self.observations.allowed(observations)
-        return numbers if allowed is None else np.where(allowed, numbers, IMPOSSIBLE)
+        return outputs if allowed is None else np.where(allowed, outputs, IMPOSSIBLE)
 
     def act(self, observations: Any, rng: np.random.Generator | None = None) -> Any:
         """Chooses actions for one observation or a batch, within the bounds.
@@ -140,6 +108,40 @@ class NumpyPolicy:
           rng: sample with it; the most probable action without it.
         """
         return self.actions.act(self.outputs(observations), self.log_std, self.action_bounds, rng)
+
+
+@dataclass(frozen=True)
+class NumpyRecurrentPolicy(NumpyPolicy):
+    """A policy that remembers: a memory cell stands between its layers.
+
+    Attributes:
+      cell: the memory cell.
+    """
+
+    cell: NumpyCell = field(kw_only=True)
+
+    def initial_memory(self, *batch_shape: int) -> np.ndarray:
+        """Returns what is remembered where an episode begins: zeros `[*batch_shape, parts, units]`."""
+        return self.cell.initial_memory(batch_shape)
+
+    def outputs(self, observations: Any, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[override]
+        """Computes logits or means, and what is remembered behind this step; see `act`."""
+        before, behind = self.layers[: self.cell.layers_before], self.layers[self.cell.layers_before :]
+        shown, memory = self.cell.step(self._through(before, self._features(observations)), memory)
+        return self._masked(self._through(behind, shown), observations), memory
+
+    def act(  # type: ignore[override]
+        self, observations: Any, memory: np.ndarray, rng: np.random.Generator | None = None
+    ) -> tuple[Any, np.ndarray]:
+        """Chooses actions, and says what is remembered behind this step: `(actions, memory)`.
+
+        Args:
+          observations: as of NumpyPolicy.
+          memory: of as many, what the last step returned, or `initial_memory` where an episode begins.
+          rng: sample with it; the most probable action without it.
+        """
+        outputs, memory = self.outputs(observations, memory)
+        return self.actions.act(outputs, self.log_std, self.action_bounds, rng), memory
 
 
 def load_policy(path: str | PathLike[str] | BinaryIO) -> NumpyPolicy:
@@ -173,7 +175,7 @@ def _policy(arrays: StoredArrays) -> NumpyPolicy:
     ]
     mean, variance = (arrays.get(f"observation_{name}") for name in ("mean", "variance"))
     observations = _observations(arrays, normalized=mean is not None)
-    return NumpyPolicy(
+    fields: dict[str, Any] = dict(
         environment=_environment(arrays),
         observations=observations,
         mean=None if mean is None else mean.reshape(-1),
@@ -186,6 +188,14 @@ def _policy(arrays: StoredArrays) -> NumpyPolicy:
         log_std=arrays.get("log_std", np.zeros(0)),
         action_bounds=str(arrays.scalar("action_bounds", "clip")),
     )
+    if "cell" not in arrays:
+        return NumpyPolicy(**fields)
+    names = arrays.names()
+    weights = {
+        name.removeprefix("cell_"): arrays[name].astype(np.float64) for name in names if name.startswith("cell_")
+    }
+    cell = NumpyCell(str(arrays.scalar("cell")), int(arrays.scalar("layers_before_cell")), weights)
+    return NumpyRecurrentPolicy(**fields, cell=cell)
 
 
 def _observations(arrays: StoredArrays, *, normalized: bool) -> NumpyLeaves:
@@ -251,7 +261,12 @@ def _check_shapes(policy: NumpyPolicy) -> None:
     fits &= all(part is None or part.shape == (width,) for part in (policy.mean, policy.variance))
     if policy.convolutions is not None:
         width = policy.convolutions.width(width)
-    for kernel, bias, _ in policy.layers:
+    cell = policy.cell if isinstance(policy, NumpyRecurrentPolicy) else None
+    fits &= cell is None or (cell.check() and 0 <= cell.layers_before < len(policy.layers))
+    for index, (kernel, bias, _) in enumerate(policy.layers):
+        if fits and cell is not None and cell.layers_before == index:
+            fits &= width == cell.inputs
+            width = cell.size
         fits &= kernel.shape == (width, *bias.shape)
         width = bias.size
     for one_hot, shape in ((leaf.one_hot, leaf.shape) for leaf in seen if leaf.one_hot is not None):

@@ -20,10 +20,12 @@ from purejaxrl_gae.settings import parts, trust
 from purejaxrl_gae.settings.config import ENVIRONMENT_FIELDS, to_plain
 from purejaxrl_gae.settings.errors import UserError
 
+WITHOUT_STRUCTURES = 3  # the format of a policy that older versions read too
+
 
 def has_numpy_form(setup: Setup) -> bool:
     """Says whether the network is the built-in one, whose layers NumPy can act from."""
-    return isinstance(setup.network, ActorCritic) and setup.network.cell is None
+    return isinstance(setup.network, ActorCritic)
 
 
 def policy_bytes(setup: Setup, learner: Learner) -> bytes:
@@ -40,8 +42,10 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
     environment = trust.signed({name: plain[name] for name in ENVIRONMENT_FIELDS})
     signature = environment.pop(trust.SIGNATURE, None)
     layers: list[tuple[np.ndarray, np.ndarray, bool]] = []
+    trunk_params, cell_params = network.trunk_of_policy(learner.params)
     if network.trunk is not None:
-        layers += _dense_layers(network.trunk, learner.params["encoder"])
+        layers += _dense_layers(network.trunk, trunk_params)
+    layers_before_cell = len(layers)
     policy_params = learner.params["policy"]
     layers += _dense_layers(network.policy_network.mlp, policy_params["mlp"])
 
@@ -53,12 +57,16 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
         **_actions(setup, policy_params),
     }
     # Whatever an older version could read says so, so that it still can.
-    arrays["format"] = np.int64(FORMAT if "observations" in arrays or "actions" in arrays else 3)
+    is_new = bool({"observations", "actions"} & arrays.keys() or cell_params)
+    arrays["format"] = np.int64(FORMAT if is_new else WITHOUT_STRUCTURES)
     if signature is not None:
         arrays["signature"] = np.str_(signature)
     for index, (kernel, bias, _) in enumerate(layers):
         arrays[f"kernel_{index}"], arrays[f"bias_{index}"] = kernel, bias
     arrays |= _convolutions(network, learner.params)
+    if cell_params:
+        arrays |= {"cell": np.str_(setup.config.memory), "layers_before_cell": np.int64(layers_before_cell)}
+        arrays |= {f"cell_{name}": np.asarray(leaf) for name, leaf in cell_params.items()}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()
@@ -152,7 +160,7 @@ def _convolutions(network: ActorCritic, params: Params) -> dict[str, Any]:
     """Returns the arrays of the convolutions before the dense layers; none where there are none."""
     mlp, mlp_params = network.policy_network.mlp, params["policy"]["mlp"]
     if network.trunk is not None:
-        mlp, mlp_params = network.trunk, params["encoder"]
+        mlp, mlp_params = network.trunk, network.trunk_of_policy(params)[0]
     if mlp.convolutions is None:
         return {}
     arrays: dict[str, Any] = {

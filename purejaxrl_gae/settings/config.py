@@ -28,7 +28,9 @@ Activation = Literal["tanh", "relu", "elu", "silu"]
 Initialization = Literal["orthogonal", "uniform"]
 Memory = Literal["none", "gru", "lstm", "lru"]
 # The fields that say which environment: arguments of `environments.make_environment`.
-ENVIRONMENT_FIELDS = ("env", "env_args", "randomize", "max_episode_steps", "action_repeat", "sticky_actions")
+ENVIRONMENT_FIELDS = (
+    *("env", "env_args", "randomize", "max_episode_steps", "action_repeat", "sticky_actions", "observe"),
+)
 INT_COUNTERS = 2**31 - 1
 MOST_STEPS_PER_UPDATE = 2**28 - 1
 LONGEST_TIME_LIMIT = 10**9  # with room for one more in int32
@@ -59,6 +61,8 @@ class TrainingConfig:
     """steps for which each action is applied; rewards add up, and it stops where the episode ends"""
     sticky_actions: float = 0.0
     """probability that the environment repeats its previous action instead of taking the new one"""
+    observe: tuple[int, ...] = ()
+    """numbers of the observation to keep, counted from 0: 0 2 hides CartPole's velocities; none: all"""
     action_bounds: ActionBounds = "clip"
     """how real actions get within bounds: clipped; -1 to 1 scaled to them; or squashed by tanh, then scaled"""
     total_timesteps: int = 500_000

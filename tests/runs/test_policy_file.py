@@ -8,8 +8,9 @@ import pytest
 
 from purejaxrl_gae import A2CConfig, UserError, kernels, networks
 from purejaxrl_gae.environments.contract import OneHot
-from purejaxrl_gae.program import algorithms
+from purejaxrl_gae.program import algorithms, memories
 from purejaxrl_gae.program.rollout import normalize_observations
+from purejaxrl_gae.program.types import Sequence
 from purejaxrl_gae.runs.numpy_policy import NumpyOneHot, load_policy
 from purejaxrl_gae.runs.policy_file import policy_bytes
 
@@ -52,3 +53,45 @@ def test_numpy_cannot_act_from_a_network_that_was_handed_in():
     algorithm = algorithms.make_algorithm(A2CConfig(env="CartPole-v1", network=lambda: networks.joint(linear)))
     with pytest.raises(UserError, match=r"^network is test_policy_file\..*, from which NumPy cannot act"):
         policy_bytes(algorithm.setup, algorithm.init_learner(jax.random.key(0), algorithm.hyperparameters))
+
+
+@pytest.mark.parametrize("network", ["separate", "shared"])
+@pytest.mark.parametrize("memory", ["gru", "lstm", "lru"])
+def test_a_policy_with_memory_acts_and_remembers_in_numpy_as_the_networks_do(memory, network):
+    config = A2CConfig(
+        env="Pendulum-v1", hidden_sizes=(4, 3), num_envs=2, memory=memory, memory_size=5, network=network
+    )
+    algorithm = algorithms.make_algorithm(config)
+    setup, learner = algorithm.setup, algorithm.init_learner(jax.random.key(0), algorithm.hyperparameters)
+    learner = learner.replace(params=jax.tree.map(lambda leaf: leaf + 0.3, learner.params))
+    policy = load_policy(io.BytesIO(policy_bytes(setup, learner)))
+    observations = np.random.default_rng(0).normal(size=(6, 2, 3)).astype(np.float32)
+    starts = np.zeros((6, 2), bool)
+    inputs = Sequence(observations, starts, memories.initial_memory(setup.network, 2))
+    expected, remembered = setup.network.policy(learner.params, inputs).mean, policy.initial_memory(2)
+    for observed, mean in zip(observations, np.asarray(expected), strict=True):
+        means, _ = policy.outputs(observed, remembered)
+        np.testing.assert_allclose(means, mean, rtol=1e-4, atol=1e-5)
+        actions, remembered = policy.act(observed, remembered)
+    one, _ = policy.act(observations[-1, 0], policy.initial_memory())
+    assert actions.shape == (2, 1) and one.shape == (1,) and abs(one - actions[0]) > 1e-6
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cell": "rnn"},
+        {"layers_before_cell": 7},
+        {"cell_bias": np.zeros(3)},
+        {"cell_more": np.zeros(3)},
+        {"cell_kernel_inputs": np.zeros(())},
+    ],
+)
+def test_a_crafted_cell_is_refused(changes):
+    config = A2CConfig(env="Pendulum-v1", hidden_sizes=(4,), memory="gru", memory_size=5)
+    algorithm = algorithms.make_algorithm(config)
+    written = policy_bytes(algorithm.setup, algorithm.init_learner(jax.random.key(0), algorithm.hyperparameters))
+    changed = io.BytesIO()
+    np.savez(changed, **{**np.load(io.BytesIO(written)), **changes})
+    with pytest.raises(ValueError, match=r"not a policy\.npz"):
+        load_policy(io.BytesIO(changed.getvalue()))

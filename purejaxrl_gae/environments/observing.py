@@ -1,0 +1,64 @@
+"""Showing an agent a part of what there is to see, so that it has to remember the rest."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from purejaxrl_gae.environments.contract import Environment
+from purejaxrl_gae.environments.host_environment import HostEnvironment
+from purejaxrl_gae.environments.host_wrappers import EncodedCopies
+from purejaxrl_gae.settings.errors import UserError
+
+
+def observe_some(environment: Environment | HostEnvironment, indices: tuple[int, ...]) -> Any:
+    """Keeps some of the numbers of every observation, in this order: CartPole without velocities is (0, 2).
+
+    Args:
+      environment: whose observations are `[F]` real numbers.
+      indices: which to keep; none: the environment stays as it is.
+
+    Raises:
+      UserError: observations have another form, or an index is not one of theirs.
+    """
+    if not indices:
+        return environment
+    _check(environment, indices)
+    chosen = np.asarray(indices)
+
+    def some(observations):
+        return observations[..., chosen]
+
+    if isinstance(environment, HostEnvironment):
+
+        def open_copies(num_envs, seed, render=False, training=False):
+            return EncodedCopies(environment.open(num_envs, seed, render, training), some)
+
+        return dataclasses.replace(environment, observation_shape=(len(indices),), open=open_copies)
+
+    def reset(key, num_envs):
+        states, observations = environment.reset(key, num_envs)
+        return states, some(observations)
+
+    def step(key, states, actions):
+        result = environment.step(key, states, actions)
+        return result._replace(
+            observations=some(result.observations), final_observations=some(result.final_observations)
+        )
+
+    return dataclasses.replace(environment, observation_shape=(len(indices),), reset=reset, step=step)
+
+
+def _check(environment: Environment | HostEnvironment, indices: tuple[int, ...]) -> None:
+    shape = environment.observation_shape
+    if not isinstance(shape, tuple) or len(shape) != 1 or environment.one_hot is not None:
+        raise UserError(
+            f"observe is {list(indices)}, but an observation of {environment.name} is no vector of real numbers; it "
+            f"must be empty"
+        )
+    wrong = [index for index in indices if not 0 <= index < shape[0]]
+    if wrong or len(set(indices)) < len(indices):
+        raise UserError(
+            f"observe is {list(indices)}; {environment.name} has observations [{shape[0]}], so it must be different "
+            f"numbers from 0 to {shape[0] - 1}"
+        )
