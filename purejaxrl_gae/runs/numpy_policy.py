@@ -29,9 +29,7 @@ from purejaxrl_gae.runs.numpy_spaces import IMPOSSIBLE, NumpyActions, NumpyLeaf,
 from purejaxrl_gae.runs.numpy_spaces import NumpyOneHot as NumpyOneHot
 from purejaxrl_gae.settings import trust
 
-FORMAT = (
-    4  # 1 had no convolutions and clipped all real actions, 2 took no whole numbers, 3 no structures, masks and memory
-)
+FORMAT = 4  # 1 had no convolutions and clipped all real actions, 2 took no whole numbers, 3 no structures or memory
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0.0),
