@@ -34,7 +34,7 @@ class NPGConfig(TrainingConfig):
     """delta, KL of a step to second order"""
     damping: Traced = 0.1
     """c, added to the Fisher matrix's diagonal"""
-    memory: Traced = 0.9
+    baseline_decay: Traced = 0.9
     """decay of the baseline's running mean"""
     cg_steps: int = 10
     """conjugate gradient steps"""
@@ -43,7 +43,7 @@ class NPGConfig(TrainingConfig):
         """Refuses wrong values."""
         super().validate()
         require(self, "step_kl", self.step_kl > 0.0, "greater than 0")
-        require(self, "memory", 0.0 <= self.memory < 1.0, "at least 0 and below 1")
+        require(self, "baseline_decay", 0.0 <= self.baseline_decay < 1.0, "at least 0 and below 1")
 
 
 def make_algorithm(config):
@@ -77,7 +77,7 @@ def learn(setup, hyperparameters, learner, experience, keys, progress):
     slope = jnp.vdot(gradient, direction)
     flat_params += jnp.sqrt(2.0 * hyperparameters.step_kl / jnp.maximum(slope, 1e-8)) * direction
     old, new = minibatches.flatten_time(experience.distribution), policy(flat_params, observations)
-    memory, baseline = hyperparameters.memory, learner.extra["baseline"]
-    baseline = memory * baseline + (1.0 - memory) * jnp.mean(returns)
+    decay, baseline = hyperparameters.baseline_decay, learner.extra["baseline"]
+    baseline = decay * baseline + (1.0 - decay) * jnp.mean(returns)
     metrics = {"baseline": baseline, "slope": slope, "kl": jnp.mean(old.kl_divergence(new))}
     return learner.replace(params=unravel(flat_params), extra={"baseline": baseline}), metrics

@@ -2,8 +2,8 @@
 
 One object: `format`, `environment` (its name, or null), `observation_shape`, `activation`, `layers` (each `kernel`
 `[inputs][outputs]`, `bias` `[outputs]`, `activated`), `discrete`, `action_shape`, `action_bounds`, `clip` (of what
-is normalised) and, null where there is none, `mean` and `deviation` of observations, `log_std`, `low`, `high`. Numbers are
-float32 in the shortest form that names them: round what is read to float32, then compute in float64.
+is normalised) and, null where there is none, `mean` and `deviation` of observations, `log_std`, `low`, `high`. Numbers
+are float32 in the shortest form that names them: round what is read to float32, then compute in float64.
 """
 
 import json
