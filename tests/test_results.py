@@ -55,7 +55,7 @@ def configuration(seeds=5, together=1, **changes):
 def test_every_run_of_a_suite_is_one_that_the_package_takes(name):
     suite = suites.load(name)
     for each in suite.configurations:
-        assert each.training_config().env == each.env
+        assert each.is_peer or each.training_config().env == each.env
     folders = [processes.folder_of(job) for job in suites.jobs(suite.configurations, set())]
     assert len(set(folders)) == len(folders)
     variants = {each.variant for each in suite.configurations}
@@ -300,7 +300,7 @@ def test_a_process_that_fails_leaves_the_line_that_says_why(tmp_path, monkeypatc
     assert found["error"] == "error: bad job/run (exit code 2)"
     assert found["eval_mean"] is None and set(KEYS) <= set(found)
     killed = python_job(monkeypatch, "import os; os.kill(os.getpid(), 9)")
-    (found,) = ended(processes.RunProcess(killed, tmp_path / "job", {}, set()))
+    (found,) = ended(processes.RunProcess(killed, tmp_path / "job", {"commit": "c0"}, set()))
     assert found["error"] == "killed by signal 9"
 
 
@@ -315,6 +315,9 @@ def test_a_process_goes_on_only_with_the_same_command_at_the_same_commit(tmp_pat
     (tmp_path / "job" / "run" / "checkpoints" / "1").mkdir(parents=True)
     assert started("c0")
     assert not started("c1")
+    (tmp_path / "job" / "run" / "checkpoints" / "1").mkdir(parents=True)
+    assert not started("c1 with changes")
+    assert not started("c1 with changes")
     assert not (tmp_path / "job" / "run").exists()
 
 
@@ -353,7 +356,17 @@ def test_a_table_of_scores_says_middle_interval_steps_and_what_is_missing():
         "| one | 500 (100) | not run |",
         "| two | not run | -1.50 (100, 1 seed) |",
     ]
+    assert tables.short_commit("0123456789abcdef with changes") == "0123456789 with changes"
     assert lines[-1] == "4 of 12 runs. The others: `python -m benchmarks.results mine`. Commits: c0."
+
+
+def test_a_peer_is_trained_by_its_own_python_and_its_seconds_are_shown():
+    block = {"envs": ["gymnasium:Hopper-v5"], "algorithms": ["sb3_ppo"], "seeds": 1}
+    suite = suites.read("mine", {"title": "t", "wall": True, "blocks": [block]})
+    (job,) = suites.jobs(suite.configurations, set())
+    assert processes.command_of(job, Path("job"))[1:3] == ["-m", "benchmarks.results.sb3"]
+    table = tables.table(suite, by_key(record("gymnasium:Hopper-v5", "sb3_ppo", wall_seconds=61.2)))
+    assert "| gymnasium:Hopper-v5 | 1.00 (100, 61 s) |" in table
 
 
 def test_normalised_scores_have_the_random_policy_at_0_and_the_best_row_at_1():

@@ -87,7 +87,8 @@ def run(suite: Suite, options: Options) -> None:
     """
     configurations = chosen(suite, options)
     for configuration in configurations:
-        configuration.training_config()
+        if not configuration.is_peer:
+            configuration.training_config()
     file = ResultsFile(options.results / f"{suite.name}.json")
     file.lock()
     try:

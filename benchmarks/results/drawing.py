@@ -35,9 +35,9 @@ def curves_of(suite: Suite, records: Records) -> dict[str, list[Curve]]:
     panels: dict[str, list[Curve]] = {}
     for key in suite.keys:
         points = [point for point in records[key]["curve"] if point[1] is not None] if key in records else []
-        if points:
+        if points and (not key.variant or key.variant != suite.random):
             steps, returns = np.array(points, float).T
-            panels.setdefault(task_name(key.env), []).append(Curve(label(key.algo, key.variant), steps, returns))
+            panels.setdefault(task_name(key.env), []).append(Curve(label(suite, key.algo, key.variant), steps, returns))
     return panels
 
 
@@ -46,7 +46,7 @@ def profiles(suite: Suite, records: Records) -> dict[str, np.ndarray]:
     groups: dict[str, list[float]] = {}
     for env in dict.fromkeys(each.env for each in suite.configurations):
         found = [
-            (label(each.algo, each.variant), list(scores_of(suite, each, records).values()))
+            (label(suite, each.algo, each.variant), list(scores_of(suite, each, records).values()))
             for each in suite.configurations
             if each.env == env and (not each.variant or each.variant != suite.random)
         ]
@@ -77,7 +77,9 @@ def _heat_maps(suite: Suite, records: Records, folder: Path) -> list[Path]:
     return made
 
 
-def label(algo: str, variant: str) -> str:
-    """Returns what a legend calls an algorithm's runs."""
+def label(suite: Suite, algo: str, variant: str) -> str:
+    """Returns what a legend calls an algorithm's runs: by what tells them apart in the suite."""
     name = ALGORITHMS.get(algo, algo)
-    return f"{name}, {variant}" if variant else name
+    if not variant:
+        return name
+    return variant if len({each.algo for each in suite.configurations}) == 1 else f"{name}, {variant}"

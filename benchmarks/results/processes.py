@@ -6,14 +6,13 @@ ends with the bits it would have had; any other begins anew.
 """
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from benchmarks.results import children, records
 from benchmarks.results.records import Record
@@ -25,6 +24,8 @@ from purejaxrl_gae.settings.errors import RunError
 
 PATIENCE = 60.0  # seconds in which a process that is asked to stop may save
 LONGEST_ERROR = 500
+SETTINGS, CHANGED = "settings.yaml", " with changes"
+PEERS_PYTHON = os.environ.get("SB3_PYTHON", sys.executable)  # of an environment that has stable-baselines3
 OURS = ("purejaxrl_gae", "configs", "benchmarks")
 
 
@@ -35,7 +36,7 @@ def commit() -> str:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=ROOT).stdout.strip()
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", *OURS)
-    return git("rev-parse", "HEAD") + (" with changes" if changed else "")
+    return git("rev-parse", "HEAD") + (CHANGED if changed else "")
 
 
 class RunProcess:
@@ -98,15 +99,13 @@ class RunProcess:
             return [*module, "--resume", str(self._run), "--trust", "--no-progress", "--devices", "1"]
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
-        (self._folder / "settings.yaml").write_text(
-            yaml.safe_dump(self._job.configuration.settings, allow_unicode=True)
-        )
+        (self._folder / SETTINGS).write_text(json.dumps(self._job.configuration.settings))  # which is YAML too
         replace_file(self._folder / "command.json", json.dumps(told))
         return begin
 
     def _can_go_on(self, told: dict[str, Any]) -> bool:
         path = self._folder / "command.json"
-        is_same = path.exists() and json_lines.parsed(path.read_bytes()) == told
+        is_same = path.exists() and json_lines.parsed(path.read_bytes()) == told and CHANGED not in told["commit"]
         is_pure = not self._job.configuration.env.startswith("gymnasium:")
         return is_same and is_pure and any((self._run / "checkpoints").glob("*"))
 
@@ -124,12 +123,15 @@ class RunProcess:
 def command_of(job: Job, folder: Path) -> list[str]:
     """Returns the command that trains a job from the start."""
     configuration = job.configuration
-    several = ["--num-seeds", str(len(job.seeds))] if len(job.seeds) > 1 else []
+    where = ("--env", configuration.env, "--config", str(folder / SETTINGS), "--run-dir", str(folder / "run"))
+    if configuration.is_peer:
+        peer = configuration.algo.removeprefix("sb3_")
+        return [PEERS_PYTHON, "-m", "benchmarks.results.sb3", *where, "--algo", peer, "--seed", str(job.seeds[0])]
     return [
-        *(sys.executable, "-m", f"purejaxrl_gae.{configuration.algo}", "--env", configuration.env),
-        *("--config", str(folder / "settings.yaml"), "--trust", "--seed", str(job.seeds[0]), *several),
+        *(sys.executable, "-m", f"purejaxrl_gae.{configuration.algo}", *where, "--seed", str(job.seeds[0])),
+        *(["--num-seeds", str(len(job.seeds))] if len(job.seeds) > 1 else []),
         *([] if configuration.preset else ["--no-preset"]),
-        *("--devices", "1", "--no-progress", "--no-tensorboard", "--run-dir", str(folder / "run")),
+        *("--trust", "--devices", "1", "--no-progress", "--no-tensorboard"),
     ]
 
 

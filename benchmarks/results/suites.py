@@ -59,8 +59,13 @@ class Configuration:
         """The runs, in the order of their seeds."""
         return [Key(self.env, self.algo, self.variant, seed) for seed in self.seeds]
 
+    @property
+    def is_peer(self) -> bool:
+        """Says whether another library trains it, with settings of that library's."""
+        return self.algo.startswith("sb3_")
+
     def training_config(self) -> TrainingConfig:
-        """Returns what will be trained, checked.
+        """Returns what will be trained, checked; not for a peer.
 
         Raises:
           UserError: a setting is wrong.
@@ -141,6 +146,7 @@ class Suite:
       paper: variant -> the score that the paper has.
       pairs: comparison -> the two variants, second minus first.
       grid: the two fields of a grid, and their values.
+      wall: show the median seconds of a run too.
     """
 
     name: str
@@ -152,6 +158,7 @@ class Suite:
     paper: dict[str, float] = field(default_factory=dict)
     pairs: dict[str, list[str]] = field(default_factory=dict)
     grid: dict[str, list[Any]] = field(default_factory=dict)
+    wall: bool = False
 
     @property
     def keys(self) -> list[Key]:

@@ -15,6 +15,8 @@ ALGORITHMS = {
     "a2c": "A2C",
     "reinforce": "REINFORCE",
     "off_policy": "off-policy actor-critic",
+    "sb3_ppo": "SB3 PPO",
+    "sb3_trpo": "sb3-contrib TRPO",
 }
 SCORES = {
     "eval_mean": "mean return of 100 evaluation episodes by the policy's mode",
@@ -47,7 +49,9 @@ def missing(suite: Suite, records: Records) -> str:
         said += f" Failed: {'; '.join(names)}."
     if len(ended) < len(keys):
         said += f" The others: `python -m benchmarks.results {suite.name}`."
-    commits = sorted({str(record["versions"].get("commit", "?"))[:10] for record in ended if not has_failed(record)})
+    commits = sorted(
+        {short_commit(record["versions"].get("commit", "?")) for record in ended if not has_failed(record)}
+    )
     return said + (f" Commits: {', '.join(commits)}." if commits else "")
 
 
@@ -68,10 +72,11 @@ def scores_table(suite: Suite, records: Records) -> str:
         rows.append(
             [task_name(env), *("" if cell is None else _score_cell(suite, cell, records, most) for cell in cells)]
         )
+    steps = "the environment steps and the median seconds" if suite.wall else "the environment steps"
     heads = [ALGORITHMS.get(algo, algo) + (f", {variant}" if variant else "") for algo, variant in columns]
     return markdown(["", *heads], rows) + (
-        f"\n\nInterquartile mean over {most} seeds, or as many as are said, of the {SCORES[suite.score]}, its 95% "
-        "bootstrap interval where it has a width, and the environment steps of a run."
+        f"\n\nInterquartile mean over {counted(most, 'seed')}, or as many as are said, of the {SCORES[suite.score]}, its 95% "
+        f"bootstrap interval where it has a width, and {steps} of a run."
     )
 
 
@@ -79,9 +84,11 @@ def _score_cell(suite: Suite, configuration: Configuration, records: Records, mo
     scores = scores_of(suite, configuration, records)
     if not scores:
         return "failed" if any(key in records for key in configuration.keys) else "not run"
-    steps = max(records[key]["env_steps"] for key in configuration.keys if key.seed in scores and key in records)
-    seeds = "" if len(scores) == most else f", {counted(len(scores), 'seed')}"
-    return f"{interval(with_interval(np.array(list(scores.values()))))} ({short_steps(steps)}{seeds})"
+    ended = [records[key] for key in configuration.keys if key.seed in scores and key in records]
+    said = [short_steps(max(record["env_steps"] for record in ended))]
+    said += [counted(len(scores), "seed")] if len(scores) != most else []
+    said += [f"{np.median([record['wall_seconds'] for record in ended]):.0f} s"] if suite.wall else []
+    return f"{interval(with_interval(np.array(list(scores.values()))))} ({', '.join(said)})"
 
 
 def normalised_table(suite: Suite, records: Records) -> str:
@@ -137,7 +144,7 @@ def grid_tables(suite: Suite, records: Records) -> str:
             markdown([f"{task_name(env)}: {down} \\ {across}", *(f"{value:g}" for value in suite.grid[across])], rows)
         )
     seeds = max(len(each.seeds) for each in suite.configurations)
-    return "\n\n".join(parts) + f"\n\nInterquartile mean over {seeds} seeds of the {SCORES[suite.score]}."
+    return "\n\n".join(parts) + f"\n\nInterquartile mean over {counted(seeds, 'seed')} of the {SCORES[suite.score]}."
 
 
 def _middle(scores: Any) -> str:
@@ -197,6 +204,12 @@ def number(value: float | None) -> str:
         return "none"
     text = f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
     return text.removeprefix("-") if not float(text) else text
+
+
+def short_commit(commit: str) -> str:
+    """Returns the first ten digits of a commit, and what is said of it."""
+    digits, space, said = commit.partition(" ")
+    return f"{digits[:10]}{space}{said}"
 
 
 def short_steps(steps: int) -> str:

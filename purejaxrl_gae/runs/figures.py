@@ -101,7 +101,7 @@ def draw_curves(curves: Sequence[Curve], output: Path, title: str | None, positi
     with picture(output, title) as axes:
         for label, members in _by_label(curves).items():
             seeds = f"{len(members)} seeds" if len(members) > 1 else "1 seed"
-            _draw_middle(axes, f"{label}, {seeds}", members, None)
+            _draw_middle(axes, f"{label}, {seeds}", members)
         axes.set_xlabel(position)
         axes.set_ylabel(_return_label(curves))
         axes.grid(alpha=0.3)
@@ -109,16 +109,16 @@ def draw_curves(curves: Sequence[Curve], output: Path, title: str | None, positi
 
 
 def draw_curve_panels(panels: Mapping[str, Sequence[Curve]], output: Path, title: str | None) -> None:
-    """Draws the curves of several tasks side by side, each label in one colour, with one legend."""
+    """Draws the curves of several tasks side by side, each label in one style, with one legend."""
     everything = [curve for curves in panels.values() for curve in curves]
-    colors = {label: f"C{index % 10}" for index, label in enumerate(_by_label(everything))}
+    styles = {label: (f"C{index % 10}", "-:"[index // 10 % 2]) for index, label in enumerate(_by_label(everything))}
     columns = min(len(panels), PANELS_IN_A_ROW)
     size = (max(3.6 * columns, 5.0), 2.8 * -(-len(panels) // columns) + 0.6)
     lines: dict[str, Any] = {}
     with picture(output, title, size, len(panels)) as all_axes:
         for index, (axes, (task, curves)) in enumerate(zip(all_axes, panels.items(), strict=True)):
             for label, members in _by_label(curves).items():
-                lines[label] = _draw_middle(axes, label, members, colors[label])
+                lines[label] = _draw_middle(axes, label, members, *styles[label])
             axes.set_title(task, fontsize=10)
             axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 5))
             axes.grid(alpha=0.3)
@@ -136,14 +136,14 @@ def _by_label(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
     return groups
 
 
-def _draw_middle(axes: Any, label: str, members: Sequence[Curve], color: str | None) -> Any:
+def _draw_middle(axes: Any, label: str, members: Sequence[Curve], color: str | None = None, style: str = "-") -> Any:
     """Draws one label's curves as one line with its interval, and returns the line."""
     start = max(member.positions[0] for member in members)
     stop = min(member.positions[-1] for member in members)
     grid = np.linspace(start, stop, POINTS)
     scores = np.stack([np.interp(grid, member.positions, member.scores) for member in members])
     middle = np.array([with_interval(column, resamples=RESAMPLES) for column in scores.T])
-    (line,) = axes.plot(grid, middle[:, 0], label=label, color=color)
+    (line,) = axes.plot(grid, middle[:, 0], label=label, color=color, linestyle=style)
     if len(members) > 1:
         axes.fill_between(grid, middle[:, 1], middle[:, 2], color=line.get_color(), alpha=0.2, linewidth=0)
     return line
