@@ -32,15 +32,18 @@ def is_known(flags: str) -> bool:
 CACHE = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="tests-xla-") if MADE_HERE else "")
 for setting, value in CACHE_SETTINGS.items():
     os.environ.setdefault(setting, value)
-if not IS_WORKER:
+
+
+def pytest_configure(config):
+    """Tells XLA how to compile, but for the slow tests, which run longer than they compile."""
     flags = f"{COMPILED_SOON} {os.environ.get('XLA_FLAGS', '')}".strip()  # where two differ, XLA takes the later
-    if is_known(flags):
+    if not IS_WORKER and config.getoption("markexpr") == "not slow" and is_known(flags):
         os.environ["XLA_FLAGS"] = flags
 
 
 def pytest_report_header():
-    """Says how programs are compiled; without the flags the tests take three times as long."""
-    return f"XLA_FLAGS: {os.environ.get('XLA_FLAGS') or f'none, as this jaxlib does not know {COMPILED_SOON}'}"
+    """Says how programs are compiled; without the flags the fast tests take three times as long."""
+    return f"XLA_FLAGS: {os.environ.get('XLA_FLAGS', 'none')}"
 
 
 def pytest_unconfigure():
