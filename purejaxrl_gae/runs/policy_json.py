@@ -1,9 +1,9 @@
 """A policy file as JSON, for whatever reads no NumPy files; `docs/policy_player/policy.js` acts from it.
 
 One object: `format`, `environment` (its name, or null), `observation_shape`, `activation`, `layers` (each `kernel`
-`[inputs][outputs]`, `bias` `[outputs]`, `activated`), `discrete`, `action_shape`, `action_bounds`, `clip` (of what
-is normalised) and, null where there is none, `mean` and `deviation` of observations, `log_std`, `low`, `high`. Numbers
-are float32 in the shortest form that names them: round what is read to float32, then compute in float64.
+`[inputs][outputs]`, `bias` `[outputs]`, `activated`), `discrete`, `action_shape`, `action_bounds`, `clip` (bound of
+normalised numbers) and, null where there is none, `mean` and `deviation` of observations, `log_std`, `low`, `high`.
+Numbers are float32 in the shortest form that names them: round what is read to float32, then compute in float64.
 """
 
 import json
