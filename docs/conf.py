@@ -2,12 +2,14 @@
 
 import os
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # docstrings are read by importing, which is to wake no accelerator
 
 ROOT = Path(__file__).parent.parent
+INTERACTIVE_PAGES = ("gae_explorer", "policy_player")
 
 project = "purejaxrl_gae"
 author = copyright = "The purejaxrl_gae authors"
@@ -71,6 +73,14 @@ def escaped(line):
     return "".join(part for pair in zip(prose, [*code, ""], strict=False) for part in pair)
 
 
+def copy_interactive_pages(app, exception):
+    """Copies the pages that are no documents of Sphinx's to the same places beside those that are."""
+    if exception is None and app.builder.format == "html":
+        for name in INTERACTIVE_PAGES:
+            shutil.copytree(ROOT / "docs" / name, Path(app.outdir) / name, dirs_exist_ok=True)
+
+
 def setup(app):
-    """Has docstrings rewritten before napoleon reads their sections."""
+    """Has docstrings rewritten before napoleon reads their sections, and interactive pages copied at the end."""
     app.connect("autodoc-process-docstring", as_restructured_text, priority=100)
+    app.connect("build-finished", copy_interactive_pages)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from purejaxrl_gae import cli, sweep
 from purejaxrl_gae.evaluate import EvaluateOptions
+from purejaxrl_gae.export import ExportOptions
 from purejaxrl_gae.plot import PlotOptions
 from purejaxrl_gae.program import algorithms
 from purejaxrl_gae.settings import config, flags
@@ -41,6 +42,8 @@ def refuse_wrong_command(command: str) -> None:
     name = module.removeprefix("purejaxrl_gae.")
     if name == "evaluate":
         flags.read(arguments, config.field_types(EvaluateOptions))
+    elif name == "export":
+        flags.read(arguments, config.field_types(ExportOptions))
     elif name == "plot":
         flags.read(arguments, config.field_types(PlotOptions), "run_dirs")
     elif "--resume" in arguments or "--help" in arguments:
@@ -60,7 +63,8 @@ def prose(page: Path) -> str:
 
 
 def links(page: Path) -> list[str]:
-    return re.findall(r"\]\(([^)\s]+)\)", prose(page))
+    """Where a page's links lead, Markdown's and HTML's."""
+    return re.findall(r"""(?:\]\(|<a href=")([^)"\s]+)[)"]""", prose(page))
 
 
 def anchors(page: Path) -> set[str]:

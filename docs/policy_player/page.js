@@ -132,7 +132,6 @@ function show() {
   SCENES[game.name](byId("scene"), betweenStates(episode), episode.action, episode.pushTime > 0 ? episode.push : 0);
   byId("shown-step").textContent = episode.steps;
   byId("shown-return").textContent = shown(episode.sum);
-  byId("pause").setAttribute("aria-pressed", game.isPaused);
   byId("pause").textContent = game.isPaused ? "Go on" : "Pause";
   for (const id of ["push-left", "push-right"]) byId(id).disabled = episode.end !== null;
   const observation = ENVIRONMENTS[game.name].observe(episode.state);

@@ -245,3 +245,10 @@ def test_pages_need_no_network():
     assert len(pages) >= 10
     addresses = {found for path in pages for found in re.findall(r"\w+://[^\"'\s]*", path.read_text())}
     assert addresses == {"http://www.w3.org/2000/svg"}  # a name, not a place
+
+
+def test_pages_find_what_they_load_and_link_to():
+    for page in FOLDER.parent.glob("*/index.html"):
+        found = re.findall(r'(?:src|href)="([^"]+)"', page.read_text())
+        assert len(found) >= 5
+        assert not [name for name in found if not (page.parent / name).is_file()]
