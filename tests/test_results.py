@@ -299,6 +299,7 @@ def test_a_process_that_fails_leaves_the_line_that_says_why(tmp_path, monkeypatc
     (found,) = ended(processes.RunProcess(job, tmp_path / "job", {"commit": "c0"}, set()))
     assert found["error"] == "error: bad job/run (exit code 2)"
     assert found["eval_mean"] is None and set(KEYS) <= set(found)
+    assert not (tmp_path / "job" / "command.json").exists()  # a retry begins anew
     killed = python_job(monkeypatch, "import os; os.kill(os.getpid(), 9)")
     (found,) = ended(processes.RunProcess(killed, tmp_path / "job", {"commit": "c0"}, set()))
     assert found["error"] == "killed by signal 9"

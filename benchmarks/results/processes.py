@@ -24,7 +24,7 @@ from purejaxrl_gae.settings.errors import RunError
 
 PATIENCE = 60.0  # seconds in which a process that is asked to stop may save
 LONGEST_ERROR = 500
-SETTINGS, CHANGED = "settings.yaml", " with changes"
+SETTINGS, COMMAND, CHANGED = "settings.yaml", "command.json", " with changes"
 PEERS_PYTHON = os.environ.get("SB3_PYTHON", sys.executable)  # of an environment that has stable-baselines3
 OURS = ("purejaxrl_gae", "configs", "benchmarks")
 
@@ -73,6 +73,7 @@ class RunProcess:
         if code is None:
             return None
         if code != 0:
+            (self._folder / COMMAND).unlink(missing_ok=True)  # another try begins anew
             return records.failed(self._job, self._error(code), self._versions)
         try:
             return records.of_run(self._job, self._run, self._versions)
@@ -100,11 +101,11 @@ class RunProcess:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
         (self._folder / SETTINGS).write_text(json.dumps(self._job.configuration.settings))  # which is YAML too
-        replace_file(self._folder / "command.json", json.dumps(told))
+        replace_file(self._folder / COMMAND, json.dumps(told))
         return begin
 
     def _can_go_on(self, told: dict[str, Any]) -> bool:
-        path = self._folder / "command.json"
+        path = self._folder / COMMAND
         is_same = path.exists() and json_lines.parsed(path.read_bytes()) == told and CHANGED not in told["commit"]
         is_pure = not self._job.configuration.env.startswith("gymnasium:")
         return is_same and is_pure and any((self._run / "checkpoints").glob("*"))

@@ -75,8 +75,8 @@ def scores_table(suite: Suite, records: Records) -> str:
     steps = "the environment steps and the median seconds" if suite.wall else "the environment steps"
     heads = [ALGORITHMS.get(algo, algo) + (f", {variant}" if variant else "") for algo, variant in columns]
     return markdown(["", *heads], rows) + (
-        f"\n\nInterquartile mean over {counted(most, 'seed')}, or as many as are said, of the {SCORES[suite.score]}, its 95% "
-        f"bootstrap interval where it has a width, and {steps} of a run."
+        f"\n\nInterquartile mean over {counted(most, 'seed')}, or as many as are said, of the {SCORES[suite.score]}, "
+        f"its 95% bootstrap interval where it has a width, and {steps} of a run."
     )
 
 
