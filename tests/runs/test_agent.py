@@ -145,9 +145,7 @@ def test_updates_in_a_row_are_differentiated_by_hyperparameters(config):
 
     @jax.jit
     def value_after_two(hyperparameters):
-        later = state
-        for _ in range(2):
-            later, _ = agent.update(later, hyperparameters)
+        later, _ = jax.lax.scan(lambda state, _: (agent.update(state, hyperparameters)[0], None), state, length=2)
         return jnp.mean(agent.policy(later).value(later.world.observations).as_learned)
 
     hyperparameters = {"gamma": jnp.float32(0.95), "learning_rate": jnp.float32(1e-3)}
