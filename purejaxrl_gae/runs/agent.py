@@ -19,17 +19,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import struct
 
 from purejaxrl_gae.environments import Environment, HostEnvironment
-from purejaxrl_gae.environments.structures import (
-    batch_shape,
-    reshaped,
-)
-from purejaxrl_gae.program import algorithms, training, values
+from purejaxrl_gae.program import algorithms, memories, training
 from purejaxrl_gae.program.evaluation import evaluate
-from purejaxrl_gae.program.rollout import clip_to_bounds, normalize_observations
-from purejaxrl_gae.program.types import Algorithm, Learner, Metrics, TrainState
+from purejaxrl_gae.program.types import Algorithm, Metrics, TrainState
+from purejaxrl_gae.runs.policies import Policy, RecurrentPolicy
 from purejaxrl_gae.settings.config import TrainingConfig
 from purejaxrl_gae.settings.errors import UserError
 
@@ -79,9 +74,10 @@ class Agent:
         training.require_pure(self.environment, "agent.update, one program,")
         return self._update(state, hyperparameters)
 
-    def policy(self, state: TrainState) -> "Policy":
-        """Returns what acts and values as the state has learned to; itself a pytree."""
-        return Policy(state.learner, self)
+    def policy(self, state: TrainState) -> Any:
+        """Returns what acts and values as the state has learned to, itself a pytree; see `Policy`, `RecurrentPolicy`."""
+        remembers = memories.has_memory(self.algorithm.setup.network)
+        return (RecurrentPolicy if remembers else Policy)(state.learner, self)
 
     def evaluate(
         self, state: TrainState, key: jax.Array, num_episodes: int = 100, *, deterministic: bool = True
@@ -127,49 +123,6 @@ class Agent:
     @functools.cached_property
     def _evaluator(self) -> Any:
         return functools.cache(partial(_make_evaluator, self.algorithm))
-
-
-class Policy(struct.PyTreeNode):
-    """A policy and its value function, with what they need to know of observations and actions.
-
-    Attributes:
-      learner: parameters and normalisers.
-      agent: whose they are; static.
-    """
-
-    learner: Learner
-    agent: Agent = struct.field(pytree_node=False)
-
-    def act(self, observations: Any, key: jax.Array | None = None) -> Any:
-        """Returns actions as the environment takes them, within its bounds.
-
-        Args:
-          observations: as the environment gives them, one `[*shape]` or any batch of them `[..., *shape]`.
-          key: draws actions from the policy; where None, the most probable ones are taken.
-
-        Raises:
-          UserError: the observations have another shape.
-        """
-        setup = self.agent.algorithm.setup
-        types, encoded = setup.environment.observations, values.encode_observations(setup.environment, observations)
-        leading = batch_shape(types, encoded)
-        seen = normalize_observations(self.learner.normalizers, reshaped(types, encoded, -1))
-        distribution = setup.network.policy(self.learner.params, seen)
-        actions = distribution.mode() if key is None else distribution.sample(key)
-        actions = clip_to_bounds(setup.environment, actions, setup.network.action_bounds)
-        return jax.tree.map(lambda leaf: leaf.reshape(*leading, *leaf.shape[1:]), actions)
-
-    def value(self, observations: Any) -> values.Values:
-        """Returns V of one observation or a batch, `in_rewards` of the environment and `as_learned`; see `Values`.
-
-        Args:
-          observations: as of `act`.
-
-        Raises:
-          UserError: the observations have another shape.
-        """
-        value = values.value_function(self.agent.algorithm.setup)
-        return value(self.learner, observations)
 
 
 def make_agent(config: TrainingConfig) -> Agent:

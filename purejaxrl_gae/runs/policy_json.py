@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from purejaxrl_gae.runs.numpy_policy import NumpyPolicy
+from purejaxrl_gae.runs.numpy_policy import NumpyPolicy, NumpyRecurrentPolicy
 from purejaxrl_gae.settings.errors import UserError
 
 FORMAT = 1
@@ -54,6 +54,7 @@ def _refuse_other_parts(policy: NumpyPolicy) -> None:
     seen = policy.observations.seen
     others = {
         "convolutions": policy.convolutions is not None,
+        "memory": isinstance(policy, NumpyRecurrentPolicy),
         "observations of several arrays": len(seen) != 1 or bool(seen[0].path),
         "observations that are whole numbers": any(leaf.one_hot is not None for leaf in seen),
         "masks of actions": policy.observations.mask is not None,
