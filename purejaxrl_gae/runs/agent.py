@@ -75,7 +75,7 @@ class Agent:
         return self._update(state, hyperparameters)
 
     def policy(self, state: TrainState) -> Any:
-        """Returns what acts and values as the state has learned to, itself a pytree; see `Policy`, `RecurrentPolicy`."""
+        """Returns what acts and values as the state has learned to, a pytree: a `Policy` or a `RecurrentPolicy`."""
         remembers = memories.has_memory(self.algorithm.setup.network)
         return (RecurrentPolicy if remembers else Policy)(state.learner, self)
 
