@@ -14,7 +14,7 @@ from purejaxrl_gae.settings.config import read_arguments
 from purejaxrl_gae.settings.errors import UserError, first_line, shown
 from purejaxrl_gae.settings.search_space import Dimension, read_ranges
 
-PREFIXES = ("brax", "mjx", "gymnasium")
+PREFIXES = ("brax", "mjx", "gymnasium", "jumanji", "pgx")
 
 
 class Request(NamedTuple):
@@ -48,9 +48,9 @@ def make_environment(
     """Makes an Environment, or a HostEnvironment, of whatever a config's `env` may be.
 
     Args:
-      env: a gymnax id; `brax:NAME`; `mjx:NAME` of MuJoCo Playground; `gymnasium:ID`; `MODULE:FACTORY`, a function to
-        import and call with `env_args`; an Environment; an object with gymnax's methods, or a pair `(object, params)`
-        of one; or an environment of Brax, MuJoCo Playground or Gymnasium.
+      env: a gymnax id; `brax:NAME`; `mjx:NAME` of MuJoCo Playground; `jumanji:NAME`; `pgx:NAME`; `gymnasium:ID`;
+        `MODULE:FACTORY`, a function to import and call with `env_args`; an Environment; an object with gymnax's
+        methods, or a pair `(object, params)` of one; or an environment of Brax, MuJoCo Playground or Gymnasium.
       env_args: `name=value` for the constructor; for gymnax they replace fields of the parameters.
       randomize: `name=uniform:low:high` for parameters of a gymnax environment; see `randomized.Randomized`.
       max_episode_steps: time limit in place of the environment's own. Where the environment lets nothing but itself
@@ -113,6 +113,14 @@ def _find_named(env: str, request: Request, common: dict[str, Any]) -> Any:
         from purejaxrl_gae.environments.playground_adapter import from_playground
 
         return from_playground(name, **common)
+    if kind == "jumanji":
+        from purejaxrl_gae.environments.jumanji_adapter import from_jumanji
+
+        return from_jumanji(name, **common)
+    if kind == "pgx":
+        from purejaxrl_gae.environments.pgx_adapter import from_pgx
+
+        return from_pgx(name, **common)
     if kind == "gymnasium":
         _refuse_foreign_maker(env, name, request)
         return _of_gymnasium(name, request)

@@ -1,0 +1,109 @@
+"""Environments of Jumanji, with their action masks, inside the compiled program."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purejaxrl_gae.environments.action_spaces import ActionSpace, BoxActions, DiscreteActions, MultiDiscreteActions
+from purejaxrl_gae.environments.contract import Environment, Step
+from purejaxrl_gae.environments.quiet import quietly
+from purejaxrl_gae.environments.structures import ACTION_MASK, as_kept, is_structured, kept_type
+from purejaxrl_gae.environments.wrappers import reset_where
+from purejaxrl_gae.parallel.sharding import keys_of_copies
+from purejaxrl_gae.settings.errors import UserError, closest, first_line
+
+
+def from_jumanji(
+    env: str, *, env_args: Mapping[str, Any] | None = None, max_episode_steps: int | None = None
+) -> Environment:
+    """Makes an Environment of one of Jumanji's.
+
+    Observations are dictionaries of their fields; `action_mask` among them masks actions. Numbers that are chosen
+    together and masked together, as in BinPack, are one choice among all combinations. Its own time limits are
+    truncations, told by a discount that is not 0.
+
+    Args:
+      env: a name in Jumanji's registry, as `Game2048-v1`.
+      env_args: for its constructor.
+      max_episode_steps: see `options.limit_episodes`, which cuts.
+
+    Raises:
+      UserError: Jumanji is not installed, does not know the name or an argument; or there is a reward for each of
+        several agents.
+    """
+    name, arguments = f"jumanji:{env}", dict(env_args or {})
+    try:
+        with quietly():
+            import jumanji
+            from jumanji.registration import registered_environments
+    except ImportError as error:
+        raise UserError(f"env is {name!r}, which needs Jumanji: pip install 'purejaxrl-gae[jumanji]'") from error
+    known = registered_environments()
+    if env not in known:
+        raise UserError(f"env is {name!r}, which Jumanji does not know{closest(env, known)}")
+    try:
+        with quietly():
+            made = jumanji.make(env, **arguments)
+            _, timestep = jax.eval_shape(made.reset, jax.random.key(0))
+    except Exception as error:
+        raise UserError(f"env is {name!r}, which cannot be built: {first_line(error)}") from error
+    if timestep.reward.shape:
+        raise UserError(f"reward of {name} has shape {timestep.reward.shape}; it must be a scalar, shape ()")
+    return _environment(name, made, timestep)
+
+
+def _environment(name: str, made: Any, timestep: Any) -> Environment:
+    spec = made.action_spec
+    fields = as_fields(timestep.observation)
+    sizes = np.asarray(spec.num_values).reshape(-1) if hasattr(spec, "num_values") else np.zeros(0, int)
+    is_joint = ACTION_MASK in fields and len(sizes) > 1 and fields[ACTION_MASK].shape == tuple(sizes)
+    types = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, kept_type(leaf.dtype)), fields)
+
+    def observe(timesteps):
+        return as_kept(types, as_fields(timesteps.observation))
+
+    def reset(key, num_envs):
+        (keys,) = keys_of_copies(key, num_envs, 1)
+        states, timesteps = jax.vmap(made.reset)(keys)
+        return states, observe(timesteps)
+
+    def step(key, states, actions):
+        if is_joint:
+            actions = jnp.stack(jnp.unravel_index(actions, tuple(sizes)), axis=-1)
+        final, timesteps = jax.vmap(made.step)(states, actions.astype(spec.dtype))
+        terminated = timesteps.last() & (timesteps.discount == 0.0)
+        truncated = timesteps.last() & ~terminated
+        states, observations = reset_where(
+            lambda key: reset(key, terminated.shape[0]), key, terminated | truncated, final, observe(timesteps)
+        )
+        rewards = timesteps.reward.astype(jnp.float32)
+        return Step(states, observations, rewards, terminated, truncated, observe(timesteps))
+
+    shape = types if is_structured(types) else tuple(types.shape)
+    actions = DiscreteActions(int(np.prod(sizes))) if is_joint else _action_space(name, spec)
+    limit = getattr(made, "time_limit", None)
+    return Environment(name, shape, actions, None if limit is None else int(limit), reset, step)
+
+
+def as_fields(observation: Any) -> Any:
+    """Returns named tuples and dataclasses as dictionaries of their fields, also inside one another."""
+    if hasattr(observation, "_asdict"):
+        return {name: as_fields(value) for name, value in observation._asdict().items()}
+    if hasattr(observation, "__dataclass_fields__"):
+        return {name: as_fields(getattr(observation, name)) for name in observation.__dataclass_fields__}
+    return observation
+
+
+def _action_space(name: str, spec: Any) -> ActionSpace:
+    if hasattr(spec, "num_values"):
+        sizes = np.asarray(spec.num_values)
+        if not sizes.shape:
+            return DiscreteActions(int(sizes))
+        return MultiDiscreteActions(tuple(int(size) for size in sizes.reshape(-1)), sizes.shape)
+    if not hasattr(spec, "maximum"):
+        raise UserError(f"action_spec of {name} is {type(spec).__name__}, which is not supported")
+    low, high = (np.broadcast_to(np.asarray(bound, np.float32), spec.shape) for bound in (spec.minimum, spec.maximum))
+    return BoxActions(tuple(spec.shape), tuple(low.reshape(-1).tolist()), tuple(high.reshape(-1).tolist()))
