@@ -107,7 +107,7 @@ def _run_jobs(suite: Suite, jobs: list[Job], file: ResultsFile, options: Options
     versions, started = {"commit": processes.commit()}, time.perf_counter()
     total, ended = sum(len(job.seeds) for job in jobs), 0
     at_once = f"{options.processes} at once, at {versions['commit']}"
-    print(f"{suite.name}: {total} runs in {len(jobs)} processes, {at_once}", flush=True)
+    print(f"{suite.name}: {total} runs in {tables.counted(len(jobs), 'process')}, {at_once}", flush=True)
 
     def start(job: Job, slot: int) -> processes.RunProcess:
         folder = options.folders.resolve() / suite.name / processes.folder_of(job)
@@ -116,8 +116,8 @@ def _run_jobs(suite: Suite, jobs: list[Job], file: ResultsFile, options: Options
     def keep(job: Job, records: list[Record]) -> None:
         nonlocal ended
         file.add(records)
-        ended += len(records)
         for record in records:
+            ended += 1
             found = f"failed: {record['error']}" if has_failed(record) else tables.number(record["eval_mean"])
             seconds = time.perf_counter() - started
             name = f"{job.configuration.name}, seed {record['seed']}"

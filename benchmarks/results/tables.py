@@ -177,8 +177,8 @@ def _difference(first: dict[int, float], second: dict[int, float]) -> str:
 
 
 def counted(count: int, what: str) -> str:
-    """Returns `1 seed` or `3 seeds`."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    """Returns `1 seed` or `3 seeds`, `1 process` or `2 processes`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}{'es' if what.endswith('s') else 's'}"
 
 
 def _signed(value: float) -> str:
