@@ -11,7 +11,7 @@ from purejaxrl_gae import kernels
 from tests.docs import browser
 
 FOLDER = browser.DOCS / "gae_explorer"
-STEPS, CASES = 10, 256
+STEPS, CASES, DRAWN_CASES = 10, 256, 30
 NAMES = ("rewards", "values", "next_values", "terminated", "truncated")
 
 
@@ -127,7 +127,7 @@ def random_episodes(rng):
             "gamma": round(rng.random(), 2),
             "lambda": round(rng.random(), 2),
         }
-        for _ in range(CASES)
+        for _ in range(DRAWN_CASES)
     ]
 
 
