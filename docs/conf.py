@@ -6,6 +6,9 @@ import shutil
 import tomllib
 from pathlib import Path
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # docstrings are read by importing, which is to wake no accelerator
 
 ROOT = Path(__file__).parent.parent
@@ -15,10 +18,11 @@ project = "purejaxrl_gae"
 author = copyright = "The purejaxrl_gae authors"
 release = version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "examples"]
 nitpicky = False
 
+html_math_renderer = "mathml"
 html_theme = "furo"  # light and dark, as the reader's system says, and a button
 html_title = f"purejaxrl_gae {release}"
 html_show_sourcelink = False
@@ -80,7 +84,21 @@ def copy_interactive_pages(app, exception):
             shutil.copytree(ROOT / "docs" / name, Path(app.outdir) / name, dirs_exist_ok=True)
 
 
+def write_inline_math(translator, node):
+    """Writes a formula as MathML, which browsers draw by themselves: no script, nothing to fetch."""
+    translator.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def write_math_block(translator, node):
+    """Writes a displayed formula; see `write_inline_math`."""
+    formula = tex2mathml(node.astext(), as_block=True)
+    translator.body.append(f'<div class="math" style="overflow-x: auto; padding: 0.5em 0">{formula}</div>')
+    raise nodes.SkipNode
+
+
 def setup(app):
-    """Has docstrings rewritten before napoleon reads their sections, and interactive pages copied at the end."""
+    """Has formulas written as MathML, docstrings rewritten before napoleon, interactive pages copied at the end."""
+    app.add_html_math_renderer("mathml", (write_inline_math, None), (write_math_block, None))
     app.connect("autodoc-process-docstring", as_restructured_text, priority=100)
     app.connect("build-finished", copy_interactive_pages)

@@ -12,7 +12,7 @@ import purejaxrl_gae
 from purejaxrl_gae import UserError, kernels
 from purejaxrl_gae.program import algorithms
 from purejaxrl_gae.settings import config
-from tests.pages import ROOT, anchors, blocks, commands, links, refuse_wrong_command
+from tests.pages import ROOT, anchors, blocks, commands, links, prose, refuse_wrong_command
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
@@ -157,3 +157,9 @@ def test_the_table_of_features_is_true():
     assert names == list(features) and [row[0] for row in rows] == list(algorithms.CONFIG_CLASSES)
     for name, *cells in rows:
         assert cells == ["yes" if is_taken(name, **fields) else "no" for fields in features.values()], name
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "$" in prose(page)], ids=name_of)
+def test_fractions_have_braces(page):
+    """docutils takes `\\tfrac12` for 12 over whatever follows."""
+    assert not re.findall(r"\\t?frac[^{]", prose(page))
