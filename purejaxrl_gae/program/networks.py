@@ -26,6 +26,7 @@ from purejaxrl_gae.environments.structures import (
     seen_types,
 )
 from purejaxrl_gae.kernels import Categorical, in_float32
+from purejaxrl_gae.program import memories
 from purejaxrl_gae.program.actor_critic import make_actor_critic, with_mask
 from purejaxrl_gae.program.heads import sampled_types
 from purejaxrl_gae.program.observed import Seen
@@ -206,6 +207,8 @@ def make_network(config: Any, environment: Any, *, action_values: bool = False) 
         raise UserError(f"network is {name}, which has no action values; use separate or shared, or learn state values")
     if config.network not in BUILT_IN:
         _refuse_choice_of_leaves(name, config)
+        if config.memory != "none":
+            raise UserError(f"memory is {config.memory}, but network is {name}; only separate and shared take it")
         check_network(name, found, observations, environment.actions)
     return found
 
@@ -231,11 +234,15 @@ def check_network(name: str, network: Any, observations: Any, actions: ActionSpa
             f"network is {name}, which made a {type(network).__name__} without {missing[0]!r}; it must return "
             f"networks.separate(policy, value), networks.joint(module), or a Network"
         )
-    batch = batched(observations, 2)
+
+    def outputs(params, seen):
+        memory = memories.initial_memory(network, 2)
+        distribution, remembered = memories.act(network, params, seen, memory, jnp.zeros(2, bool))
+        return distribution, memories.value(network, params, seen, memory), memory, remembered
+
     try:
         params = jax.eval_shape(network.init, jax.eval_shape(jax.random.key, 0))
-        distribution = jax.eval_shape(network.policy, params, batch)
-        values = jax.eval_shape(network.value, params, batch)
+        distribution, values, *held = jax.eval_shape(outputs, params, batched(observations, 2))
     except UserError:
         raise
     except Exception as error:
@@ -244,6 +251,8 @@ def check_network(name: str, network: Any, observations: Any, actions: ActionSpa
             f"{first_line(error)}"
         ) from error
     _check_distribution(name, distribution, actions)
+    if str(held[0]) != str(held[1]):  # shapes and types of pytrees
+        raise UserError(f"network is {name}, which remembers {held[1]}; it must be as initial_memory: {held[0]}")
     if not (hasattr(values, "shape") and values.shape == (2,) and jnp.issubdtype(values.dtype, jnp.floating)):
         raise UserError(f"network is {name}, whose values of 2 observations are {values}; they must be 2 real numbers")
 

@@ -1,5 +1,6 @@
 """Networks with memory: what is remembered, forgotten and learned through, against loops over single steps."""
 
+import dataclasses
 import functools
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from purejaxrl_gae import kernels
 from purejaxrl_gae.environments import DiscreteActions, Environment, Step
 from purejaxrl_gae.ppo import PPOConfig
 from purejaxrl_gae.program import (
@@ -46,13 +48,47 @@ def counting():
     return Environment("counting", (1,), DiscreteActions(2), None, reset, step)
 
 
+class Summing:
+    """A user's own network: it remembers the sum of what it has seen of an episode."""
+
+    action_bounds, has_own_value_params, has_action_values = "clip", False, False
+
+    def init(self, key):
+        return {"weights": 0.1 * jax.random.normal(key, (1, 3))}
+
+    def initial_memory(self, n):
+        return jnp.zeros((n, 1))
+
+    def sums(self, inputs):
+        return kernels.recur(jnp.add, inputs.observations, inputs.starts, inputs.memory)
+
+    def remember(self, params, inputs):
+        return self.sums(inputs)[1]
+
+    def policy(self, params, inputs):
+        return kernels.Categorical((self.sums(inputs)[0] @ params["weights"])[..., :2])
+
+    def value(self, params, inputs):
+        return (self.sums(inputs)[0] @ params["weights"])[..., 2]
+
+    def prediction(self, params, inputs, actions):
+        return self.value(params, inputs)
+
+
+class Forgetful(Summing):
+    def remember(self, params, inputs):
+        return jnp.zeros(3)
+
+
 @functools.cache
 def collected(memory):
     """Two rollouts, by parameters far from their flat start: `(network, params, experiences)`."""
     config = PPOConfig(
         env=counting(), num_envs=4, num_steps=7, num_minibatches=2, memory=memory, memory_size=5, hidden_sizes=(6,)
     )
-    config = config.__class__(**{**vars(config), "normalize_observations": False, "normalize_rewards": False})
+    config = dataclasses.replace(config, normalize_observations=False, normalize_rewards=False)
+    if memory == "own":
+        config = dataclasses.replace(config, network=Summing(), memory="none")
     algorithm = algorithms.make_algorithm(config)
     state = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
     params = jax.tree.map(
@@ -66,7 +102,7 @@ def collected(memory):
     return algorithm.setup.network, params, experiences
 
 
-@pytest.mark.parametrize("memory", CELLS)
+@pytest.mark.parametrize("memory", [*CELLS, "own"])
 def test_ratios_are_one_in_every_minibatch_before_the_first_step(memory):
     network, params, experiences = collected(memory)
     ends = jnp.stack([experience.terminated | experience.truncated for experience in experiences])
@@ -99,7 +135,7 @@ def by_single_steps(network, params, experiences):
     return np.stack(values), np.stack(next_values)
 
 
-@pytest.mark.parametrize("memory", CELLS)
+@pytest.mark.parametrize("memory", [*CELLS, "own"])
 def test_values_are_those_of_the_memory_before_and_behind_time_limits_of_that_before_the_reset(memory):
     network, params, experiences = collected(memory)
     values, next_values = by_single_steps(network, params, experiences)
@@ -190,6 +226,8 @@ SMALL = dict(env="CartPole-v1", memory="gru", memory_size=2, num_envs=4, num_ste
         (PPOConfig(**SMALL, num_minibatches=8), "num_minibatches is 8, which does not divide num_envs = 4"),
         (TRPOConfig(**SMALL, batch_size=4), "batch_size is 4; with memory .* a multiple of num_steps = 8"),
         (TRPOConfig(**SMALL, batch_size=8, fisher_subsampling=8), "fisher_subsampling is 8, but num_envs is 4"),
+        (PPOConfig(**SMALL, num_minibatches=2, network=Summing()), "memory is gru, but network is .*Summing"),
+        (PPOConfig(env=counting(), network=Forgetful()), "Forgetful.*, which remembers .* as initial_memory"),
         (PPOConfig(**SMALL | {"memory_size": 0}, num_minibatches=2), "memory_size is 0"),
     ],
 )
