@@ -24,7 +24,7 @@ from purejaxrl_gae.environments import Environment, HostEnvironment
 from purejaxrl_gae.program import algorithms, memories, training
 from purejaxrl_gae.program.evaluation import evaluate
 from purejaxrl_gae.program.types import Algorithm, Metrics, TrainState
-from purejaxrl_gae.runs.policies import Policy, RecurrentPolicy
+from purejaxrl_gae.runs.agent_policy import Policy, RecurrentPolicy
 from purejaxrl_gae.settings.config import TrainingConfig
 from purejaxrl_gae.settings.errors import UserError
 
