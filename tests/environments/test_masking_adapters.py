@@ -33,9 +33,12 @@ def check(environment, steps):
     ended = taken.terminated | taken.truncated
     assert ended.any() and mask_name(environment) == "action_mask"
     goes_on = ~ended
-    for name, following in taken.observations.items():
-        np.testing.assert_array_equal(following[goes_on], taken.final_observations[name][goes_on])
-        np.testing.assert_array_equal(following[:-1], observations[name][1:])
+
+    def compare(following, final, before):
+        np.testing.assert_array_equal(following[goes_on], final[goes_on])
+        np.testing.assert_array_equal(following[:-1], before[1:])
+
+    jax.tree.map(compare, taken.observations, taken.final_observations, observations)
     return observations, taken
 
 
