@@ -15,7 +15,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -26,11 +25,10 @@ import tyro
 
 from purejaxrl_gae import PPOConfig, make_train, ppo
 from purejaxrl_gae.environments import Environment, HostEnvironment
-from purejaxrl_gae.program import evaluation, training
-from purejaxrl_gae.program.actor_critic import ActorCritic
+from purejaxrl_gae.program import training
 from purejaxrl_gae.program.types import Learner, Setup
-from purejaxrl_gae.runs.host_evaluation import make_host_evaluator
-from purejaxrl_gae.runs.host_programs import compile_host_agent
+from purejaxrl_gae.runs import playing
+from purejaxrl_gae.runs.host_programs import HostAgent
 from purejaxrl_gae.runs.statistics import interquartile_mean
 
 TASKS = (
@@ -80,28 +78,21 @@ class Options:
     """results, read and added to"""
 
 
-def make_player(environment: Any, network: ActorCritic) -> Callable[..., float]:
+def make_player(setup: Setup) -> Callable[..., float]:
     """`(learner, seed, deterministic) -> mean return` over whole episodes."""
-    if not isinstance(environment, Environment):
-        on_host = make_host_evaluator(environment, network, EPISODES_HOST, EVALUATION_STREAM)
-        return lambda learner, seed, deterministic: float(on_host(learner, seed, deterministic).returns.mean())
-    whole = {
-        deterministic: jax.jit(
-            partial(evaluation.evaluate, environment, network, num_episodes=EPISODES_JAX, deterministic=deterministic)
-        )
-        for deterministic in (True, False)
-    }
+    pure = isinstance(setup.environment, Environment)
+    play = playing.make_player(setup, EPISODES_JAX if pure else EPISODES_HOST)
+    whole = jax.jit(play) if pure else play
 
-    def in_program(learner: Learner, seed: int, deterministic: bool) -> float:
-        key = jax.random.key(seed + EVALUATION_STREAM)
-        return float(whole[deterministic](learner.params, learner.normalizers, key).returns.mean())
+    def mean_return(learner: Learner, seed: int, deterministic: bool) -> float:
+        return float(whole(learner, jax.random.key(seed + EVALUATION_STREAM), deterministic).returns.mean())
 
-    return in_program
+    return mean_return
 
 
 def score(setup: Setup, agents: dict[int, Learner]) -> list[dict[str, float]]:
     """Mean returns of trained agents, by seed."""
-    player = make_player(training.unstaggered_environment(setup), setup.network)
+    player = make_player(setup)
     return [
         {played: player(learner, seed, played == "mode") for played in get_args(Played)}
         for seed, learner in agents.items()
@@ -125,7 +116,7 @@ def train_ours(config: PPOConfig, seeds: list[int]) -> list[dict[str, float]]:
 
 def _on_host(config: PPOConfig, seed: int) -> Learner:
     config = dataclasses.replace(config, seed=seed)
-    programs = compile_host_agent(ppo.make_algorithm(config))
+    programs = HostAgent(ppo.make_algorithm(config))
     try:
         state, stretch = programs.advance(programs.init(), config.num_updates)
     finally:

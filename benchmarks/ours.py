@@ -10,7 +10,7 @@ from benchmarks.measure import Side, jax_side
 from benchmarks.worker import Prepared, Unavailable
 from purejaxrl_gae import make_train
 from purejaxrl_gae.program import algorithms
-from purejaxrl_gae.runs.programs import AgentPrograms, Programs, compile_one_agent
+from purejaxrl_gae.runs.programs import AgentPrograms, OneAgent, Programs
 from purejaxrl_gae.settings.config import TrainingConfig
 
 
@@ -27,7 +27,7 @@ def one_agent_on_all_devices(config: TrainingConfig) -> Side:
         devices = jax.devices()
         if len(devices) < 2 or config.num_envs % len(devices):
             raise Unavailable(f"{len(devices)} devices, {config.num_envs} environments")
-        programs = compile_one_agent(algorithms.make_algorithm(config), devices)
+        programs = OneAgent(algorithms.make_algorithm(config), devices)
         return Prepared(programs.compile_seconds, lambda _: seconds_of(programs, config), config.env_steps)
 
     return prepare

@@ -105,7 +105,7 @@ def prepare(seconds: float, **point: Any) -> Prepared:
     from purejaxrl_gae import PPOConfig
     from purejaxrl_gae.program import algorithms
     from purejaxrl_gae.runs import devices
-    from purejaxrl_gae.runs.programs import AgentPrograms, compile_one_agent
+    from purejaxrl_gae.runs.programs import AgentPrograms, OneAgent
     from purejaxrl_gae.runs.run_options import RunOptions
 
     size = Point(**point)
@@ -122,7 +122,7 @@ def prepare(seconds: float, **point: Any) -> Prepared:
     )
     algorithm = algorithms.make_algorithm(config)
     if size.num_agents == 1:
-        programs = compile_one_agent(algorithm, claimed)
+        programs = OneAgent(algorithm, claimed)
     else:
         each = jax.tree.map(lambda value: np.full(size.num_agents, value), algorithm.hyperparameters)
         programs = AgentPrograms(algorithm, size.num_agents, claimed).run_of(np.arange(size.num_agents), each)

@@ -29,6 +29,7 @@ _EXPORTS = {
     "UserError": "purejaxrl_gae.settings.errors",
     "Agent": "purejaxrl_gae.runs.agent",
     "load": "purejaxrl_gae.runs.agent",
+    "load_policy": "purejaxrl_gae.runs.policies",
     "make_agent": "purejaxrl_gae.runs.agent",
     "make_train": "purejaxrl_gae.program.algorithms",
     "make_value_function": "purejaxrl_gae.program.values",
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from purejaxrl_gae.runs.agent import Agent as Agent
     from purejaxrl_gae.runs.agent import load as load
     from purejaxrl_gae.runs.agent import make_agent as make_agent
+    from purejaxrl_gae.runs.policies import load_policy as load_policy
     from purejaxrl_gae.settings.config_files import with_preset as with_preset
     from purejaxrl_gae.settings.errors import UserError as UserError
     from purejaxrl_gae.trpo import TRPOConfig as TRPOConfig

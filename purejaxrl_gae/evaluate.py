@@ -3,10 +3,10 @@
 The policy is a run's (`--run-dir`) or that of a file alone (`--policy`).
 """
 
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,17 @@ from purejaxrl_gae.settings.errors import UserError, first_line, shown
 from purejaxrl_gae.settings.fields import check_types, require_between, require_name
 
 MOST_EPISODES = 1_000_000
-ACTION_STREAM = 0xAC7  # separates sampled actions from starts and transitions of the same seed
+Acting = Callable[[bool], Any]  # deterministic -> player.Actor
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Scores the policy of a run's newest readable checkpoint, or of a policy.npz; or writes an animation of it."""
+    """Scores the policy of a run's newest readable checkpoint, or of a file; or writes an animation of it."""
 
     run_dir: Path | None = None
     """folder of the run"""
     policy: Path | None = None
-    """a policy.npz instead of a run"""
+    """a policy.npz or policy.stablehlo instead of a run"""
     env: str | None = None
     """with --policy: where to play it; where it was trained, if not given"""
     episodes: int = 100
@@ -56,7 +56,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
       UserError: the options do not go together.
     """
     if (options.run_dir is None) == (options.policy is None):
-        raise UserError("name a run with --run-dir, or a policy.npz with --policy, and not both")
+        raise UserError("name a run with --run-dir, or the file of a policy with --policy, and not both")
     if options.env is not None and options.policy is None:
         raise UserError("env goes with --policy; a run of --run-dir knows its own")
     check_types(options)
@@ -79,26 +79,24 @@ def evaluate_run(options: EvaluateOptions) -> dict[str, Any]:
       UserError: the folder holds no run or no checkpoint.
       RunError: no checkpoint fits.
     """
-    from purejaxrl_gae.runs.programs import make_agents_evaluator, make_evaluator
+    from purejaxrl_gae.runs.playing import make_evaluator
+    from purejaxrl_gae.runs.programs import stack_of_one
 
     assert options.run_dir is not None
     algorithm, restored, num_seeds = _restored(options.run_dir, options.trust)
-    seeds: Any = options.seed
+    evaluator, learners = make_evaluator(algorithm.setup, num_seeds, options.episodes), restored.state.learner
     if num_seeds == 1:
-        evaluator = make_evaluator(algorithm, options.episodes)
-    else:
-        evaluator = make_agents_evaluator(algorithm, num_seeds, options.episodes)
-        seeds = np.full(num_seeds, options.seed)
+        learners = stack_of_one(learners)
 
     def play(deterministic: bool) -> Any:
-        return evaluator(restored.state.learner, seeds, deterministic)
+        return evaluator(learners, np.full(num_seeds, options.seed), deterministic)
 
     names = algorithm.setup.config.seed + np.arange(num_seeds)
     return {"run_dir": str(options.run_dir), "env_steps": restored.step, **_scores(play, options.stochastic, names)}
 
 
 def evaluate_policy(options: EvaluateOptions) -> dict[str, Any]:
-    """Plays whole episodes with a policy.npz, which acts from NumPy.
+    """Plays whole episodes with the policy of a file.
 
     Returns:
       What was played and its scores, see `_scores`.
@@ -106,12 +104,12 @@ def evaluate_policy(options: EvaluateOptions) -> dict[str, Any]:
     Raises:
       UserError: the file holds no policy, or one that does not fit the environment.
     """
-    from purejaxrl_gae.runs.playing import play_episodes
+    from purejaxrl_gae.runs.playing import key_of_seed, play_from_host
 
-    policy, environment = _policy_and_environment(options)
+    acting, environment = _of_file(options)
 
     def play(deterministic: bool) -> Any:
-        return play_episodes(environment, _acting(policy, options.seed, deterministic), options.episodes, options.seed)
+        return play_from_host(environment, acting(deterministic), key_of_seed(options.seed), options.episodes)
 
     return {"policy": str(options.policy), "env": environment.name, **_scores(play, options.stochastic, np.zeros(1))}
 
@@ -127,31 +125,24 @@ def render_episode(options: EvaluateOptions) -> dict[str, Any]:
     """
     from purejaxrl_gae.environments.quiet import draw_without_screen
     from purejaxrl_gae.runs.animation import check_output, write_animation
-    from purejaxrl_gae.runs.playing import record_episode
+    from purejaxrl_gae.runs.playing import key_of_seed, record_episode
 
     assert options.render is not None
     check_output(options.render, options.fps)
     draw_without_screen()
-    policy, environment = _policy_and_environment(options)
-    act = _acting(policy, options.seed, not options.stochastic)
-    episode = record_episode(environment, act, options.seed, options.max_frames)
-    before = np.cumsum(episode.rewards) - episode.rewards
-    captions = [f"step {step}   return {value:.1f}" for step, value in enumerate(before)]
+    acting, environment = _of_file(options) if options.run_dir is None else _of_run(options)
+    actor = acting(not options.stochastic)
+    episode = record_episode(environment, actor, key_of_seed(options.seed), options.max_frames)
+    captions = [f"step {step}   return {value:.1f}" for step, value in enumerate(episode.returns)]
     write_animation(options.render, episode.frames, captions, options.fps)
     return {
         "render": str(options.render),
         "env": environment.name,
         "seed": options.seed,
         "steps": len(episode.frames),
-        "return": float(episode.rewards.sum()),
+        "return": episode.total,
         "finished": episode.finished,
     }
-
-
-def _acting(policy: Any, seed: int, deterministic: bool) -> Callable[[np.ndarray], np.ndarray]:
-    """Observations to actions, the most probable or sampled."""
-    rng = None if deterministic else np.random.default_rng([seed, ACTION_STREAM])
-    return lambda observations: policy.act(observations, rng)
 
 
 def _scores(play: Callable[[bool], Any], stochastic: bool, seeds: np.ndarray) -> dict[str, Any]:
@@ -203,7 +194,7 @@ def _score(evaluation: Any, seeds: np.ndarray) -> dict[str, Any]:
 
 
 def _restored(run_dir: Path, trusted: bool) -> tuple[Any, Any, int]:
-    """A run's algorithm, its newest readable checkpoint, and its number of seeds."""
+    """Returns a run's algorithm, its newest readable checkpoint, and its number of seeds."""
     from purejaxrl_gae.runs import saved
     from purejaxrl_gae.runs.programs import use_compilation_cache
 
@@ -211,17 +202,19 @@ def _restored(run_dir: Path, trusted: bool) -> tuple[Any, Any, int]:
     return saved.restore(run_dir, trusted=trusted)
 
 
-def _policy_and_environment(options: EvaluateOptions) -> tuple[Any, Any]:
-    """The policy that acts from NumPy, and where it is to act."""
-    from purejaxrl_gae.environments import make_environment
-    from purejaxrl_gae.runs.numpy_policy import load_policy
-    from purejaxrl_gae.runs.playing import check_policy_fits
+def _of_file(options: EvaluateOptions) -> tuple[Acting, Any]:
+    """Returns the policy of a file, and where it is to act."""
+    import jax
 
-    if options.run_dir is not None:
-        return _policy_of_run(options.run_dir, options.trust)
+    from purejaxrl_gae.environments import make_environment
+    from purejaxrl_gae.program.player import Actor, without_memory
+    from purejaxrl_gae.runs.numpy_policy import NumpyPolicy, NumpyRecurrentPolicy
+    from purejaxrl_gae.runs.playing import check_policy_fits
+    from purejaxrl_gae.runs.policies import load_policy
+
     assert options.policy is not None
     try:
-        policy = load_policy(options.policy)
+        policy: Any = load_policy(options.policy)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
         raise UserError(f"policy is {shown(str(options.policy))}, which cannot be read: {reason}") from None
@@ -230,11 +223,24 @@ def _policy_and_environment(options: EvaluateOptions) -> tuple[Any, Any]:
         raise UserError(f"policy is {str(options.policy)!r}, which does not say where it was trained; add --env")
     environment = make_environment(**where)
     check_policy_fits(policy, environment)
-    return policy, environment
+
+    def act(deterministic, observations, key):
+        if isinstance(policy, NumpyPolicy):
+            key = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        return policy.act(jax.device_get(observations), None if deterministic else key)
+
+    def act_and_remember(deterministic, observations, memory, starts, key):
+        rng = None if deterministic else np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        begun = np.where(np.asarray(starts)[:, None, None], policy.initial_memory(len(starts)), memory)
+        return policy.act(jax.device_get(observations), begun, rng)
+
+    if isinstance(policy, NumpyRecurrentPolicy):
+        return lambda deterministic: Actor(partial(act_and_remember, deterministic), policy.initial_memory), environment
+    return lambda deterministic: without_memory(partial(act, deterministic)), environment
 
 
 def _where(options: EvaluateOptions, trained_in: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of `make_environment`: what the flags say, or else the policy."""
+    """Returns the arguments of `make_environment`: what the flags say, or else the policy."""
     if options.env is not None:
         return {"env": options.env}
     values = trust.vouched(trained_in) if options.trust else trained_in
@@ -245,23 +251,24 @@ def _where(options: EvaluateOptions, trained_in: dict[str, Any]) -> dict[str, An
     return {name: getattr(checked, name) for name in values}
 
 
-def _policy_of_run(run_dir: Path, trusted: bool) -> tuple[Any, Any]:
+def _of_run(options: EvaluateOptions) -> tuple[Acting, Any]:
+    """Returns the policy of a run, of several seeds the first one's, and where it is to act."""
     import jax
 
-    from purejaxrl_gae.program import training
-    from purejaxrl_gae.runs.numpy_policy import load_policy
-    from purejaxrl_gae.runs.policy_file import policy_bytes
+    from purejaxrl_gae.program import player, preparing
+    from purejaxrl_gae.runs.playing import actor_of
+    from purejaxrl_gae.runs.programs import agent_of
 
-    algorithm, restored, num_seeds = _restored(run_dir, trusted)
-    learner = restored.state.learner
-    if num_seeds > 1:
-        learner = jax.tree.map(lambda leaf: leaf[0], learner)
-    policy = load_policy(io.BytesIO(policy_bytes(algorithm.setup, learner)))
-    return policy, training.unstaggered_environment(algorithm.setup)
+    assert options.run_dir is not None
+    algorithm, restored, num_seeds = _restored(options.run_dir, options.trust)
+    learner = restored.state.learner if num_seeds == 1 else agent_of(restored.state.learner)
+    learner, act = jax.device_put(learner), jax.jit(partial(player.act, algorithm.setup), static_argnums=4)
+    environment = preparing.unstaggered_environment(algorithm.setup)
+    return lambda deterministic: actor_of(algorithm.setup, learner, deterministic, act), environment
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """Runs the command line."""
     from purejaxrl_gae.cli import parse_options, run_and_exit
 
     def play():

@@ -23,7 +23,8 @@ def export(options: ExportOptions) -> None:
     Raises:
       UserError: the policy cannot be read or has no such form, or the file cannot be written.
     """
-    from purejaxrl_gae.runs.numpy_policy import load_policy
+    from purejaxrl_gae.runs.numpy_policy import NumpyPolicy
+    from purejaxrl_gae.runs.policies import load_policy
     from purejaxrl_gae.runs.policy_json import policy_json
 
     check_types(options)
@@ -32,7 +33,10 @@ def export(options: ExportOptions) -> None:
     if options.output.suffix not in (".json", ".js"):
         raise UserError(f"output is {shown(str(options.output))}; it must end in .json or .js")
     try:
-        text = policy_json(load_policy(options.policy))
+        policy = load_policy(options.policy)
+        if not isinstance(policy, NumpyPolicy):
+            raise ValueError("it is a program, and only a policy.npz has such a form")
+        text = policy_json(policy)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
         raise UserError(f"policy is {shown(str(options.policy))}, which cannot be read: {reason}") from None

@@ -152,7 +152,7 @@ def test_help_names_every_field(capsys):
 
 def test_the_numpy_policy_needs_no_jax(uninterrupted):
     code = (
-        "import sys; from purejaxrl_gae.runs.numpy_policy import load_policy; import numpy as np;"
+        "import sys; from purejaxrl_gae import load_policy; import numpy as np;"
         f"print(load_policy({str(uninterrupted[0] / 'policy.npz')!r}).act(np.zeros(4)));"
         "assert not any(name.split('.')[0] in ('jax', 'flax', 'gymnax') for name in sys.modules)"
     )

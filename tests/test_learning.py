@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 from purejaxrl_gae import A2CConfig, OffPolicyConfig, PPOConfig, ReinforceConfig, TRPOConfig, with_preset
-from purejaxrl_gae.environments import make_environment
 from purejaxrl_gae.program import algorithms, training
 from purejaxrl_gae.program.algorithms import config_class
-from purejaxrl_gae.program.evaluation import evaluate
+from purejaxrl_gae.runs import playing
 from purejaxrl_gae.settings.config import with_values
 from purejaxrl_gae.settings.config_files import configs_directory, read_yaml
 
@@ -17,12 +16,11 @@ def evaluations(config, seeds):
     """Mean returns over 100 deterministic episodes of agents trained with those seeds, vmapped."""
     algorithm = algorithms.make_algorithm(config)
     train = training.make_train_program(algorithm)
-    environment, network = make_environment(config.env), algorithm.setup.network
+    play = playing.make_player(algorithm.setup, 100)
 
     def one(key):
         learner = train(key).state.learner
-        play_key = jax.random.fold_in(key, 1)
-        return evaluate(environment, network, learner.params, learner.normalizers, play_key, num_episodes=100).returns
+        return play(learner, jax.random.fold_in(key, 1), True).returns
 
     keys = jax.vmap(jax.random.key)(np.asarray(seeds))
     return np.asarray(jax.jit(jax.vmap(one))(keys)).mean(axis=1)

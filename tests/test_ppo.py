@@ -10,7 +10,7 @@ import pytest
 from purejaxrl_gae import PPOConfig, make_train, ppo
 from purejaxrl_gae.environments import make_environment, probes
 from purejaxrl_gae.program import rollout, training
-from purejaxrl_gae.program.evaluation import evaluate
+from purejaxrl_gae.runs import playing
 from purejaxrl_gae.settings.errors import UserError
 
 PROBE_SETTINGS = dict(
@@ -74,7 +74,7 @@ def test_probe_action_is_found_within_bounds(action_bounds):
     network, params, _ = train_probe(probes.action(continuous=True), **settings)
     environment = make_environment(probes.action(continuous=True))
     mode = network.policy(params, jnp.ones((1, 1))).mode()
-    np.testing.assert_allclose(rollout.clip_to_bounds(environment, mode, network.action_bounds), 0.5, atol=0.15)
+    np.testing.assert_allclose(rollout.clip_to_bounds(environment, mode, action_bounds), 0.5, atol=0.15)
 
 
 @pytest.mark.parametrize("time_limit, is_right", [("bootstrap", True), ("terminal", False)])
@@ -99,10 +99,8 @@ def test_cartpole_is_learned():
     config = PPOConfig(env="CartPole-v1", total_timesteps=40_000)
     algorithm = ppo.make_algorithm(config)
     result = jax.jit(training.make_train_program(algorithm))(jax.random.key(0))
-    environment = make_environment("CartPole-v1")
-    play = jax.jit(partial(evaluate, environment, algorithm.setup.network, num_episodes=100))
-    learner = result.state.learner
-    returns = play(learner.params, learner.normalizers, jax.random.key(1)).returns
+    play = jax.jit(playing.make_player(algorithm.setup, 100))
+    returns = play(result.state.learner, jax.random.key(1), True).returns
     assert returns.mean() > 300.0
 
 

@@ -10,11 +10,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
-from purejaxrl_gae.environments import ActionSpace, BoxActions, DiscreteActions
-from purejaxrl_gae.environments.action_spaces import leaves
+from purejaxrl_gae.environments import ActionSpace, DiscreteActions
 from purejaxrl_gae.environments.structures import batch_shape, named_leaves, types_of
 from purejaxrl_gae.kernels import Categorical, in_float32
 from purejaxrl_gae.program.cells import CELLS, Cell
@@ -23,7 +21,7 @@ from purejaxrl_gae.program.initialization import draw_orthogonal, draw_uniform
 from purejaxrl_gae.program.layers import MLP, PolicyNetwork
 from purejaxrl_gae.program.observed import ALL_LEAVES, Observed, Seen, choose_leaves
 from purejaxrl_gae.program.types import Distribution, Inputs, Params, Sequence
-from purejaxrl_gae.settings.config import ActionBounds, Activation, Encoder, Initialization, Memory
+from purejaxrl_gae.settings.config import Activation, Encoder, Initialization, Memory
 from purejaxrl_gae.settings.errors import UserError
 
 
@@ -40,7 +38,6 @@ class ActorCritic:
       value_network: maps the same to one number, V(s); or, with action values, to one for each action, Q(s, a).
       has_action_values: which of the two.
       initialization: of the weights; see `draw_orthogonal` and `draw_uniform`.
-      action_bounds: how real actions reach the environment's bounds; see `rollout.clip_to_bounds`.
       mask: name of the leaf that says which actions are allowed, or None.
     """
 
@@ -52,7 +49,6 @@ class ActorCritic:
     value_network: MLP
     has_action_values: bool = False
     initialization: Initialization = "orthogonal"
-    action_bounds: ActionBounds = "clip"
     mask: str | None = None
 
     @property
@@ -186,7 +182,7 @@ def make_actor_critic(
     log_std_init: float,
     action_values: bool = False,
     initialization: Initialization = "orthogonal",
-    action_bounds: ActionBounds = "clip",
+    squashed: bool = False,
     encoder: Encoder = "mlp",
     memory: Memory = "none",
     memory_size: int = 64,
@@ -205,17 +201,16 @@ def make_actor_critic(
       log_std_init: see PolicyNetwork.
       action_values: learn Q(s, a) instead of V(s).
       initialization: see ActorCritic.
-      action_bounds: see ActorCritic; `tanh` makes the policy a SquashedGaussian.
+      squashed: the policy of real actions is a SquashedGaussian.
       encoder: what stands before the dense layers; see `encoders.make_convolutions`.
       memory: what stands behind `hidden_sizes` and, where not shared, in front of the outputs; see `cells`.
       memory_size: units of it.
       seen: the leaves that policy and value function see, and what masks actions.
 
     Raises:
-      UserError: action values are asked for, and actions are not discrete; actions are to be scaled or squashed to
-        bounds that there are not; or observations do not suit the encoder, or the choice of leaves the network.
+      UserError: action values are asked for, and actions are not discrete; or observations do not suit the
+        encoder, or the choice of leaves the network.
     """
-    _check_bounds(actions, action_bounds)
     if action_values and not isinstance(actions, DiscreteActions):
         raise UserError(f"action values need discrete actions, to sum over them; this environment's are {actions}")
     observed, num_outputs = choose_leaves(types_of(observation_shape), seen), actions.num_outputs
@@ -236,11 +231,10 @@ def make_actor_critic(
         trunk=MLP(hidden_sizes, activation, convolutions=convolutions) if has_trunk else None,
         shared=shared,
         cell=cell,
-        policy_network=PolicyNetwork(policy, actions, learn_std, log_std_init, squashed=action_bounds == "tanh"),
+        policy_network=PolicyNetwork(policy, actions, learn_std, log_std_init, squashed),
         value_network=MLP(own_sizes, activation, value_outputs, output_gain=1.0, convolutions=value_convolutions),
         has_action_values=action_values,
         initialization=initialization,
-        action_bounds=action_bounds,
         mask=seen.mask,
     )
 
@@ -254,17 +248,3 @@ def _require_alike(observed: dict[str, Observed], *, shared: bool, convolutions:
     raise UserError(
         f"policy_observations and value_observations are {names[0]} and {names[1]}; with {what} they must be the same"
     )
-
-
-def _check_bounds(actions: ActionSpace, action_bounds: ActionBounds) -> None:
-    if action_bounds == "clip":
-        return
-    boxes = [space for space in leaves(actions) if isinstance(space, BoxActions)]
-    if not boxes:
-        raise UserError(f"action_bounds is {action_bounds!r}, but actions are discrete; it must be 'clip'")
-    low, high = min(min(box.low) for box in boxes), max(max(box.high) for box in boxes)
-    if not np.all(np.isfinite([bound for box in boxes for bound in (*box.low, *box.high)])):
-        raise UserError(
-            f"action_bounds is {action_bounds!r}, which needs finite bounds; this environment's go from "
-            f"{low} to {high}, it must be 'clip'"
-        )

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 
-from purejaxrl_gae.settings.config import ActionBounds
-
 Params = Any
 Inputs = Any  # observations `[..., *shape]`, or of a network with memory a Sequence of them
 
@@ -70,10 +68,6 @@ class Network(Protocol):
         value function does not move the policy; TRPO and REINFORCE need it.
       has_action_values: what is learned is Q(s, a), and `value` its mean under the policy.
     """
-
-    @property
-    def action_bounds(self) -> ActionBounds:
-        """Returns how real actions get within the environment's bounds; see `rollout.clip_to_bounds`."""
 
     @property
     def has_own_value_params(self) -> bool:

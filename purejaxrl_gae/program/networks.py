@@ -33,7 +33,6 @@ from purejaxrl_gae.program.observed import Seen
 from purejaxrl_gae.program.pure_modules import PureModule, pure
 from purejaxrl_gae.program.types import Network, Params, Setup
 from purejaxrl_gae.settings import parts
-from purejaxrl_gae.settings.config import ActionBounds
 from purejaxrl_gae.settings.errors import UserError, first_line
 
 DISTRIBUTION_METHODS = (
@@ -71,13 +70,11 @@ class ModuleNetwork:
     Attributes:
       modules: by their names in the parameters: `policy` and `value`, or `joint`.
       observations: shape and type of one observation, or a pytree of them; known once it stands in an environment.
-      action_bounds: the config's.
       mask: name of the leaf that says which actions are allowed, or None.
     """
 
     modules: dict[str, PureModule]
     observations: Any = None
-    action_bounds: ActionBounds = "clip"
     has_action_values: bool = False
     mask: str | None = None
 
@@ -153,7 +150,7 @@ def of_layers(
         log_std_init=config.log_std_init,
         action_values=action_values,
         initialization=config.initialization,
-        action_bounds=config.action_bounds,
+        squashed=config.action_bounds == "tanh",
         encoder=config.encoder,
         memory=config.memory,
         memory_size=config.memory_size,
@@ -202,7 +199,7 @@ def make_network(config: Any, environment: Any, *, action_values: bool = False) 
         except Exception as error:
             raise UserError(f"network is {name}, which raised {type(error).__name__}: {first_line(error)}") from error
     if isinstance(found, ModuleNetwork):
-        found = replace(found, observations=observations, action_bounds=config.action_bounds, mask=mask)
+        found = replace(found, observations=observations, mask=mask)
     if action_values and not getattr(found, "has_action_values", False):
         raise UserError(f"network is {name}, which has no action values; use separate or shared, or learn state values")
     if config.network not in BUILT_IN:

@@ -1,12 +1,16 @@
 """The environment and the network that a config names, made and checked before anything is compiled."""
 
+import numpy as np
+
 from purejaxrl_gae.environments import (
+    BoxActions,
     Environment,
     HostEnvironment,
     host_wrappers,
     make_environment,
     stagger_first_episodes,
 )
+from purejaxrl_gae.environments.action_spaces import leaves
 from purejaxrl_gae.program.memories import require_whole_trajectories
 from purejaxrl_gae.program.networks import make_network
 from purejaxrl_gae.program.types import Setup
@@ -35,10 +39,30 @@ def prepare(config: TrainingConfig, *, action_values: bool = False) -> Setup:
             environment = host_wrappers.stagger_first_episodes(environment)
     elif config.stagger_episodes:
         environment = stagger_first_episodes(environment)
+    check_bounds(environment, config.action_bounds)
     network = make_network(config, environment, action_values=action_values)
     setup = Setup(config, environment, network)
     require_whole_trajectories(setup)
     return setup
+
+
+def check_bounds(environment: Environment | HostEnvironment, action_bounds: str) -> None:
+    """Refuses to scale actions to bounds that there are not.
+
+    Raises:
+      UserError: actions are discrete, or a bound is infinite.
+    """
+    if action_bounds == "clip":
+        return
+    boxes = [space for space in leaves(environment.actions) if isinstance(space, BoxActions)]
+    if not boxes:
+        raise UserError(f"action_bounds is {action_bounds!r}, but actions are discrete; it must be 'clip'")
+    low, high = min(min(box.low) for box in boxes), max(max(box.high) for box in boxes)
+    if not np.all(np.isfinite([bound for box in boxes for bound in (*box.low, *box.high)])):
+        raise UserError(
+            f"action_bounds is {action_bounds!r}, which needs finite bounds; this environment's go from "
+            f"{low} to {high}, it must be 'clip'"
+        )
 
 
 def configured_environment(config: TrainingConfig) -> Environment | HostEnvironment:

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from purejaxrl_gae.environments import Environment, HostEnvironment
 from purejaxrl_gae.program import algorithms, memories, training
-from purejaxrl_gae.program.evaluation import evaluate
 from purejaxrl_gae.program.types import Algorithm, Metrics, TrainState
+from purejaxrl_gae.runs import playing
 from purejaxrl_gae.runs.agent_policy import Policy, RecurrentPolicy
 from purejaxrl_gae.settings.config import TrainingConfig
 from purejaxrl_gae.settings.errors import UserError
@@ -95,7 +94,7 @@ class Agent:
         """
         if num_episodes < 1:
             raise UserError(f"num_episodes is {num_episodes}; it must be at least 1")
-        return self._evaluator(num_episodes)(state.learner, key, deterministic)
+        return self._player(num_episodes)(state.learner, key, deterministic).returns
 
     def save(self, path: str | Path, state: TrainState) -> None:
         """Writes config and full state to a folder that `purejaxrl_gae.load` reads; see `runs.saved.save`."""
@@ -121,8 +120,11 @@ class Agent:
         return training.override_hyperparameters(self.algorithm.hyperparameters, hyperparameters)
 
     @functools.cached_property
-    def _evaluator(self) -> Any:
-        return functools.cache(partial(_make_evaluator, self.algorithm))
+    def _player(self) -> Any:
+        make = partial(playing.make_player, self.algorithm.setup)
+        if isinstance(self.environment, HostEnvironment):
+            return functools.cache(make)
+        return functools.cache(lambda num_episodes: jax.jit(make(num_episodes)))
 
 
 def make_agent(config: TrainingConfig) -> Agent:
@@ -140,35 +142,6 @@ def make_agent(config: TrainingConfig) -> Agent:
       128
     """
     return Agent(algorithms.make_algorithm(config))
-
-
-def _make_evaluator(algorithm: Algorithm, num_episodes: int) -> Any:
-    """Makes `(learner, key, deterministic) -> returns [E]`."""
-    environment = training.unstaggered_environment(algorithm.setup)
-    if isinstance(environment, HostEnvironment):
-        from purejaxrl_gae.runs.programs import make_evaluator
-
-        play = make_evaluator(algorithm, num_episodes)
-
-        def play_on_host(learner, key, deterministic):
-            return np.asarray(play(learner, int(jax.random.bits(key)), deterministic).returns)
-
-        return play_on_host
-
-    @jax.jit
-    def play_compiled(learner, key, deterministic):
-        played = evaluate(
-            environment,
-            algorithm.setup.network,
-            learner.params,
-            learner.normalizers,
-            key,
-            num_episodes=num_episodes,
-            deterministic=deterministic,
-        )
-        return played.returns
-
-    return play_compiled
 
 
 def load(path: str | Path, config: TrainingConfig | None = None, *, trust: bool = False) -> tuple[Agent, TrainState]:

@@ -11,7 +11,7 @@ from purejaxrl_gae.program.types import TrainState
 from purejaxrl_gae.runs import scoring
 from purejaxrl_gae.runs.checkpoints import Checkpoints
 from purejaxrl_gae.runs.display import Display
-from purejaxrl_gae.runs.programs import describe_device
+from purejaxrl_gae.runs.programs import agent_of, describe_device
 from purejaxrl_gae.runs.reports import WAYS
 from purejaxrl_gae.runs.scoring import Scores
 from purejaxrl_gae.settings import config, parts
@@ -40,7 +40,14 @@ def say_what_runs(
         display.complain(f"note: {note}")
 
 
-def say_how_it_ended(display: Display, summary: dict[str, Any], scores: Scores, path: Path) -> None:
+def say_how_it_ended(
+    display: Display,
+    summary: dict[str, Any],
+    scores: Scores,
+    path: Path,
+    training_config: TrainingConfig,
+    policy: Path | None,
+) -> None:
     """Steps, speed and scores, and what the scores hide; of several seeds a table too; then where it is, and what next.
 
     Args:
@@ -48,12 +55,24 @@ def say_how_it_ended(display: Display, summary: dict[str, Any], scores: Scores, 
       summary: as written to summary.json.
       scores: of the evaluation.
       path: of the run's folder.
+      training_config: of the run.
+      policy: file of the (first) policy, where there is one.
     """
     _say_scores(display, summary, *np.shape(scores.mode.returns))
     for note in scoring.notes(scores):
         display.complain(f"note: {note}")
-    folder, module = shlex.quote(str(path)), "python -m purejaxrl_gae"
-    display.say(f"saved in {path}; next: {module}.evaluate --run-dir {folder} && {module}.plot {folder}")
+    plot = f"python -m purejaxrl_gae.plot {shlex.quote(str(path))}"
+    display.say(f"saved in {path}; next: {how_to_evaluate(training_config, path, policy)} && {plot}")
+
+
+def how_to_evaluate(training_config: TrainingConfig, path: Path, policy: Path | None) -> str:
+    """Returns the command that does; of the policy's file where an object without an import name is in the way."""
+    command, env = "python -m purejaxrl_gae.evaluate", training_config.env
+    if not parts.without_import_name({"env": env, **config.parts_of(training_config)}):
+        return f"{command} --run-dir {shlex.quote(str(path))}"
+    if policy is not None and not parts.without_import_name({"env": env}):
+        return f"{command} --policy {shlex.quote(str(policy))}"
+    return f"purejaxrl_gae.load({str(path)!r}, config) in Python"
 
 
 def _say_scores(display: Display, summary: dict[str, Any], num_agents: int, num_episodes: int) -> None:
@@ -82,7 +101,8 @@ def _say_scores(display: Display, summary: dict[str, Any], num_agents: int, num_
 def became_nonfinite(
     training_config: TrainingConfig,
     updates: int,
-    sick_seeds: np.ndarray,
+    seeds: np.ndarray,
+    healthy: np.ndarray,
     saved: TrainState,
     checkpoints: Checkpoints,
 ) -> RunError:
@@ -91,23 +111,24 @@ def became_nonfinite(
     Args:
       training_config: of the run.
       updates: at which it was found.
-      sick_seeds: those it happened to; none where the run has one agent.
-      saved: the state then.
+      seeds: `[S]`.
+      healthy: `[S]` bool; False for those it happened to.
+      saved: the states then, `[S]`.
       checkpoints: of the run, the newest of which is named.
     """
     steps = checkpoints.steps()
     good = str(checkpoints.path(steps[-1])) if steps else "none was written yet (see --checkpoint-freq)"
     step = updates * training_config.steps_per_update
-    if sick_seeds.size:
-        sick = ", ".join(map(str, sick_seeds))
-        first = jax.tree.map(lambda leaf: leaf[int(sick_seeds[0]) - training_config.seed], saved)
+    culprit = _culprit(agent_of(saved, int(np.argmin(healthy))))
+    if len(seeds) > 1:
+        sick = ", ".join(map(str, seeds[~healthy]))
         return RunError(
             f"a loss or a parameter of seed {sick} became NaN or infinite by update {updates} (step {step:,})"
-            f"{_culprit(first)}; "
+            f"{culprit}; "
             f"the run stops. Last good checkpoint: {good}. --on-nonfinite skip leaves such updates out"
         )
     return RunError(
-        f"update {updates} (step {step:,}) made a loss or a parameter NaN or infinite{_culprit(saved)}; "
+        f"update {updates} (step {step:,}) made a loss or a parameter NaN or infinite{culprit}; "
         f"the run stops before it. Last good checkpoint: {good}"
     )
 

@@ -20,36 +20,17 @@ from purejaxrl_gae.program import memories, rollout, training
 from purejaxrl_gae.program.debugging import lower
 from purejaxrl_gae.program.training import Progress
 from purejaxrl_gae.program.types import Algorithm, EpisodeTotals, Recording, TrainState
-from purejaxrl_gae.runs.programs import Programs, Stretch, bytes_held, refuse_too_large
+from purejaxrl_gae.runs.programs import Stretch, agent_of, bytes_held, refuse_too_large, stack_of_one
 from purejaxrl_gae.runs.run_options import RunOptions
 from purejaxrl_gae.settings.errors import EnvironmentFailure, UserError
 
 TRAINING_STREAM = 0x7EA1  # separates the environments' random numbers from others of the same seed
 
 
-def compile_host_agent(algorithm: Algorithm) -> Programs:
-    """Compiles acting and learning, and opens the environments.
+class HostAgent:
+    """Programs of one agent whose environments run on the host.
 
     A saved state is everything but the running episodes: whoever loads one goes on with new episodes.
-
-    Raises:
-      UserError: the environments cannot be opened, or on a CPU, learning would need more memory than there is.
-    """
-    started = time.perf_counter()
-    agent = HostAgent(algorithm)
-    return Programs(
-        init=agent.init,
-        advance=agent.advance,
-        save=agents.fetch,
-        load=agent.load,
-        saved_types=agent.types,
-        compile_seconds=time.perf_counter() - started,
-        close=agent.copies.close,
-    )
-
-
-class HostAgent:
-    """One agent, its running environments and its compiled programs.
 
     Args:
       algorithm: what to train; its environment is a HostEnvironment.
@@ -57,35 +38,51 @@ class HostAgent:
     Attributes:
       copies: the running environments.
       types: shapes and types of a state.
+
+    Raises:
+      UserError: the environments cannot be opened, or on a CPU, learning would need more memory than there is.
     """
 
     def __init__(self, algorithm: Algorithm):
+        started = time.perf_counter()
         self._algorithm, self._config, environment = algorithm, algorithm.setup.config, algorithm.setup.environment
         assert isinstance(environment, HostEnvironment)
         self._environment = environment
         init = partial(training.init_state, algorithm)
         self._key, self._hyperparameters = jax.random.key(self._config.seed), algorithm.hyperparameters
         self.types = jax.eval_shape(init, self._key, self._hyperparameters)
+        self.saved_types = jax.eval_shape(stack_of_one, self.types)
         self._init = lower(jax.jit(init), self._key, self._hyperparameters).compile()
         self._compile_acting()
         self._recording_types = self._types_of_recording()
         learn = jax.jit(self._learned, donate_argnums=1)
         self._learn = lower(learn, self._hyperparameters, self.types, self._recording_types).compile()
-        refuse_too_large(self._config, bytes_held(self._learn.memory_analysis()))
+        self.program_bytes = bytes_held(self._learn.memory_analysis())
+        refuse_too_large(self._config, self.program_bytes)
         self.copies = environment.open(self._config.num_envs, self._seed_from(0), training=True)
         self._observations: Any = None
         self._failure: EnvironmentFailure | None = None
+        self.compile_seconds = time.perf_counter() - started
 
     def init(self) -> TrainState:
-        """The state before the first update."""
+        """Makes the state before the first update."""
         return self._begin(self._init(self._key, self._hyperparameters), 0)
 
+    def save(self, state: TrainState) -> TrainState:
+        """Brings a state to the host; see Programs."""
+        return stack_of_one(agents.fetch(state))
+
     def load(self, saved: TrainState) -> TrainState:
-        """A saved state, with new episodes in every environment."""
-        return self._begin(jax.tree.map(jnp.asarray, saved), int(saved.counters.updates))
+        """Puts a saved state back, with new episodes in every environment."""
+        one = agent_of(saved)
+        return self._begin(jax.tree.map(jnp.asarray, one), int(one.counters.updates))
+
+    def close(self) -> None:
+        """Ends the environments."""
+        self.copies.close()
 
     def advance(self, state: TrainState, num_updates: int) -> tuple[TrainState, Stretch]:
-        """Up to that many updates; see Programs. Fewer where an environment fails, and then none.
+        """Makes up to that many updates, fewer where an environment fails, and then none.
 
         Raises:
           EnvironmentFailure: an environment failed before the first; the state is still good.
@@ -100,12 +97,12 @@ class HostAgent:
                 raise
             state, progress = self._learn(self._hyperparameters, state, recording)
             done.append(jax.device_get(progress))
-        counters = jax.tree.map(lambda leaf: np.asarray(leaf)[None], state.counters)
+        counters = stack_of_one(agents.fetch(state.counters))
         totals: EpisodeTotals = jax.tree.map(lambda *each: np.sum(each)[None], *(progress.totals for progress in done))
         return state, Stretch(len(done), np.array([done[-1].healthy]), _mean_metrics(done), totals, counters)
 
     def _recorded(self, state: TrainState) -> Recording:
-        """A rollout; once an environment has failed, that failure again and again."""
+        """Returns a rollout; once an environment has failed, that failure again and again."""
         if self._failure is None:
             try:
                 return self._record(state)
@@ -114,11 +111,11 @@ class HostAgent:
         raise self._failure
 
     def _seed_from(self, updates: int) -> int:
-        """Of the environments that start after so many updates."""
+        """Returns the seed of the environments that start after so many updates."""
         return int(np.random.SeedSequence([self._config.seed, TRAINING_STREAM, updates]).generate_state(1)[0])
 
     def _begin(self, state: TrainState, updates: int) -> TrainState:
-        """New episodes everywhere."""
+        """Starts new episodes everywhere."""
         try:
             self._observations = self.copies.reset(self._seed_from(updates))
         except UserError:
@@ -136,7 +133,7 @@ class HostAgent:
         return state.replace(world=world)
 
     def _compile_acting(self) -> None:
-        """The programs between the environments' steps."""
+        """Compiles the programs between the environments' steps."""
         config, environment, setup = self._config, self._environment, self._algorithm.setup
         observations = batched(environment.observations, config.num_envs)
         params, normalizers = self.types.learner.params, self.types.learner.normalizers
@@ -162,7 +159,7 @@ class HostAgent:
         self._action_types = jax.eval_shape(act, params, normalizers, observations, remembered, of_step)[0]
 
     def _types_of_recording(self) -> Recording:
-        """Of what one rollout fills."""
+        """Returns the types of what one rollout fills."""
         steps, copies = self._config.num_steps, self._config.num_envs
         types = self._environment.observations
 
@@ -210,7 +207,7 @@ class HostAgent:
         )
 
     def _step(self, actions: Any, t: int, state: TrainState) -> tuple[HostStep, int]:
-        """One step of every environment, and how many of its rewards and observations were left out."""
+        """Steps every environment, and counts how many of its rewards and observations were left out."""
         try:
             step = self.copies.step(actions)
             if self._config.on_nonfinite != "skip":
@@ -224,7 +221,7 @@ class HostAgent:
             raise failure_of(self._environment.name, error, when) from error
 
     def _learned(self, hyperparameters: Any, state: TrainState, recording: Recording):
-        """One update from a recording: `(state, Progress)`."""
+        """Makes one update from a recording: `(state, Progress)`."""
 
         def update(hyperparameters, state):
             state, _, keys = training.begin_update(self._algorithm, state)
@@ -242,7 +239,7 @@ def _put(places: Any, t: int, values: Any) -> None:
 
 
 def _mean_metrics(done: list[Progress]) -> dict[str, np.ndarray]:
-    """Over the updates that were not undone; `[1]` each, NaN where all were."""
+    """Averages over the updates that were not undone; `[1]` each, NaN where all were."""
     means = {}
     for name in done[0].metrics:
         values = np.array([progress.metrics[name] for progress in done], np.float64)

@@ -5,10 +5,13 @@ import signal
 import time
 from typing import Any, NoReturn
 
+import jax
+
 from purejaxrl_gae.program import algorithms
 from purejaxrl_gae.runs import devices, provenance
 from purejaxrl_gae.runs.checkpoints import CHECKPOINT_SECONDS, Checkpoints, Restored
 from purejaxrl_gae.runs.display import Display
+from purejaxrl_gae.runs.programs import agent_of, stack_of_one
 from purejaxrl_gae.runs.reports import Clock, versions
 from purejaxrl_gae.runs.run_folder import RunFolder
 from purejaxrl_gae.runs.run_options import RunOptions
@@ -67,6 +70,8 @@ class Keeping:
         Raises:
           RunError: none can be used.
         """
+        alone = self._options.num_seeds == 1  # the files of one agent have no axis for it
+        types = jax.eval_shape(agent_of, types) if alone else types
         restored = self.checkpoints.restore(types, self._display.complain)
         if restored is None:
             self._display.say("no checkpoint had been written yet: starting from the first step")
@@ -80,7 +85,7 @@ class Keeping:
         changed = changes(restored.about["config"], json.loads(json.dumps(config.to_plain(self._config))))
         if changed:
             self._display.complain(f"note: from the checkpoint on with {', '.join(changed)}")
-        return restored
+        return restored._replace(state=stack_of_one(restored.state)) if alone else restored
 
     def save(self, saved: Any, updates: int) -> bool:
         """Writes a checkpoint, behind the reports until then; True if it could be written."""
@@ -95,7 +100,8 @@ class Keeping:
         }
         self._last_checkpoint = time.monotonic()
         step = updates * self._config.steps_per_update
-        return self._folder.attempt("a checkpoint", lambda: self.checkpoints.save(step, saved, about))
+        state = agent_of(saved) if self._options.num_seeds == 1 else saved
+        return self._folder.attempt("a checkpoint", lambda: self.checkpoints.save(step, state, about))
 
     def is_due(self, before: int, updates: int) -> bool:
         """Says whether a checkpoint is to be written between two update counts."""

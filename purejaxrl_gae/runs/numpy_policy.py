@@ -1,6 +1,6 @@
 """A trained policy that acts from NumPy alone: no JAX, no flax, nothing compiled.
 
-    from purejaxrl_gae.runs.numpy_policy import load_policy
+    from purejaxrl_gae import load_policy
     policy = load_policy("runs/.../policy.npz")
     action = policy.act(observation)
 
@@ -14,20 +14,17 @@ The file holds plain arrays, so any language that reads .npz can do the same; `N
 
 import json
 import math
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from os import PathLike
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from purejaxrl_gae.runs.npz import StoredArrays
 from purejaxrl_gae.runs.numpy_cells import NumpyCell
-from purejaxrl_gae.runs.numpy_convolutions import LARGEST, NumpyConvolutions
+from purejaxrl_gae.runs.numpy_convolutions import NumpyConvolutions
 from purejaxrl_gae.runs.numpy_spaces import IMPOSSIBLE, NumpyActions, NumpyLeaf, NumpyLeaves, read_actions, read_leaves
 from purejaxrl_gae.runs.numpy_spaces import NumpyOneHot as NumpyOneHot
-from purejaxrl_gae.settings import trust
 
 FORMAT = 4  # 1 had no convolutions and clipped all real actions, 2 took no whole numbers, 3 no structures or memory
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -142,31 +139,19 @@ class NumpyRecurrentPolicy(NumpyPolicy):
         return self.actions.act(outputs, self.log_std, self.action_bounds, rng), memory
 
 
-def load_policy(path: str | PathLike[str] | BinaryIO) -> NumpyPolicy:
-    """Reads a policy.npz, from a path or an open file; nothing in it is run, whoever wrote it.
+def read_layers(arrays: StoredArrays, environment: dict[str, Any]) -> NumpyPolicy:
+    """Reads the layers of anyone's policy, which are checked and not run.
 
-    Only the arrays of a policy are read, and none before its size has been checked.
+    Args:
+      arrays: of the file.
+      environment: that it says it was trained in.
 
     Raises:
-      OSError: the file cannot be read.
-      ValueError: it is of a newer format, too large, or not a policy.
+      ValueError: they are of a newer format, or do not fit together.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = StoredArrays(archive, LARGEST)
-            found = arrays.scalar("format")
-            if int(found) > FORMAT:
-                raise ValueError(f"it is of format {found}; this version reads {FORMAT} and older")
-            policy = _policy(arrays)
-        _check_shapes(policy)
-    except (OSError, ValueError):
-        raise
-    except Exception as error:  # of an archive, a header or a value that is wrong in one of many ways
-        raise ValueError(f"it is not a policy.npz: {type(error).__name__}") from error
-    return policy
-
-
-def _policy(arrays: StoredArrays) -> NumpyPolicy:
+    found = arrays.scalar("format")
+    if int(found) > FORMAT:
+        raise ValueError(f"it is of format {found}; this version reads {FORMAT} and older")
     layers = [
         (arrays[f"kernel_{index}"].astype(np.float64), arrays[f"bias_{index}"].astype(np.float64), bool(activated))
         for index, activated in enumerate(arrays["activated"])
@@ -174,7 +159,7 @@ def _policy(arrays: StoredArrays) -> NumpyPolicy:
     mean, variance = (arrays.get(f"observation_{name}") for name in ("mean", "variance"))
     observations = _observations(arrays, normalized=mean is not None)
     fields: dict[str, Any] = dict(
-        environment=_environment(arrays),
+        environment=environment,
         observations=observations,
         mean=None if mean is None else mean.reshape(-1),
         variance=None if variance is None else variance.reshape(-1),
@@ -187,13 +172,17 @@ def _policy(arrays: StoredArrays) -> NumpyPolicy:
         action_bounds=str(arrays.scalar("action_bounds", "clip")),
     )
     if "cell" not in arrays:
-        return NumpyPolicy(**fields)
+        policy = NumpyPolicy(**fields)
+        _check_shapes(policy)
+        return policy
     names = arrays.names()
     weights = {
         name.removeprefix("cell_"): arrays[name].astype(np.float64) for name in names if name.startswith("cell_")
     }
     cell = NumpyCell(str(arrays.scalar("cell")), int(arrays.scalar("layers_before_cell")), weights)
-    return NumpyRecurrentPolicy(**fields, cell=cell)
+    recurrent = NumpyRecurrentPolicy(**fields, cell=cell)
+    _check_shapes(recurrent)
+    return recurrent
 
 
 def _observations(arrays: StoredArrays, *, normalized: bool) -> NumpyLeaves:
@@ -219,17 +208,6 @@ def _one_hot(arrays: StoredArrays) -> NumpyOneHot | None:
         return None
     shape = tuple(int(size) for size in arrays["one_hot_shape"])
     return NumpyOneHot(shape, arrays["one_hot_sizes"].astype(int), arrays["one_hot_starts"].astype(int))
-
-
-def _environment(arrays: StoredArrays) -> dict[str, Any]:
-    """Returns where the policy was trained; what that names is foreign unless the user's own signature is on it."""
-    if "environment" not in arrays:
-        return {}
-    values = json.loads(str(arrays.scalar("environment")))
-    if not isinstance(values, dict):
-        raise ValueError("it is not a policy.npz: its environment is no mapping")
-    values[trust.SIGNATURE] = str(arrays.scalar("signature", ""))
-    return trust.of_file(values, "the policy", has_flag=True)
 
 
 def _convolutions(arrays: StoredArrays, observations: NumpyLeaves) -> NumpyConvolutions | None:

@@ -1,23 +1,39 @@
-"""Playing episodes with a policy that acts from NumPy, in compiled environments and in those of the host alike."""
+"""Playing episodes from the host: evaluations of agents, policies of files, and pictures, all by `player.play`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purejaxrl_gae.environments import Environment, Step
+from purejaxrl_gae.environments import Environment, HostEnvironment
+from purejaxrl_gae.environments.host_environment import CopyFailure, failure_of
 from purejaxrl_gae.environments.observation_drawings import draw_observations
 from purejaxrl_gae.environments.structures import described, named_leaves
-from purejaxrl_gae.program.evaluation import LONGEST_EPISODE, Evaluation
-from purejaxrl_gae.runs.numpy_policy import NumpyPolicy
+from purejaxrl_gae.program import many_agents, memories, player, preparing
+from purejaxrl_gae.program.player import EVALUATION_STREAM, LONGEST_EPISODE, Actor, Copies, Evaluation, Loop, Play
+from purejaxrl_gae.program.types import Learner, Setup
 from purejaxrl_gae.runs.numpy_spaces import read_actions
 from purejaxrl_gae.runs.policy_file import actions_in_json
-from purejaxrl_gae.runs.programs import EVALUATION_STREAM
+from purejaxrl_gae.runs.programs import agent_of
 from purejaxrl_gae.settings.errors import UserError
 
-Act = Callable[[Any], Any]
+MOST_COPIES = 20  # of an environment of the host, which plays several episodes in each
+
+
+class HostStates(NamedTuple):
+    """Running copies of the host as what stands for their states.
+
+    Attributes:
+      copies: HostCopies.
+      lengths: `[N]` steps of their episodes so far.
+    """
+
+    copies: Any
+    lengths: np.ndarray
 
 
 class Episode(NamedTuple):
@@ -25,126 +41,187 @@ class Episode(NamedTuple):
 
     Attributes:
       frames: T pictures `[H, W, 3]` uint8, each of the state before its step.
-      rewards: `[T]`.
+      returns: `[T]` rewards until then.
+      total: of all rewards.
       finished: False where it was cut.
     """
 
     frames: list[np.ndarray]
-    rewards: np.ndarray
+    returns: np.ndarray
+    total: float
     finished: bool
 
 
-class CompiledCopies:
-    """N copies of a compiled environment, stepped from the host.
+def key_of_seed(seed: Any) -> jax.Array:
+    """Returns the random key with which every policy of a seed is played."""
+    return jax.random.fold_in(jax.random.key(seed), EVALUATION_STREAM)
 
-    Args:
-      environment: which.
-      num_envs: N.
-      seed: of starts and transitions.
+
+def make_player(setup: Setup, num_episodes: int) -> Callable[..., Evaluation]:
+    """Makes `(learner, key, deterministic) -> Evaluation [E]`, of one agent in its environment as it is.
+
+    It is pure where the environment is.
     """
+    environment = preparing.unstaggered_environment(setup)
 
-    def __init__(self, environment: Environment, num_envs: int, seed: int):
-        self._environment, self._num_envs = environment, num_envs
-        self._key = jax.random.fold_in(jax.random.key(seed), EVALUATION_STREAM)
-        self._step = jax.jit(lambda key, step, *rest: environment.step(jax.random.fold_in(key, step), *rest))
-        self._first = jax.jit(lambda states: jax.tree.map(lambda leaf: leaf[0], states))
-        self._count = 0
-        self._states: Any = None
-
-    def reset(self) -> Any:
-        """`[N, *shape]`: first observations."""
-        self._states, observations = self._environment.reset(self._key, self._num_envs)
-        return jax.tree.map(np.asarray, observations)
-
-    def step(self, actions: Any) -> Step:
-        """What the actions lead to; NumPy arrays, but for the states."""
-        types = self._environment.actions.types
-        typed = jax.tree.map(lambda kind, own: jnp.asarray(own, kind.dtype), types, actions)
-        self._count += 1
-        step = self._step(self._key, self._count, self._states, typed)
-        self._states = step.states
-        arrays = {name: jax.tree.map(np.asarray, getattr(step, name)) for name in Step._fields[1:]}
-        return step._replace(**arrays)
-
-    def first_state(self) -> Any:
-        """Of copy 0."""
-        return self._first(self._states)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-def open_copies(environment: Any, num_envs: int, seed: int, *, render: bool = False) -> Any:
-    """Running copies of an Environment or of a HostEnvironment, with `reset`, `step` and `close`."""
     if isinstance(environment, Environment):
-        return CompiledCopies(environment, num_envs, seed)
-    return environment.open(num_envs, seed, render=render)
+        copies = player.compiled_copies(environment, num_episodes)
+
+        def play_compiled(learner, key, deterministic):
+            return player.play(copies, actor_of(setup, learner, deterministic), key, num_episodes)
+
+        return play_compiled
+
+    jitted = jax.jit(partial(player.act, setup))
+
+    def play_on_host(learner, key, deterministic):
+        actor = actor_of(setup, jax.device_put(learner), np.bool_(deterministic), jitted)
+        return play_from_host(environment, actor, key, num_episodes)
+
+    return play_on_host
 
 
-def play_episodes(environment: Any, act: Act, num_episodes: int, seed: int) -> Evaluation:
-    """The first episode of each of `num_episodes` copies; see `evaluation.evaluate`.
+def actor_of(setup: Setup, learner: Learner, deterministic: Any, act: Callable[..., Any] | None = None) -> Actor:
+    """Makes an actor of an agent; `act` stands in for `player.act` of its setup where that is compiled."""
+    act = act or partial(player.act, setup)
+
+    def of_agent(observations, memory, starts, key):
+        return act(learner, observations, (memory, starts), key, deterministic)
+
+    return Actor(of_agent, partial(memories.initial_memory, setup.network))
+
+
+def make_evaluator(setup: Setup, num_agents: int, num_episodes: int) -> Callable[..., Evaluation]:
+    """Makes `(learners [S], seeds [S], deterministic=True) -> Evaluation [S, E]`, on this process's devices.
+
+    By mode or sampled; compiled once, at the first call.
+    """
+    play = make_player(setup, num_episodes)
+
+    def of_seed(learner, seed, deterministic):
+        return play(learner, key_of_seed(seed), deterministic)
+
+    if isinstance(setup.environment, HostEnvironment):
+
+        def evaluate_on_host(learners, seeds, deterministic=True):
+            agents = (agent_of(learners, index) for index in range(num_agents))
+            each = [of_seed(*agent, deterministic) for agent in zip(agents, np.asarray(seeds, np.uint32), strict=True)]
+            return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+
+        return evaluate_on_host
+
+    layout = many_agents.lay_out(num_agents, jax.local_devices()[:num_agents])
+    compiled = jax.jit(many_agents.over_agents(layout, of_seed))
+
+    def evaluate(learners, seeds, deterministic=True):
+        acting = Learner(learners.params, (), (), learners.normalizers)
+        inputs = (acting, np.asarray(seeds, np.uint32), np.full(num_agents, deterministic))
+        played = compiled(*many_agents.spread(layout, inputs))
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:num_agents], played)
+
+    return evaluate
+
+
+def play_from_host(
+    environment: Any,
+    actor: Actor,
+    key: jax.Array,
+    num_episodes: int,
+    *,
+    loop: Loop = player.on_host,
+    render: bool = False,
+) -> Evaluation:
+    """Plays whole episodes in an Environment or a HostEnvironment, from outside a compiled program.
 
     Args:
-      environment: an Environment or a HostEnvironment.
-      act: observations `[E, *shape]` to actions.
+      environment: in which.
+      actor: the policy; need not be compiled.
+      key: of starts, transitions and actions.
       num_episodes: E.
-      seed: of starts and transitions.
+      loop: takes the turns.
+      render: the copies are to have pictures.
+
+    Raises:
+      EnvironmentFailure: an environment of the host failed.
     """
-    copies = open_copies(environment, num_episodes, seed)
-    returns, lengths = np.zeros(num_episodes), np.zeros(num_episodes, np.int32)
-    finished = np.zeros(num_episodes, bool)
-    try:
-        observations = copies.reset()
-        for _ in range(environment.max_episode_steps or LONGEST_EPISODE):
-            step = copies.step(act(observations))
-            observations = step.observations
-            returns += np.where(finished, 0.0, step.rewards)
-            lengths += ~finished
-            finished |= step.terminated | step.truncated
-            if finished.all():
-                break
-    finally:
-        copies.close()
-    return Evaluation(returns, lengths, finished)  # type: ignore[arg-type]
+    with _opened(environment, num_episodes, render) as copies:
+        try:
+            return jax.tree.map(np.asarray, player.play(copies, actor, key, num_episodes, loop))
+        except (CopyFailure, SystemExit) as error:
+            raise failure_of(environment.name, error, "in an evaluation") from error
 
 
-def record_episode(environment: Any, act: Act, seed: int, max_frames: int) -> Episode:
+@contextmanager
+def _opened(environment: Any, num_episodes: int, render: bool) -> Iterator[Copies]:
+    """Opens as many copies as episodes; of the host's no more than a few, or as many as it has."""
+    if isinstance(environment, Environment):
+        copies = player.compiled_copies(environment, num_episodes)
+        types = environment.actions.types
+
+        def step(key, states, actions):
+            typed = jax.tree.map(lambda kind, own: jnp.asarray(own, kind.dtype), types, actions)
+            return copies.step(key, states, typed)
+
+        yield copies._replace(step=jax.jit(step))
+        return
+    longest = environment.max_episode_steps or LONGEST_EPISODE
+    number = environment.num_envs or min(num_episodes, MOST_COPIES)
+    with ExitStack() as stack:
+
+        def reset(key):
+            running = environment.open(number, int(jax.random.bits(key)), render=render)
+            stack.callback(running.close)
+            return HostStates(running, np.zeros(number, int)), running.reset()
+
+        yield Copies(number, longest, reset, partial(_step_on_host, longest))
+
+
+def _step_on_host(longest: int, _: Any, states: HostStates, actions: Any) -> tuple[HostStates, Any, Any, Any]:
+    """Steps copies of the host, and resets those whose episode is longer than any may be."""
+    step, lengths = states.copies.step(jax.device_get(actions)), states.lengths + 1
+    scores, ended = step.reported()
+    cut = ~ended & (lengths >= longest)
+    observations = states.copies.reset_where(cut) if cut.any() else step.observations
+    return HostStates(states.copies, np.where(ended | cut, 0, lengths)), observations, scores, ended
+
+
+def record_episode(environment: Any, actor: Actor, key: jax.Array, max_frames: int) -> Episode:
     """Plays one episode and draws it.
 
     Args:
       environment: an Environment, drawn by its `render`, or by its observations where it has none; or a
         HostEnvironment, which is asked for each frame as it is played.
-      act: observations `[1, *shape]` to actions.
-      seed: of its start and transitions.
+      actor: the policy.
+      key: of its start, transitions and actions.
       max_frames: it is cut after as many steps.
     """
-    copies = open_copies(environment, 1, seed, render=True)
     frames: list[np.ndarray] = []
     states: list[Any] = []
     seen: list[Any] = []
-    rewards: list[float] = []
-    finished = False
-    try:
-        observations = copies.reset()
-        while not finished and len(rewards) < max_frames:
-            if isinstance(copies, CompiledCopies):
-                states.append(copies.first_state())
+    returns: list[float] = []
+    first = jax.jit(lambda states: jax.tree.map(lambda leaf: leaf[0], states))
+
+    def film(goes_on: Callable[[Play], Any], turn: Callable[[Play], Play], now: Play) -> Play:
+        while goes_on(now) and len(returns) < max_frames:
+            if isinstance(now.states, HostStates):
+                frames.append(np.asarray(now.states.copies.frame()))
             else:
-                frames.append(np.asarray(copies.frame()))
-            seen.append(jax.tree.map(lambda leaf: leaf[0], observations))
-            step = copies.step(act(observations))
-            observations = step.observations
-            rewards.append(float(step.rewards[0]))
-            finished = bool(step.terminated[0] | step.truncated[0])
-    finally:
-        copies.close()
+                states.append(first(now.states))
+            seen.append(jax.tree.map(lambda leaf: np.asarray(leaf[0]), now.observations))
+            returns.append(float(now.evaluation.returns[0, 0]))
+            now = turn(now)
+        return now
+
+    played = play_from_host(environment, actor, key, 1, loop=film, render=True)
+    total, finished = float(played.returns[0]), bool(played.finished[0])
     if isinstance(environment, Environment):
+        rewards = np.diff([*returns, total]).tolist()
         frames = environment.render(states) if environment.render else draw_observations(seen, rewards)
-    return Episode(frames, np.asarray(rewards), finished)
+    return Episode(frames, np.asarray(returns), total, finished)
 
 
-def check_policy_fits(policy: NumpyPolicy, environment: Any) -> None:
-    """Refuses a policy for other observations or actions.
+def check_policy_fits(policy: Any, environment: Any) -> None:
+    """Refuses a policy of a file that is for other observations or actions.
 
     Raises:
       UserError: names both.

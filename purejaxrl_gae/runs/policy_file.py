@@ -1,9 +1,11 @@
-"""Writing policy.npz, which `purejaxrl_gae.runs.numpy_policy` acts from."""
+"""Writing the policy of a run into a file, which `purejaxrl_gae.load_policy` reads."""
 
 import dataclasses
 import io
 import json
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,32 +17,100 @@ from purejaxrl_gae.program.actor_critic import MLP, ActorCritic
 from purejaxrl_gae.program.heads import num_deviations
 from purejaxrl_gae.program.observed import Observed
 from purejaxrl_gae.program.types import Learner, Params, Setup
+from purejaxrl_gae.runs.folder import rescue
 from purejaxrl_gae.runs.numpy_policy import FORMAT
-from purejaxrl_gae.settings import parts, trust
+from purejaxrl_gae.runs.programs import agent_of
+from purejaxrl_gae.runs.run_folder import RunFolder
+from purejaxrl_gae.settings import trust
 from purejaxrl_gae.settings.config import ENVIRONMENT_FIELDS, to_plain
 from purejaxrl_gae.settings.errors import UserError
 
 WITHOUT_STRUCTURES = 3  # the format of a policy that older versions read too
 
 
-def has_numpy_form(setup: Setup) -> bool:
-    """Says whether the network is the built-in one, whose layers NumPy can act from."""
-    return isinstance(setup.network, ActorCritic)
+def make_policy_writer(setup: Setup, learner: Learner) -> tuple[str, Callable[[Learner], bytes]]:
+    """Returns the name of a policy's file, and what makes its contents of any learner.
 
+    It is a policy.npz of our own layers, from which NumPy acts, and a policy.stablehlo of any other network.
 
-def policy_bytes(setup: Setup, learner: Learner) -> bytes:
-    """Returns the contents of a policy.npz: weights, normaliser, action bounds, and what the environment was.
+    Args:
+      setup: static parts.
+      learner: one of those it will be of, or its shapes and types.
 
     Raises:
-      UserError: the network is one that was handed in.
+      UserError: the network is one that was handed in, and cannot be exported.
     """
-    if not has_numpy_form(setup):
-        name = parts.name_of(setup.config.network)
-        raise UserError(f"network is {name}, from which NumPy cannot act; it must be separate or shared for that")
-    network = setup.network
+    if isinstance(setup.network, ActorCritic):
+        return "policy.npz", lambda learner: _contents(setup, _layers(setup, setup.network, learner))
+    try:
+        from purejaxrl_gae.runs.program_policy import exported
+
+        program = exported(setup, learner)
+    except ImportError as error:
+        raise UserError(f"policy.stablehlo needs a package that is missing: {error}") from error
+    return "policy.stablehlo", lambda learner: _contents(setup, _program(setup, learner, program))
+
+
+def write_policies(
+    folder: RunFolder, setup: Setup, learners: Learner, seeds: np.ndarray, complain: Callable[[str], None]
+) -> tuple[Path | None, str]:
+    """Writes the policy's file, or one in the folder of each of several seeds.
+
+    Args:
+      folder: of the run.
+      setup: static parts.
+      learners: `[S]`.
+      seeds: `[S]`.
+      complain: is told where the network has no form as a file.
+
+    Returns:
+      `(path, rescued)`: the first file; and where one could not be written, a part of a sentence that says where it is
+      instead.
+    """
+    each = [agent_of(learners, index) for index in range(len(seeds))]
+    try:
+        file_name, contents = make_policy_writer(setup, each[0])
+    except UserError as error:
+        complain(f"note: the policy has no file of its own: {error}")
+        return None, ""
+    names = [file_name] if len(seeds) == 1 else [f"seed_{seed}/{file_name}" for seed in seeds]
+    homeless: dict[str, bytes] = {}
+    for name, learner in zip(names, each, strict=True):
+        policy = contents(learner)
+        if not folder.write_file(name, policy):
+            homeless[name.replace("/", "_")] = policy
+    if not homeless:
+        return folder.path / names[0], ""
+    refuge = rescue(folder.path.resolve().name, homeless)
+    return None, f"; the policy is in {refuge}" if refuge else "; no other place took the policy either"
+
+
+def _contents(setup: Setup, policy: dict[str, Any]) -> bytes:
+    """Makes a policy's file: its arrays, and where it was trained."""
     plain = to_plain(setup.config)
     environment = trust.signed({name: plain[name] for name in ENVIRONMENT_FIELDS})
     signature = environment.pop(trust.SIGNATURE, None)
+    arrays = policy | {"environment": np.str_(json.dumps(environment))}
+    if signature is not None:
+        arrays["signature"] = np.str_(signature)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _program(setup: Setup, learner: Learner, program: Any) -> dict[str, Any]:
+    """Returns the arrays of a policy.stablehlo: the program, its weights, and what it takes and gives."""
+    from purejaxrl_gae.runs.program_policy import program_arrays
+
+    described = {"seen": list(_leaves(setup.environment, None).values()), "mask": None}
+    return program_arrays(setup, learner, program) | {
+        "observations": np.str_(json.dumps(described)),
+        "actions": np.str_(json.dumps(actions_in_json(setup.environment.actions))),
+    }
+
+
+def _layers(setup: Setup, network: ActorCritic, learner: Learner) -> dict[str, Any]:
+    """Returns the arrays of a policy.npz: weights, normaliser and action bounds."""
     layers: list[tuple[np.ndarray, np.ndarray, bool]] = []
     trunk_params, cell_params = network.trunk_of_policy(learner.params)
     if network.trunk is not None:
@@ -50,7 +120,6 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
     layers += _dense_layers(network.policy_network.mlp, policy_params["mlp"])
 
     arrays: dict[str, Any] = {
-        "environment": np.str_(json.dumps(environment)),
         "activation": np.str_(network.policy_network.mlp.activation),
         "activated": np.asarray([activated for *_, activated in layers]),
         **_observations(setup, learner),
@@ -59,17 +128,12 @@ def policy_bytes(setup: Setup, learner: Learner) -> bytes:
     # Whatever an older version could read says so, so that it still can.
     is_new = bool({"observations", "actions"} & arrays.keys() or cell_params)
     arrays["format"] = np.int64(FORMAT if is_new else WITHOUT_STRUCTURES)
-    if signature is not None:
-        arrays["signature"] = np.str_(signature)
     for index, (kernel, bias, _) in enumerate(layers):
         arrays[f"kernel_{index}"], arrays[f"bias_{index}"] = kernel, bias
-    arrays |= _convolutions(network, learner.params)
     if cell_params:
         arrays |= {"cell": np.str_(setup.config.memory), "layers_before_cell": np.int64(layers_before_cell)}
         arrays |= {f"cell_{name}": np.asarray(leaf) for name, leaf in cell_params.items()}
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
+    return arrays | _convolutions(network, learner.params)
 
 
 def _observations(setup: Setup, learner: Learner) -> dict[str, Any]:
@@ -98,7 +162,8 @@ def _leaves(environment: Any, moments: Any) -> dict[str, Any]:
     paths, structure = jax.tree_util.tree_flatten_with_path(environment.observations)
     form: Any = structure
     own_moments = [None] * len(paths) if moments is None else form.flatten_up_to(moments)
-    encodings = [None] * len(paths) if environment.one_hot is None else environment.one_hot.leaves
+    one_hot = environment.one_hot
+    encodings = [None] * len(paths) if one_hot is None else getattr(one_hot, "leaves", [one_hot])
     described = [
         {
             "path": [getattr(key, "key", getattr(key, "idx", None)) for key in path],
@@ -133,7 +198,7 @@ def _actions(setup: Setup, policy_params: Params) -> dict[str, Any]:
     if size:
         offset = policy_params.get("log_std_offset", np.zeros(size, np.float32))
         arrays["log_std"] = np.asarray(network.policy_network.log_std_init + np.asarray(offset), np.float32)
-        arrays["action_bounds"] = np.str_(network.action_bounds)
+        arrays["action_bounds"] = np.str_(setup.config.action_bounds)
     if isinstance(actions, BoxActions):
         arrays["action_shape"] = np.asarray(actions.shape, np.int64)
         arrays["action_low"] = np.asarray(actions.low, np.float32)

@@ -3,29 +3,23 @@
 import logging
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purejaxrl_gae.environments import Environment, HostEnvironment
 from purejaxrl_gae.parallel import sharding
 from purejaxrl_gae.program import many_agents as agents
 from purejaxrl_gae.program import training
 from purejaxrl_gae.program.debugging import lower
-from purejaxrl_gae.program.evaluation import Evaluation, evaluate
-from purejaxrl_gae.program.types import Algorithm, Counters, EpisodeTotals, Hyperparameters, Learner
+from purejaxrl_gae.program.types import Algorithm, Counters, EpisodeTotals, Hyperparameters, TrainState
 from purejaxrl_gae.runs.device_memory import available_bytes
-from purejaxrl_gae.runs.host_evaluation import make_host_evaluator
 from purejaxrl_gae.settings.config import TrainingConfig
 from purejaxrl_gae.settings.errors import UserError
-
-EVALUATION_STREAM = 0x0E7A1  # separates evaluation's random numbers from training's
 
 
 class Stretch(NamedTuple):
@@ -46,85 +40,110 @@ class Stretch(NamedTuple):
     counters: Counters
 
 
-class Programs(NamedTuple):
-    """What the host calls. A state lies on the devices; a saved state does not, and does not depend on their number.
+class Programs(Protocol):
+    """What a run needs of whatever trains its S agents.
+
+    A state lies on the devices. A saved state does not, and does not depend on their number; its arrays are `[S, ...]`.
 
     Attributes:
-      init: `() -> state`.
-      advance: `(state, num_updates) -> (state, Stretch)`; the state passed in is consumed.
-      save: `state -> saved state`; of one agent a TrainState, of several the same with a leading axis.
-      load: `saved state -> state`.
       saved_types: shapes and types of a saved state.
       compile_seconds: tracing and compiling.
-      close: `() -> None`, frees what lies outside the devices.
       program_bytes: what `advance` holds at once on each device; 0 where the compiler does not say.
     """
 
-    init: Callable[[], Any]
-    advance: Callable[[Any, int], tuple[Any, Stretch]]
-    save: Callable[[Any], Any]
-    load: Callable[[Any], Any]
     saved_types: Any
     compile_seconds: float
-    close: Callable[[], None] = lambda: None
-    program_bytes: int = 0
+    program_bytes: int
+
+    def init(self) -> Any:
+        """Makes the state before the first update."""
+
+    def advance(self, state: Any, num_updates: int) -> tuple[Any, Stretch]:
+        """Makes that many updates, or fewer where the stretch says so; the state passed in is consumed."""
+
+    def save(self, state: Any) -> TrainState:
+        """Brings a state to the host."""
+
+    def load(self, saved: TrainState) -> Any:
+        """Puts a saved state back on the devices."""
+
+    def close(self) -> None:
+        """Frees what lies outside the devices."""
 
 
-def compile_one_agent(algorithm: Algorithm, devices: list[jax.Device]) -> Programs:
-    """Traces and compiles initialisation and training of one agent, its environments divided among the devices.
+def stack_of_one(tree: Any) -> Any:
+    """Gives every array of one agent a leading axis."""
+    return jax.tree.map(lambda leaf: leaf[None], tree)
+
+
+def agent_of(stack: Any, index: int = 0) -> Any:
+    """Takes one agent out of several, `[S, ...]` each."""
+    return jax.tree.map(lambda leaf: leaf[index], stack)
+
+
+class OneAgent:
+    """Programs of one agent, its environments divided among the devices.
+
+    Args:
+      algorithm: what to train.
+      devices: to train on.
 
     Raises:
       UserError: the environments cannot be divided, or on a CPU, training would need more memory than there is.
     """
-    started = time.perf_counter()
-    config, hyperparameters = algorithm.setup.config, algorithm.hyperparameters
-    init, advance = partial(training.init_state, algorithm), partial(training.advance, algorithm)
-    key = jax.random.key(config.seed)
-    types = jax.eval_shape(init, key, hyperparameters)
-    if len(devices) == 1:
-        lowered_advance = lower(jax.jit(advance, donate_argnums=1), hyperparameters, types, jnp.int32(1))
-        init_program, advance_program = _compile_both(lower(jax.jit(init), key, hyperparameters), lowered_advance)
 
-        def load(saved):
-            return jax.tree.map(jnp.asarray, saved)
+    def __init__(self, algorithm: Algorithm, devices: list[jax.Device]):
+        started = time.perf_counter()
+        config, hyperparameters = algorithm.setup.config, algorithm.hyperparameters
+        init, advance = partial(training.init_state, algorithm), partial(training.advance, algorithm)
+        key = jax.random.key(config.seed)
+        types = jax.eval_shape(init, key, hyperparameters)
+        self.saved_types = jax.eval_shape(stack_of_one, types)
+        self._where: Any = None
+        if len(devices) == 1:
+            lowered = lower(jax.jit(advance, donate_argnums=1), hyperparameters, types, jnp.int32(1))
+            self._init, self._advance = _compile_both(lower(jax.jit(init), key, hyperparameters), lowered)
+        else:
+            if config.num_envs % len(devices):
+                raise UserError(f"num_envs is {config.num_envs}, which {len(devices)} devices cannot divide evenly")
+            mesh = sharding.environment_mesh(devices)
+            where = self._where = sharding.state_shardings(mesh, types, config.num_envs)
+            whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+            with jax.set_mesh(mesh):
+                jitted_init = jax.jit(init, in_shardings=whole, out_shardings=where)
+                jitted_advance = jax.jit(
+                    advance, in_shardings=(whole, where, whole), out_shardings=(where, whole), donate_argnums=1
+                )
+                lowered = lower(jitted_advance, hyperparameters, types, jnp.int32(1))
+                self._init, self._advance = _compile_both(lower(jitted_init, key, hyperparameters), lowered)
+            key, hyperparameters = agents.place(whole, (key, hyperparameters))
+        self._key, self._hyperparameters = key, hyperparameters
+        self.program_bytes = bytes_held(self._advance.memory_analysis())
+        refuse_too_large(config, self.program_bytes)
+        self.compile_seconds = time.perf_counter() - started
 
-    else:
-        if config.num_envs % len(devices):
-            raise UserError(f"num_envs is {config.num_envs}, which {len(devices)} devices cannot divide evenly")
-        mesh = sharding.environment_mesh(devices)
-        where = sharding.state_shardings(mesh, types, config.num_envs)
-        whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-        with jax.set_mesh(mesh):
-            jitted_init = jax.jit(init, in_shardings=whole, out_shardings=where)
-            jitted_advance = jax.jit(
-                advance, in_shardings=(whole, where, whole), out_shardings=(where, whole), donate_argnums=1
-            )
-            lowered_advance = lower(jitted_advance, hyperparameters, types, jnp.int32(1))
-            init_program, advance_program = _compile_both(lower(jitted_init, key, hyperparameters), lowered_advance)
-        key, hyperparameters = agents.place(whole, (key, hyperparameters))
+    def init(self) -> TrainState:
+        """Makes the state before the first update."""
+        return self._init(self._key, self._hyperparameters)
 
-        def load(saved):
-            return jax.tree.map(lambda leaf, sharding: agents.place(sharding, leaf), saved, where)
+    def advance(self, state: TrainState, num_updates: int) -> tuple[TrainState, Stretch]:
+        """Makes up to that many updates, fewer where one meets something not finite and that ends the run."""
+        state, progress = self._advance(self._hyperparameters, state, np.int32(num_updates))
+        of_one = progress.healthy, progress.metrics, progress.totals, state.counters
+        return state, Stretch(int(progress.updates), *stack_of_one(agents.fetch(of_one)))
 
-    program_bytes = bytes_held(advance_program.memory_analysis())
-    refuse_too_large(config, program_bytes)
+    def save(self, state: TrainState) -> TrainState:
+        """Brings a state to the host; see Programs."""
+        return stack_of_one(agents.fetch(state))
 
-    def advance_and_report(state, num_updates):
-        state, progress = advance_program(hyperparameters, state, np.int32(num_updates))
-        progress, counters = agents.fetch((progress, state.counters))
-        one = jax.tree.map(lambda leaf: np.asarray(leaf)[None], (progress, counters))
-        stretch = Stretch(int(progress.updates), one[0].healthy, one[0].metrics, one[0].totals, one[1])
-        return state, stretch
+    def load(self, saved: TrainState) -> TrainState:
+        """Puts a saved state back on the devices."""
+        if self._where is None:
+            return jax.tree.map(jnp.asarray, agent_of(saved))
+        return jax.tree.map(lambda leaf, sharding: agents.place(sharding, leaf), agent_of(saved), self._where)
 
-    return Programs(
-        init=lambda: init_program(key, hyperparameters),
-        advance=advance_and_report,
-        save=agents.fetch,
-        load=load,
-        saved_types=types,
-        compile_seconds=time.perf_counter() - started,
-        program_bytes=program_bytes,
-    )
+    def close(self) -> None:
+        """Frees nothing: all lies on the devices."""
 
 
 class AgentPrograms:
@@ -134,6 +153,10 @@ class AgentPrograms:
       algorithm: of all agents.
       num_agents: S.
       devices: of all processes.
+
+    Attributes:
+      init: `(seeds, hyperparameters) -> states`, all of as many agents as fill the devices.
+      advance: `(hyperparameters, states, num_updates) -> (states, AgentsProgress)`.
     """
 
     def __init__(self, algorithm: Algorithm, num_agents: int, devices: list[jax.Device]):
@@ -154,44 +177,62 @@ class AgentPrograms:
 
         lowered_init = lower(jax.jit(init), seeds, hyperparameters)
         lowered = lower(jax.jit(advance, donate_argnums=1), hyperparameters, self._types(one_state), jnp.int32(1))
-        self._init, self._advance = _compile_both(lowered_init, lowered, options)
-        self.program_bytes = bytes_held(self._advance.memory_analysis())
+        self.init, self.advance = _compile_both(lowered_init, lowered, options)
+        self.program_bytes = bytes_held(self.advance.memory_analysis())
         refuse_too_large(algorithm.setup.config, self.program_bytes)
         self.saved_types = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((num_agents, *leaf.shape), leaf.dtype), one_state
         )
         self.compile_seconds = time.perf_counter() - started
 
-    def run_of(self, seeds: np.ndarray, hyperparameters: Hyperparameters) -> Programs:
-        """The programs for agents `[S]` with these seeds and hyperparameters."""
-        layout = self.layout
-        seeds = agents.spread(layout, np.asarray(seeds, np.uint32))
-        hyperparameters = agents.spread(layout, hyperparameters)
-
-        def save(states):
-            return jax.tree.map(lambda leaf: leaf[: layout.num_agents], agents.fetch(states))
-
-        def advance_and_report(states, num_updates):
-            states, progress = self._advance(hyperparameters, states, np.int32(num_updates))
-            progress, counters = save((progress, states.counters))
-            return states, Stretch(num_updates, progress.healthy, progress.metrics, progress.totals, counters)
-
-        return Programs(
-            init=lambda: self._init(seeds, hyperparameters),
-            advance=advance_and_report,
-            save=save,
-            load=partial(agents.spread, layout),
-            saved_types=self.saved_types,
-            compile_seconds=self.compile_seconds,
-            program_bytes=self.program_bytes,
-        )
+    def run_of(self, seeds: np.ndarray, hyperparameters: Hyperparameters) -> "ManyAgents":
+        """Makes the programs for agents `[S]` with these seeds and hyperparameters."""
+        return ManyAgents(self, seeds, hyperparameters)
 
     def _types(self, one: Any) -> Any:
-        """Types of padded agents on their devices, from those of one agent."""
+        """Returns the types of padded agents on their devices, from those of one agent."""
         where = agents.on_devices(self.layout)
         return jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((self.layout.padded, *leaf.shape), leaf.dtype, sharding=where), one
         )
+
+
+class ManyAgents:
+    """Programs of several agents, divided among the devices.
+
+    Args:
+      compiled: for as many.
+      seeds: `[S]`.
+      hyperparameters: `[S]` each.
+    """
+
+    def __init__(self, compiled: AgentPrograms, seeds: np.ndarray, hyperparameters: Hyperparameters):
+        self._compiled, self._layout = compiled, compiled.layout
+        self.saved_types, self.compile_seconds = compiled.saved_types, compiled.compile_seconds
+        self.program_bytes = compiled.program_bytes
+        self._seeds = agents.spread(self._layout, np.asarray(seeds, np.uint32))
+        self._hyperparameters = agents.spread(self._layout, hyperparameters)
+
+    def init(self) -> TrainState:
+        """Makes the states before the first update."""
+        return self._compiled.init(self._seeds, self._hyperparameters)
+
+    def advance(self, states: TrainState, num_updates: int) -> tuple[TrainState, Stretch]:
+        """Makes exactly that many updates of every agent."""
+        states, progress = self._compiled.advance(self._hyperparameters, states, np.int32(num_updates))
+        progress, counters = self.save((progress, states.counters))
+        return states, Stretch(num_updates, progress.healthy, progress.metrics, progress.totals, counters)
+
+    def save(self, states: Any) -> Any:
+        """Brings states to the host; see Programs."""
+        return jax.tree.map(lambda leaf: leaf[: self._layout.num_agents], agents.fetch(states))
+
+    def load(self, saved: TrainState) -> TrainState:
+        """Puts saved states back on the devices."""
+        return agents.spread(self._layout, saved)
+
+    def close(self) -> None:
+        """Frees nothing: all lies on the devices."""
 
 
 def _compile_both(init: Any, advance: Any, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
@@ -202,12 +243,12 @@ def _compile_both(init: Any, advance: Any, options: dict[str, Any] | None = None
 
 
 def _compiler_options(devices: list[jax.Device]) -> dict[str, Any]:
-    """One thread for each core that is a device; the same however many there are, so that the bits are too."""
+    """Asks for one thread for each core that is a device; the same however many there are, so that the bits are too."""
     return {"xla_cpu_multi_thread_eigen": False} if devices[0].platform == "cpu" else {}
 
 
 def bytes_held(analysis: Any) -> int:
-    """Arguments, outputs and temporaries of a compiled program on one device."""
+    """Adds up arguments, outputs and temporaries of a compiled program on one device."""
     if analysis is None:
         return 0
     return analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
@@ -233,47 +274,6 @@ def refuse_too_large(config: TrainingConfig, needed: int) -> None:
         )
 
 
-def make_evaluator(algorithm: Algorithm, num_episodes: int) -> Callable[..., Evaluation]:
-    """`(learner, seed, deterministic=True) -> Evaluation`, by mode or sampled; compiled once, at the first call."""
-    environment = training.unstaggered_environment(algorithm.setup)
-    if isinstance(environment, HostEnvironment):
-        return make_host_evaluator(environment, algorithm.setup.network, num_episodes, EVALUATION_STREAM)
-    play = jax.jit(_play(algorithm, environment, num_episodes))
-
-    def evaluator(learner: Learner, seed: int, deterministic: bool = True) -> Evaluation:
-        evaluation = play(learner.params, learner.normalizers, np.uint32(seed), np.bool_(deterministic))
-        return jax.tree.map(np.asarray, evaluation)
-
-    return evaluator
-
-
-def make_agents_evaluator(algorithm: Algorithm, num_agents: int, num_episodes: int) -> Callable[..., Evaluation]:
-    """`(learners [S], seeds [S], deterministic=True) -> Evaluation [S, E]`, on this process's devices."""
-    layout = agents.lay_out(num_agents, jax.local_devices())
-    environment = training.unstaggered_environment(algorithm.setup)
-    play = jax.jit(agents.over_agents(layout, _play(algorithm, environment, num_episodes)))
-
-    def evaluator(learners: Learner, seeds: np.ndarray, deterministic: bool = True) -> Evaluation:
-        of_each = np.asarray(seeds, np.uint32), np.full(num_agents, deterministic)
-        inputs = agents.spread(layout, (learners.params, learners.normalizers, *of_each))
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[:num_agents], play(*inputs))
-
-    return evaluator
-
-
-def _play(
-    algorithm: Algorithm, environment: Environment | HostEnvironment, num_episodes: int
-) -> Callable[..., Evaluation]:
-    assert isinstance(environment, Environment)
-
-    def play(params, normalizers, seed, deterministic):
-        key, options = jax.random.fold_in(jax.random.key(seed), EVALUATION_STREAM), {"num_episodes": num_episodes}
-        network = algorithm.setup.network
-        return evaluate(environment, network, params, normalizers, key, deterministic=deterministic, **options)
-
-    return play
-
-
 def use_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache folder, unless JAX was already told of another."""
     if getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
@@ -291,7 +291,7 @@ def use_compilation_cache() -> None:
 
 
 def describe_device() -> str:
-    """The device training runs on, as `cpu (16 cores)` or `NVIDIA H200`."""
+    """Returns the device training runs on, as `cpu (16 cores)` or `NVIDIA H200`."""
     device = jax.devices()[0]
     if device.platform == "cpu":
         return f"cpu ({os.cpu_count()} cores)"

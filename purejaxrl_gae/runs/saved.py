@@ -88,8 +88,8 @@ def state_types(algorithm: Algorithm, num_agents: int) -> Any:
 
 
 def _refuse_unnamed(training_config: TrainingConfig, path: Path, field: str) -> None:
-    for name, value in config.to_plain(training_config).items():
-        if isinstance(value, str) and value.startswith("<"):
+    for name, value in {"env": training_config.env, **config.parts_of(training_config)}.items():
+        if isinstance(value, str) and (value.startswith("<") or (name != "env" and "." in value and ":" not in value)):
             raise UserError(
                 f"{name} is {shown(value)} in {field} {str(path)!r}, an object without an import name; "
                 "hand it in: load(path, config)"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from purejaxrl_gae.program.evaluation import Evaluation
+from purejaxrl_gae.program.player import Evaluation
 from purejaxrl_gae.runs import statistics
 
 CLEARLY = 3.0  # standard errors between two means that are not the same by chance
@@ -27,15 +27,15 @@ class Scores(NamedTuple):
     sampled: Evaluation
 
 
-def play_both_ways(evaluator: Callable[..., Evaluation], learner: Any, seeds: Any) -> Scores:
+def play_both_ways(evaluator: Callable[..., Evaluation], learners: Any, seeds: np.ndarray) -> Scores:
     """Plays by mode, then sampled, from the same starts.
 
     Args:
-      evaluator: `(learner, seeds, deterministic) -> Evaluation`, of one agent `[E]` or of several `[S, E]`.
-      learner: of one agent or of several.
-      seeds: its seed, or theirs.
+      evaluator: `(learners [S], seeds [S], deterministic) -> Evaluation [S, E]`.
+      learners: of S agents.
+      seeds: theirs.
     """
-    return Scores(*(of_agents(evaluator(learner, seeds, deterministic)) for deterministic in (True, False)))
+    return Scores(*(of_agents(evaluator(learners, seeds, deterministic)) for deterministic in (True, False)))
 
 
 def of_agents(evaluation: Evaluation) -> Evaluation:

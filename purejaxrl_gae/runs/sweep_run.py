@@ -18,7 +18,8 @@ from purejaxrl_gae.runs.device_memory import available_bytes, bytes_per_agent, k
 from purejaxrl_gae.runs.display import Display
 from purejaxrl_gae.runs.folder import Folder, rescue
 from purejaxrl_gae.runs.interrupts import StopRequests
-from purejaxrl_gae.runs.programs import AgentPrograms, describe_device, make_agents_evaluator, use_compilation_cache
+from purejaxrl_gae.runs.playing import make_evaluator
+from purejaxrl_gae.runs.programs import AgentPrograms, describe_device, use_compilation_cache
 from purejaxrl_gae.runs.reports import scores, versions
 from purejaxrl_gae.runs.run_folder import plain_number
 from purejaxrl_gae.runs.run_options import SweepOptions
@@ -134,7 +135,7 @@ class Sweep:
             agents = chunk.slots * len(self.seeds)
             programs = AgentPrograms(algorithm, agents, self.devices)
             self.compile_seconds += programs.compile_seconds
-            self.compiled[key] = programs, make_agents_evaluator(algorithm, agents, self.options.eval_episodes)
+            self.compiled[key] = programs, make_evaluator(algorithm.setup, agents, self.options.eval_episodes)
         return self.compiled[key]
 
     def _column(self, some: TrainingConfig, values: list[dict[str, Any]], field: str) -> np.ndarray | None:

@@ -19,17 +19,15 @@ from purejaxrl_gae.runs.announcements import became_nonfinite, say_how_it_ended,
 from purejaxrl_gae.runs.callbacks import CallbackFailure, Callbacks, OnReport
 from purejaxrl_gae.runs.device_memory import keep_freed_memory
 from purejaxrl_gae.runs.display import Display
-from purejaxrl_gae.runs.folder import rescue
-from purejaxrl_gae.runs.host_programs import compile_host_agent, refuse_what_needs_compiled_environments
+from purejaxrl_gae.runs.host_programs import HostAgent, refuse_what_needs_compiled_environments
 from purejaxrl_gae.runs.interrupts import StopRequests
 from purejaxrl_gae.runs.keeping import Keeping
-from purejaxrl_gae.runs.policy_file import has_numpy_form, policy_bytes
+from purejaxrl_gae.runs.playing import make_evaluator
+from purejaxrl_gae.runs.policy_file import write_policies
 from purejaxrl_gae.runs.programs import (
     AgentPrograms,
+    OneAgent,
     Programs,
-    compile_one_agent,
-    make_agents_evaluator,
-    make_evaluator,
     use_compilation_cache,
 )
 from purejaxrl_gae.runs.reports import Clock, scores
@@ -122,16 +120,10 @@ class Session:
         self.seeds = options.seeds_from(self.config.seed)
         self.clock = Clock()
         self.keeping = Keeping(self.config, options, folder, display, self.clock, {**origin, "resumed": []})
-        if self._is_alone:
-            evaluate = make_evaluator(algorithm, options.eval_episodes)
-            self._scores = lambda learner: play_both_ways(evaluate, learner, self.config.seed)
-        else:
-            evaluate_agents = make_agents_evaluator(algorithm, options.num_seeds, options.eval_episodes)
-            self._scores = lambda learners: play_both_ways(evaluate_agents, learners, self.seeds)
+        self._evaluate = make_evaluator(algorithm.setup, options.num_seeds, options.eval_episodes)
 
-    @property
-    def _is_alone(self) -> bool:
-        return self.options.num_seeds == 1
+    def _scores(self, learners: Any) -> Scores:
+        return play_both_ways(self._evaluate, learners, self.seeds)
 
     def run(self, stop: StopRequests) -> dict[str, Any]:
         """Runs everything from the first program to the summary."""
@@ -149,9 +141,9 @@ class Session:
 
     def _compile(self) -> Programs:
         if self.is_on_host:
-            return compile_host_agent(self.algorithm)
-        if self._is_alone:
-            return compile_one_agent(self.algorithm, self.devices)
+            return HostAgent(self.algorithm)
+        if len(self.seeds) == 1:  # its environments are divided among the devices, not agents
+            return OneAgent(self.algorithm, self.devices)
         each = jax.tree.map(lambda value: np.full(len(self.seeds), value), self.algorithm.hyperparameters)
         return AgentPrograms(self.algorithm, len(self.seeds), self.devices).run_of(self.seeds, each)
 
@@ -171,8 +163,8 @@ class Session:
             updates += stretch.updates
             self.clock.run += time.perf_counter() - started
             if not stretch.healthy.all():
-                sick = self.seeds[:0] if self._is_alone else self.seeds[~stretch.healthy]
-                raise became_nonfinite(self.config, updates, sick, programs.save(state), self.keeping.checkpoints)
+                saved, checkpoints = programs.save(state), self.keeping.checkpoints
+                raise became_nonfinite(self.config, updates, self.seeds, stretch.healthy, saved, checkpoints)
 
             started = time.perf_counter()
             record = reports.record(self.config, self.clock, stretch, updates)
@@ -243,18 +235,17 @@ class Session:
     def _finish(self, saved: Any, updates: int, reached_goal: bool) -> dict[str, Any]:
         """Writes policy files and the last checkpoint before anything that can fail, then evaluation and summary."""
         self.folder.complain_no_more()
-        rescued = self._write_policies(saved.learner)
+        complain = self.display.complain
+        policy, rescued = write_policies(self.folder, self.algorithm.setup, saved.learner, self.seeds, complain)
         self.keeping.save(saved, updates)
         evaluated = self._evaluated(saved.learner, rescued)
         self.display.stop()
-        counters = jax.tree.map(lambda leaf: np.asarray(leaf)[None], saved.counters)
-        counters = counters if self._is_alone else saved.counters
         summary = reports.summary(
-            self.config, self.clock, counters, updates, evaluated, self.seeds, len(self.devices)
+            self.config, self.clock, saved.counters, updates, evaluated, self.seeds, len(self.devices)
         ) | {"goal_score": self.options.goal_score, "goal_reached": reached_goal, **self.keeping.origin}
         self.folder.write_summary(summary)
         self.folder.flush()
-        say_how_it_ended(self.display, summary, evaluated, self.folder.path)
+        say_how_it_ended(self.display, summary, evaluated, self.folder.path, self.config, policy)
         if self.folder.failing:
             raise RunError(f"training ended well, but {self._unwritten(rescued)}")
         return summary
@@ -276,25 +267,6 @@ class Session:
             ) from error
         self.clock.evaluation += time.perf_counter() - started
         return evaluated
-
-    def _write_policies(self, learner: Any) -> str:
-        """Writes policy.npz, or one in each seed's folder; where one cannot be, names where it is instead.
-
-        A network of the user's own has no such file.
-        """
-        if not has_numpy_form(self.algorithm.setup):
-            return ""
-        learners = jax.tree.map(lambda leaf: np.asarray(leaf)[None], learner) if self._is_alone else learner
-        homeless: dict[str, bytes] = {}
-        for index, seed in enumerate(self.seeds):
-            policy = policy_bytes(self.algorithm.setup, jax.tree.map(lambda leaf, i=index: leaf[i], learners))
-            name = "policy.npz" if self._is_alone else f"seed_{seed}/policy.npz"
-            if not self.folder.write_file(name, policy):
-                homeless[name.replace("/", "_")] = policy
-        if not homeless:
-            return ""
-        refuge = rescue(self.folder.path.resolve().name, homeless)
-        return f"; the policy is in {refuge}" if refuge else "; no other place took the policy either"
 
     def _unwritten(self, rescued: str) -> str:
         return f"{self.folder.missing()} could not be written to {self.folder.path}{rescued}"

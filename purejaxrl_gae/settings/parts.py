@@ -66,8 +66,8 @@ def name_of(part: Any) -> str:
 def without_import_name(parts: Mapping[str, Any]) -> list[str]:
     """Says in one line each which fields hold an object that no command can find again, and what that costs."""
     return [
-        f"{field} is {name_of(part)}, an object without an import name: no command can resume or evaluate this run; "
-        "define it in a module of its own"
+        f"{field} is {name_of(part)}, an object without an import name: no command can resume this run or "
+        "read its checkpoints; define it in a module of its own"
         for field, part in parts.items()
         if not isinstance(part, str) and import_name(part) is None
     ]

@@ -9,7 +9,7 @@ from purejaxrl_gae.program import algorithms, debugging
 from purejaxrl_gae.program.experience import init_counters, recent_score
 from purejaxrl_gae.program.guarded_update import episode_metrics
 from purejaxrl_gae.program.types import EpisodeTotals
-from purejaxrl_gae.runs.programs import compile_one_agent
+from purejaxrl_gae.runs.programs import OneAgent
 
 
 def test_what_there_is_none_of_is_nan_unless_that_is_a_fault():
@@ -31,4 +31,4 @@ def test_a_function_takes_the_place_of_its_program_where_nothing_is_compiled():
 def test_the_programs_of_a_run_need_no_compiler():
     algorithm = algorithms.make_algorithm(A2CConfig(env="CartPole-v1", num_envs=2, num_steps=2, hidden_sizes=(2,)))
     with jax.disable_jit():
-        assert compile_one_agent(algorithm, jax.devices()).program_bytes == 0
+        assert OneAgent(algorithm, jax.devices()).program_bytes == 0

@@ -10,11 +10,10 @@ import jax
 import numpy as np
 import pytest
 
-from purejaxrl_gae import PPOConfig
+from purejaxrl_gae import PPOConfig, load_policy
 from purejaxrl_gae.evaluate import EvaluateOptions, evaluate_run
 from purejaxrl_gae.program import algorithms, training
 from purejaxrl_gae.program import many_agents as agents
-from purejaxrl_gae.runs.numpy_policy import load_policy
 
 TINY = PPOConfig(
     env="CartPole-v1",

@@ -9,7 +9,7 @@ import pytest
 
 from purejaxrl_gae import A2CConfig, PPOConfig, kernels
 from purejaxrl_gae.program.types import Counters, TrainState, World
-from purejaxrl_gae.runs.announcements import became_nonfinite, say_what_runs
+from purejaxrl_gae.runs.announcements import became_nonfinite, how_to_evaluate, say_what_runs
 
 NO_CHECKPOINTS = SimpleNamespace(steps=lambda: [])
 
@@ -22,8 +22,9 @@ def state(observation=0.0, running=0.0, finished=0.0, beyond=0.0, nonfinite_step
     return TrainState(learner=(), world=world, counters=counters)
 
 
-def line(saved, sick_seeds=()):
-    error = str(became_nonfinite(A2CConfig(seed=5), 3, np.array(sick_seeds, int), saved, NO_CHECKPOINTS))
+def line(*saved, healthy=(False,)):
+    agents, seeds = jax.tree.map(lambda *each: np.stack(each), *saved), 5 + np.arange(len(saved))
+    error = str(became_nonfinite(A2CConfig(seed=5), 3, seeds, np.array(healthy), agents, NO_CHECKPOINTS))
     assert "\n" not in error
     return error
 
@@ -46,8 +47,7 @@ def test_the_line_names_what_the_update_could_not_bear(saved, cause):
 
 
 def test_of_several_agents_the_cause_is_that_of_the_first_that_stopped():
-    saved = jax.tree.map(lambda *each: np.stack(each), state(), state(running=np.inf))
-    said = line(saved, sick_seeds=[6])
+    said = line(state(), state(running=np.inf), healthy=(True, False))
     assert "seed 6 became NaN or infinite by update 3" in said
     assert ", as reward of the environment is; the run stops" in said
 
@@ -62,5 +62,16 @@ def notes_of(training_config):
 def test_a_part_that_no_command_finds_again_is_named_at_the_beginning():
     assert notes_of(PPOConfig(objective=kernels.unclipped_loss, advantage="my_estimators:mine")) == []
     (note,) = notes_of(PPOConfig(objective=lambda advantages: -advantages.mean()))
-    assert note.startswith("note: objective is test_announcements.") and "no command can resume or evaluate" in note
+    assert note.startswith("note: objective is test_announcements.") and "no command can resume" in note
     assert notes_of(A2CConfig(advantage="td")) == ["note: advantage is 'td', which is called 'td_residual' now"]
+
+
+def test_a_run_is_evaluated_by_command_only_where_the_command_finds_its_parts():
+    path, policy = Path("a run"), Path("a run/policy.stablehlo")
+    command = "python -m purejaxrl_gae.evaluate"
+    assert how_to_evaluate(PPOConfig(), path, policy) == f"{command} --run-dir 'a run'"
+    nameless = PPOConfig(network=lambda: None)
+    assert how_to_evaluate(nameless, path, policy) == f"{command} --policy 'a run/policy.stablehlo'"
+    in_python = "purejaxrl_gae.load('a run', config) in Python"
+    assert how_to_evaluate(nameless, path, None) == in_python
+    assert how_to_evaluate(PPOConfig(env=object()), path, policy) == in_python

@@ -9,7 +9,7 @@ import pytest
 from purejaxrl_gae import PPOConfig, TRPOConfig
 from purejaxrl_gae.program import algorithms
 from purejaxrl_gae.runs.device_memory import available_bytes
-from purejaxrl_gae.runs.programs import AgentPrograms, compile_one_agent, refuse_too_large
+from purejaxrl_gae.runs.programs import AgentPrograms, OneAgent, refuse_too_large
 from purejaxrl_gae.settings.errors import UserError
 
 SMALL = {"env": "CartPole-v1", "num_envs": 4, "num_steps": 16, "hidden_sizes": (4,), "total_timesteps": 1_000_000}
@@ -19,7 +19,7 @@ TRPO = TRPOConfig(**SMALL, batch_size=32, n_critic_updates=1, cg_max_steps=2)
 
 @functools.cache
 def bytes_of_one_agent(config):
-    return compile_one_agent(algorithms.make_algorithm(config), jax.devices()[:1]).program_bytes
+    return OneAgent(algorithms.make_algorithm(config), jax.devices()[:1]).program_bytes
 
 
 def bytes_of_agents(config):

@@ -21,8 +21,8 @@ from purejaxrl_gae.program import algorithms, training  # noqa: E402
 from purejaxrl_gae.runs import sweep_run, training_run  # noqa: E402
 from purejaxrl_gae.runs.display import Display  # noqa: E402
 from purejaxrl_gae.runs.folder import Folder  # noqa: E402
-from purejaxrl_gae.runs.host_evaluation import episodes_of_copies, play  # noqa: E402
-from purejaxrl_gae.runs.host_programs import compile_host_agent  # noqa: E402
+from purejaxrl_gae.runs.host_programs import HostAgent  # noqa: E402
+from purejaxrl_gae.runs.programs import agent_of  # noqa: E402
 from purejaxrl_gae.runs.run_options import RunOptions, SweepOptions  # noqa: E402
 from purejaxrl_gae.settings.errors import Interrupted, RunError  # noqa: E402
 
@@ -95,7 +95,7 @@ def test_three_updates_are_those_of_the_same_environment_inside_the_program(algo
     pure = algorithms.make_algorithm(on_ring(algorithm, pure_ring(), **changes))
     on_host = algorithms.make_algorithm(on_ring(algorithm, from_gymnasium(Ring), **changes))
     expected = jax.jit(training.make_train_program(pure))(jax.random.key(3)).state
-    programs = compile_host_agent(on_host)
+    programs = HostAgent(on_host)
     state, stretch = programs.advance(programs.init(), 3)
     assert stretch.updates == 3 and stretch.healthy.all() and int(expected.counters.episodes) > 40
     np.testing.assert_array_equal(jax.random.key_data(state.world.key), jax.random.key_data(expected.world.key))
@@ -119,9 +119,8 @@ def test_advantages_behind_a_time_limit_are_those_of_the_pure_rollout():
         if isinstance(env, Environment):
             state = training.init_state(algorithm, jax.random.key(3), hyperparameters)
             return jax.jit(partial(training.collect, algorithm))(hyperparameters, state)[1].transitions
-        programs = compile_host_agent(algorithm)
-        agent = programs.init.__self__
-        state = programs.init()
+        agent = HostAgent(algorithm)
+        state = agent.init()
         recording = agent._record(state)
         assert np.any(recording.final_values[recording.truncated] != 0.0)
         return jax.jit(partial(training.take_in, algorithm))(hyperparameters, state, recording)[1].transitions
@@ -190,10 +189,10 @@ def test_a_stopped_run_is_saved_and_goes_on_with_new_episodes(tmp_path, monkeypa
 
 
 def test_loading_starts_new_episodes_and_keeps_everything_else():
-    programs = compile_host_agent(algorithms.make_algorithm(TINY))
+    programs = HostAgent(algorithms.make_algorithm(TINY))
     state, _ = programs.advance(programs.init(), 1)
-    saved = programs.save(state)
-    loaded = programs.load(saved)
+    stack = programs.save(state)
+    saved, loaded = agent_of(stack), programs.load(stack)
     assert np.asarray(saved.world.episode_lengths).any() and not np.asarray(loaded.world.episode_lengths).any()
     assert not np.array_equal(saved.world.observations, loaded.world.observations)
     for one, other in zip(
@@ -202,7 +201,7 @@ def test_loading_starts_new_episodes_and_keeps_everything_else():
         strict=True,
     ):
         np.testing.assert_array_equal(one, other)
-    again = programs.load(saved)
+    again = programs.load(stack)
     np.testing.assert_array_equal(again.world.observations, loaded.world.observations)
 
 
@@ -300,23 +299,6 @@ def test_what_needs_a_compiled_environment_is_refused_in_one_line(tmp_path, monk
         sweep.train([{"gamma": 0.9}, {"gamma": 0.99}], 0, signal_at_third_look())
 
 
-def test_each_copy_plays_its_share_of_whole_episodes():
-    assert episodes_of_copies(7, 3).tolist() == [3, 2, 2]
-    copies = from_gymnasium(Ring).open(3, 0)
-    evaluation = play(
-        copies, lambda seen: np.array([[1.0], [0.0], [0.0]], np.float32), episodes_of_copies(7, 3), longest=100
-    )
-    assert np.sort(evaluation.lengths).tolist() == [3, 3, 3, 7, 7, 7, 7]  # beyond 1 after three steps of 0.5
-    assert evaluation.finished.all()
-    np.testing.assert_allclose(np.sort(evaluation.returns), [1.5, 1.5, 1.5, 3.5, 3.5, 3.5, 3.5], rtol=1e-6)
-
-
-def test_an_endless_episode_is_cut_and_counts_as_unfinished():
-    copies = from_gymnasium(Ring).open(2, 0)
-    evaluation = play(copies, lambda seen: np.zeros((2, 1), np.float32), np.array([2, 1]), longest=5)
-    assert evaluation.lengths.tolist() == [5, 5, 5] and not evaluation.finished.any()
-
-
 def test_a_vector_env_object_trains(tmp_path):
     vector_env = gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="sync")
     summary = training_run.run(dataclasses.replace(TINY, env=vector_env), options(tmp_path / "objects"))
@@ -329,10 +311,9 @@ def test_atari_runs_with_pixels_scores_unclipped(tmp_path):
         env="gymnasium:ALE/Pong-v5",
         **dict(total_timesteps=32, num_envs=2, num_steps=8, batch_size=16, hidden_sizes=(4,)),
     )
-    programs = compile_host_agent(algorithms.make_algorithm(pong))
-    agent = programs.init.__self__
+    programs = HostAgent(algorithms.make_algorithm(pong))
     state = programs.init()
-    recording = agent._record(state)
+    recording = programs._record(state)
     assert recording.observations.dtype == np.uint8 and recording.observations.max() > 100
     state, stretch = programs.advance(state, 1)
     assert stretch.healthy.all() and state.world.observations.dtype == jnp.float32

@@ -15,13 +15,12 @@ import pytest
 import yaml
 from tensorboardX.proto.event_pb2 import Event
 
-from purejaxrl_gae import PPOConfig, cli, environments
+from purejaxrl_gae import PPOConfig, cli, environments, load_policy
 from purejaxrl_gae.kernels import normalization
 from purejaxrl_gae.program.optimizers import say_schedule
 from purejaxrl_gae.runs import training_run
 from purejaxrl_gae.runs.checkpoints import Checkpoints
 from purejaxrl_gae.runs.folder import Folder
-from purejaxrl_gae.runs.numpy_policy import load_policy
 from purejaxrl_gae.runs.run_folder import RunFolder
 from purejaxrl_gae.runs.run_options import RunOptions
 from purejaxrl_gae.settings import config
@@ -296,7 +295,7 @@ def test_a_run_that_stops_without_being_saved_says_so(tmp_path, monkeypatch, sig
 
 
 def test_an_evaluation_that_fails_costs_no_policy(tmp_path, monkeypatch):
-    def make_failing(algorithm, episodes):
+    def make_failing(setup, num_agents, episodes):
         def evaluate(*arguments):
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory\nand more")
 
@@ -366,18 +365,18 @@ def anything_learned(learner):
 )
 def test_the_numpy_policy_equals_the_jax_policy(tmp_path, env, changes):
     from purejaxrl_gae.program import algorithms, rollout
-    from purejaxrl_gae.runs.policy_file import policy_bytes
+    from purejaxrl_gae.runs.policy_file import make_policy_writer
 
     algorithm = algorithms.make_algorithm(dataclasses.replace(TINY, env=env, hidden_sizes=(64, 64), **changes))
     setup = algorithm.setup
     learner = anything_learned(jax.jit(algorithm.init_learner)(jax.random.key(0), algorithm.hyperparameters))
-    (tmp_path / "policy.npz").write_bytes(policy_bytes(setup, learner))
+    (tmp_path / "policy.npz").write_bytes(make_policy_writer(setup, learner)[1](learner))
     policy = load_policy(tmp_path / "policy.npz")
     observations = np.asarray(jax.random.normal(jax.random.key(1), (256, *setup.environment.observation_shape)))
     seen = rollout.normalize_observations(learner.normalizers, observations)
     with jax.default_matmul_precision("highest"):
         distribution = setup.network.policy(learner.params, seen)
-    expected = rollout.clip_to_bounds(setup.environment, distribution.mode(), setup.network.action_bounds)
+    expected = rollout.clip_to_bounds(setup.environment, distribution.mode(), setup.config.action_bounds)
     np.testing.assert_allclose(policy.act(observations), expected, atol=1e-6)
     np.testing.assert_allclose(policy.act(observations[0]), expected[0], atol=1e-6)
     sampled = policy.act(observations, np.random.default_rng(0))
@@ -393,7 +392,7 @@ def test_the_numpy_policy_equals_the_jax_policy_through_convolutions(tmp_path, e
     from purejaxrl_gae import environments
     from purejaxrl_gae.program.actor_critic import make_actor_critic
     from purejaxrl_gae.program.types import Learner, Setup
-    from purejaxrl_gae.runs.policy_file import policy_bytes
+    from purejaxrl_gae.runs.policy_file import make_policy_writer
 
     network = make_actor_critic(
         shape,
@@ -403,7 +402,7 @@ def test_the_numpy_policy_equals_the_jax_policy_through_convolutions(tmp_path, e
     )
     environment = environments.Environment("grids", shape, environments.DiscreteActions(5), None, None, None)
     learner = Learner(jax.jit(network.init)(jax.random.key(0)), None)
-    (tmp_path / "policy.npz").write_bytes(policy_bytes(Setup(TINY, environment, network), learner))
+    (tmp_path / "policy.npz").write_bytes(make_policy_writer(Setup(TINY, environment, network), learner)[1](learner))
     policy = load_policy(tmp_path / "policy.npz")
     assert policy.environment["env"] == TINY.env
     observations = np.random.default_rng(0).integers(0, 256 if encoder == "nature_cnn" else 2, (30, *shape), np.uint8)

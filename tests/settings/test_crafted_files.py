@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
-from purejaxrl_gae import cli, plot, sweep
+from purejaxrl_gae import cli, load_policy, plot, sweep
 from purejaxrl_gae.environments import make_environment
 from purejaxrl_gae.evaluate import EvaluateOptions, evaluate
 from purejaxrl_gae.program import algorithms
 from purejaxrl_gae.runs import checkpoints, sweep_run
-from purejaxrl_gae.runs.numpy_policy import load_policy
 from purejaxrl_gae.settings import config
 from purejaxrl_gae.settings.errors import RunError, UserError
 

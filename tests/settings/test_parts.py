@@ -51,7 +51,7 @@ def test_the_name_of_what_cannot_be_found_again_is_never_a_built_ins(monkeypatch
 def test_what_no_command_finds_again_is_said_in_one_line_each():
     fields = {"network": "separate", "objective": clip, "advantage": "my:own", "optimizer": lambda: None}
     (line,) = parts.without_import_name(fields)
-    assert line.startswith("optimizer is ") and "no command can resume or evaluate this run" in line
+    assert line.startswith("optimizer is ") and "no command can resume this run or read its checkpoints" in line
 
 
 def test_a_part_gets_what_it_names():

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purejaxrl_gae import PPOConfig, TrainResult, UserError, kernels, make_train, with_preset
-from purejaxrl_gae.runs.numpy_policy import load_policy
+from purejaxrl_gae import PPOConfig, TrainResult, UserError, kernels, load_policy, make_train, with_preset
 
 
 def scores(env: str, num_seeds: int) -> np.ndarray:
