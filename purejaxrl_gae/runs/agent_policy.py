@@ -1,57 +1,100 @@
-"""Reading the policy of a file, whoever wrote it: a policy.npz, which needs no JAX, or a policy.stablehlo."""
+"""What an agent has learned, to be acted with: a policy and its value function as pytrees of pure functions."""
 
-import json
-import zipfile
-from os import PathLike
-from typing import TYPE_CHECKING, Any, BinaryIO, Union
+from typing import Any
 
-from purejaxrl_gae.runs.npz import StoredArrays
-from purejaxrl_gae.runs.numpy_convolutions import LARGEST
-from purejaxrl_gae.runs.numpy_policy import NumpyPolicy, read_layers
-from purejaxrl_gae.settings import trust
+import jax
+import jax.numpy as jnp
+from flax import struct
 
-if TYPE_CHECKING:
-    from purejaxrl_gae.runs.program_policy import ProgramPolicy
+from purejaxrl_gae import kernels
+from purejaxrl_gae.environments.structures import batch_shape, reshaped
+from purejaxrl_gae.program import memories, values
+from purejaxrl_gae.program.rollout import clip_to_bounds, normalize_observations
+from purejaxrl_gae.program.types import Learner
 
 
-def load_policy(path: str | PathLike[str] | BinaryIO) -> Union[NumpyPolicy, "ProgramPolicy"]:
-    """Reads a policy.npz or a policy.stablehlo, from a path or an open file; nothing in it is run, whoever wrote it.
+class Policy(struct.PyTreeNode):
+    """A policy and its value function, with what they need to know of observations and actions.
 
-    Only the arrays of a policy are read, and none before its size has been checked.
-
-    Returns:
-      What has `act(observations)`; of a policy.npz it computes in NumPy, and JAX is not imported.
-
-    Raises:
-      OSError: the file cannot be read.
-      ValueError: it is of a newer format, too large, or not a policy.
+    Attributes:
+      learner: parameters and normalisers.
+      agent: whose they are; static.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _policy(StoredArrays(archive, LARGEST))
-    except (OSError, ValueError):
-        raise
-    except ImportError as error:
-        raise ValueError(f"it is a program, and reading that needs a package that is missing: {error}") from error
-    except Exception as error:  # of an archive, a header or a value that is wrong in one of many ways
-        raise ValueError(f"it is not a policy: {type(error).__name__}") from error
+
+    learner: Learner
+    agent: Any = struct.field(pytree_node=False)
+
+    def act(self, observations: Any, key: jax.Array | None = None) -> Any:
+        """Returns actions as the environment takes them, within its bounds.
+
+        Args:
+          observations: as the environment gives them, one `[*shape]` or any batch of them `[..., *shape]`.
+          key: draws actions from the policy; where None, the most probable ones are taken.
+
+        Raises:
+          UserError: the observations have another shape.
+        """
+        return self._acted(observations, (), key)[0]
+
+    def value(self, observations: Any) -> values.Values:
+        """Returns V of one observation or a batch, `in_rewards` of the environment and `as_learned`; see `Values`.
+
+        Args:
+          observations: as of `act`.
+
+        Raises:
+          UserError: the observations have another shape.
+        """
+        value = values.value_function(self.agent.algorithm.setup)
+        return value(self.learner, observations)
+
+    def _acted(self, observations: Any, memory: Any, key: jax.Array | None) -> tuple[Any, Any]:
+        """Returns actions and what is remembered behind them, of one or any batch of observations and memories."""
+        setup = self.agent.algorithm.setup
+        leading, seen, rows = self._rows(observations, memory)
+        starts = jnp.zeros(jax.tree.leaves(seen)[0].shape[0], bool)
+        distribution, remembered = memories.act(setup.network, self.learner.params, seen, rows, starts)
+        actions = distribution.mode() if key is None else distribution.sample(key)
+        actions = clip_to_bounds(setup.environment, actions, setup.config.action_bounds)
+        return jax.tree.map(lambda leaf: leaf.reshape(*leading, *leaf.shape[1:]), (actions, remembered))
+
+    def _rows(self, observations: Any, memory: Any) -> tuple[tuple[int, ...], Any, Any]:
+        """Returns the batch's shape, observations as the network sees them `[B, *shape]`, and as many memories."""
+        environment = self.agent.algorithm.setup.environment
+        types, encoded = environment.observations, values.encode_observations(environment, observations)
+        leading = batch_shape(types, encoded)
+        seen = normalize_observations(self.learner.normalizers, reshaped(types, encoded, -1))
+        return leading, seen, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(leading) :]), memory)
 
 
-def _policy(arrays: StoredArrays) -> Union[NumpyPolicy, "ProgramPolicy"]:
-    environment = _environment(arrays)
-    if "program" not in arrays:
-        return read_layers(arrays, environment)
-    from purejaxrl_gae.runs.program_policy import read_program
+class RecurrentPolicy(Policy):
+    """A policy that remembers: what it has observed of an episode is handed from one call to the next.
 
-    return read_program(arrays, environment)
+    memory = policy.initial_memory()
+    action, memory = policy.act(observation, memory)
+    """
 
+    def initial_memory(self, *leading: int) -> Any:
+        """Returns what is remembered where an episode begins: of one, or of a batch of that shape."""
+        one = memories.initial_memory(self.agent.algorithm.setup.network, 1)
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[0], (*leading, *leaf.shape[1:])), one)
 
-def _environment(arrays: StoredArrays) -> dict[str, Any]:
-    """Returns where the policy was trained; what that names is foreign unless the user's own signature is on it."""
-    if "environment" not in arrays:
-        return {}
-    values = json.loads(str(arrays.scalar("environment")))
-    if not isinstance(values, dict):
-        raise ValueError("it is not a policy: its environment is no mapping")
-    values[trust.SIGNATURE] = str(arrays.scalar("signature", ""))
-    return trust.of_file(values, "the policy", has_flag=True)
+    def act(self, observations: Any, memory: Any, key: jax.Array | None = None) -> tuple[Any, Any]:  # type: ignore[override]
+        """Returns actions and what is remembered behind this step.
+
+        Args:
+          observations: as of `Policy.act`.
+          memory: what the last step returned, or `initial_memory` where an episode begins.
+          key: draws actions from the policy; where None, the most probable ones are taken.
+
+        Raises:
+          UserError: the observations have another shape.
+        """
+        return self._acted(observations, memory, key)
+
+    def value(self, observations: Any, memory: Any) -> values.Values:  # type: ignore[override]
+        """Returns V of what is observed next, with what is remembered before it; see `Policy.value`."""
+        leading, seen, rows = self._rows(observations, memory)
+        network, moments = self.agent.algorithm.setup.network, self.learner.normalizers.returns
+        learned = memories.value(network, self.learner.params, seen, rows).reshape(leading)
+        return values.Values(learned if moments is None else kernels.unscale_values(learned, moments), learned)
