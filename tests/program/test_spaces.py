@@ -20,8 +20,8 @@ from purejaxrl_gae.environments import (
 from purejaxrl_gae.program import algorithms, training
 from purejaxrl_gae.program.actor_critic import make_actor_critic
 from purejaxrl_gae.program.observed import Seen
-from purejaxrl_gae.runs.numpy_policy import load_policy
-from purejaxrl_gae.runs.policy_file import policy_bytes
+from purejaxrl_gae.runs.policies import load_policy
+from purejaxrl_gae.runs.policy_file import make_policy_writer
 
 THREE = DiscreteActions(3)
 JOINT = joint_actions(
@@ -209,7 +209,8 @@ def test_numpy_acts_from_a_policy_file_as_the_agent_does(space):
     agent = make_agent(PPOConfig(env=environment, action_bounds="scale" if space == "joint" else "clip", **PPO))
     state = agent.init(jax.random.key(0))
     observations = jax.device_get(environment.reset(jax.random.key(1), 7)[1])
-    policy = load_policy(io.BytesIO(policy_bytes(agent.algorithm.setup, state.learner)))
+    _, contents = make_policy_writer(agent.algorithm.setup, state.learner)
+    policy = load_policy(io.BytesIO(contents(state.learner)))
     wanted = agent.policy(state).act(observations)
     jax.tree.map(
         lambda own, theirs: np.testing.assert_allclose(own, theirs, atol=1e-5), policy.act(observations), wanted
