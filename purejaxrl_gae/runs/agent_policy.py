@@ -8,8 +8,8 @@ from flax import struct
 
 from purejaxrl_gae import kernels
 from purejaxrl_gae.environments.structures import batch_shape, reshaped
-from purejaxrl_gae.program import memories, values
-from purejaxrl_gae.program.rollout import clip_to_bounds, normalize_observations
+from purejaxrl_gae.program import memories, player, values
+from purejaxrl_gae.program.rollout import normalize_observations
 from purejaxrl_gae.program.types import Learner
 
 
@@ -51,20 +51,21 @@ class Policy(struct.PyTreeNode):
     def _acted(self, observations: Any, memory: Any, key: jax.Array | None) -> tuple[Any, Any]:
         """Returns actions and what is remembered behind them, of one or any batch of observations and memories."""
         setup = self.agent.algorithm.setup
-        leading, seen, rows = self._rows(observations, memory)
-        starts = jnp.zeros(jax.tree.leaves(seen)[0].shape[0], bool)
-        distribution, remembered = memories.act(setup.network, self.learner.params, seen, rows, starts)
-        actions = distribution.mode() if key is None else distribution.sample(key)
-        actions = clip_to_bounds(setup.environment, actions, setup.config.action_bounds)
-        return jax.tree.map(lambda leaf: leaf.reshape(*leading, *leaf.shape[1:]), (actions, remembered))
+        leading, raw, held = self._rows(observations, memory)
+        remembered = held, jnp.zeros(jax.tree.leaves(raw)[0].shape[0], bool)
+        acted = player.act(setup, self.learner, raw, remembered, key, deterministic=False)
+        return jax.tree.map(lambda leaf: leaf.reshape(*leading, *leaf.shape[1:]), acted)
 
     def _rows(self, observations: Any, memory: Any) -> tuple[tuple[int, ...], Any, Any]:
-        """Returns the batch's shape, observations as the network sees them `[B, *shape]`, and as many memories."""
+        """Returns the batch's shape, observations `[B, *shape]`, and as many memories."""
         environment = self.agent.algorithm.setup.environment
         types, encoded = environment.observations, values.encode_observations(environment, observations)
         leading = batch_shape(types, encoded)
-        seen = normalize_observations(self.learner.normalizers, reshaped(types, encoded, -1))
-        return leading, seen, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(leading) :]), memory)
+        return (
+            leading,
+            reshaped(types, encoded, -1),
+            jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(leading) :]), memory),
+        )
 
 
 class RecurrentPolicy(Policy):
@@ -94,7 +95,8 @@ class RecurrentPolicy(Policy):
 
     def value(self, observations: Any, memory: Any) -> values.Values:  # type: ignore[override]
         """Returns V of what is observed next, with what is remembered before it; see `Policy.value`."""
-        leading, seen, rows = self._rows(observations, memory)
+        leading, raw, held = self._rows(observations, memory)
+        seen = normalize_observations(self.learner.normalizers, raw)
         network, moments = self.agent.algorithm.setup.network, self.learner.normalizers.returns
-        learned = memories.value(network, self.learner.params, seen, rows).reshape(leading)
+        learned = memories.value(network, self.learner.params, seen, held).reshape(leading)
         return values.Values(learned if moments is None else kernels.unscale_values(learned, moments), learned)
