@@ -149,6 +149,12 @@ class TrainingConfig:
         require_between(self, 1, MOST_STEPS_PER_UPDATE, "num_envs", "num_steps")
         read_arguments(self.env_args)
         read_ranges(self.randomize, "randomize")
+        require(
+            self, "observe", _are_different(self.observe) and min(self.observe, default=0) >= 0, "different, from 0"
+        )
+        for name in ("policy_observations", "value_observations"):
+            leaves = getattr(self, name)
+            require(self, name, _are_different(leaves) and all(leaves), "different names of leaves")
         require_between(self, 1, LONGEST_TIME_LIMIT, "max_episode_steps")
         require_between(self, 1, MOST_LOOPS, "action_repeat")
         require(self, "sticky_actions", 0.0 <= self.sticky_actions < 1.0, "at least 0 and below 1")
@@ -176,6 +182,10 @@ class TrainingConfig:
     def notes(self) -> list[str]:
         """Returns what a user should know of values that are valid but surely surprising."""
         return []
+
+
+def _are_different(values: tuple[Any, ...]) -> bool:
+    return len(set(values)) == len(values)
 
 
 def read_arguments(texts: tuple[str, ...]) -> dict[str, Any]:

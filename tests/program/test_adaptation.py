@@ -22,7 +22,7 @@ def followed(config, desired_kl, learner=None):
     logits = jnp.array([0.3, 0.0, -0.2])
     network = SimpleNamespace(policy=lambda params, observations: kernels.Categorical(observations @ params))
     old = kernels.Categorical(jnp.zeros((2, 4, 3)))
-    experience = SimpleNamespace(distribution=old, observations=jnp.ones((2, 4, 1)))
+    experience = SimpleNamespace(distribution=old, inputs=jnp.ones((2, 4, 1)))
     learner = learner or Learner(logits[None], (), adaptation.begin(config, values))
     return *adaptation.follow_kl(Setup(config, None, network), values, learner, experience), values
 

@@ -39,6 +39,15 @@ WRONG_TEXTS = {
 WRONG_LISTS = {
     "hidden_sizes": ([], ["0"], ["-1"], ["65537"], ["8", "x"], ["8", "1.5"], ["8x8"], ["9" * 5000], ["8"] * 101),
     "env_args": (["backend"], ["=1"], ["a-b=1"], ["a=1", "a=2"], ["a=["], ["a=" + "[" * 3000], ["a={b: 1, b: 2}"]),
+    "randomize": (
+        *([text] for text in ("length", "length=0.5", "=uniform:0:1", "a-b=uniform:0:1", "length=uniform:1:0")),
+        *([f"length={text}"] for text in ("uniform:0:1e39", "uniform:nan:1", "log:0:1", "int:1:1e30", "uniform:0")),
+        ["length=uniform:0:1", "length=uniform:0:2"],
+        ["x" * 5000],
+    ),
+    "observe": (["x"], ["-1"], ["1.5"], ["0", "0"], ["²"], ["9" * 5000]),
+    "policy_observations": ([""], ["a", "a"]),
+    "value_observations": ([""], ["a", "a"]),
     "grid": (
         *([text] for text in ("gamma", "gamma=", "gama=0.9", "gamma=x", "gamma=1.5", "gamma=1e39", "gamma=log:.1:.9")),
         *([text] for text in ("seed=1,2", "env=a,b", "activation=tahn", "norm_adv=maybe", "num_envs=" + "9" * 5000)),
