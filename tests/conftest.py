@@ -17,16 +17,23 @@ CACHE_SETTINGS = {
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
 }
 COMPILED_SOON = (
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false",
 )
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ  # which inherits what is set here
 MADE_HERE = "JAX_COMPILATION_CACHE_DIR" not in os.environ  # not so in workers, which inherit it
 
 
-def is_known(flags: str) -> bool:
-    """Whether this jaxlib has all of these flags; one that it has not would end every process that computes."""
+def known(flags: tuple[str, ...]) -> list[str]:
+    """Those of the flags that this jaxlib has; one that it has not would end every process that computes."""
     command = [sys.executable, "-c", "import jax; jax.devices()"]
-    return subprocess.run(command, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True).returncode == 0
+
+    def are_known(some: tuple[str, ...]) -> bool:
+        environment = {**os.environ, "XLA_FLAGS": " ".join(some)}
+        return subprocess.run(command, env=environment, capture_output=True).returncode == 0
+
+    return list(flags) if are_known(flags) else [flag for flag in flags if are_known((flag,))]
 
 
 CACHE = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="tests-xla-") if MADE_HERE else "")
@@ -36,9 +43,9 @@ for setting, value in CACHE_SETTINGS.items():
 
 def pytest_configure(config):
     """Tells XLA how to compile, but for the slow tests, which run longer than they compile."""
-    flags = f"{COMPILED_SOON} {os.environ.get('XLA_FLAGS', '')}".strip()  # where two differ, XLA takes the later
-    if not IS_WORKER and config.getoption("markexpr") == "not slow" and is_known(flags):
-        os.environ["XLA_FLAGS"] = flags
+    if not IS_WORKER and config.getoption("markexpr") == "not slow":
+        flags = [*known(COMPILED_SOON), os.environ.get("XLA_FLAGS", "")]  # where two differ, XLA takes the later
+        os.environ["XLA_FLAGS"] = " ".join(flags).strip()
 
 
 def pytest_report_header():
