@@ -198,6 +198,27 @@ class JointActions:
 ActionSpace = DiscreteActions | MultiDiscreteActions | BinaryActions | BoxActions | JointActions
 
 
+def multi_discrete_actions(sizes: Any) -> MultiDiscreteActions:
+    """Makes a space of an array that says how many values each number has."""
+    sizes = np.asarray(sizes)
+    return MultiDiscreteActions(tuple(int(size) for size in sizes.reshape(-1)), sizes.shape)
+
+
+def box_actions(shape: tuple[int, ...], low: Any, high: Any) -> BoxActions:
+    """Makes a space of bounds `[*shape]`, or of one for all."""
+    bounds = (np.broadcast_to(np.asarray(bound, np.float32), shape).reshape(-1) for bound in (low, high))
+    return BoxActions(tuple(int(size) for size in shape), *(tuple(bound.tolist()) for bound in bounds))
+
+
+def actions_of(parts: Any, space_of: Callable[[Any], "ActionSpace"]) -> "ActionSpace":
+    """Returns the space of a library's space, or of a dictionary or tuple of some; see `structures.parts_of`."""
+    if isinstance(parts, dict):
+        return joint_actions({key: actions_of(part, space_of) for key, part in parts.items()})
+    if isinstance(parts, tuple):
+        return joint_actions(tuple(actions_of(part, space_of) for part in parts))
+    return space_of(parts)
+
+
 def joint_actions(parts: "dict[str, ActionSpace] | tuple[ActionSpace, ...]") -> JointActions:
     """Makes one space of a dictionary or a tuple of spaces."""
     if isinstance(parts, dict):

@@ -13,13 +13,13 @@ from purejaxrl_gae.environments import structures
 from purejaxrl_gae.environments.action_spaces import (
     ActionSpace,
     BinaryActions,
-    BoxActions,
     DiscreteActions,
-    MultiDiscreteActions,
-    joint_actions,
+    actions_of,
+    box_actions,
+    multi_discrete_actions,
 )
 from purejaxrl_gae.environments.contract import OneHot, OneHotLeaves, make_one_hot, one_hot_of
-from purejaxrl_gae.environments.structures import described, is_structured, kept_type, same_structure
+from purejaxrl_gae.environments.structures import described, in_words, is_structured, kept_types, same_structure
 from purejaxrl_gae.settings.errors import UserError, closest
 
 parts_of = partial(structures.parts_of, spaces)
@@ -52,7 +52,7 @@ def observation_types(name: str, space: Any) -> Any:
                 "Discrete, MultiDiscrete and MultiBinary, one or a Dict or Tuple of them"
             )
     if isinstance(parts, (dict, tuple)):
-        return jax.tree.map(lambda part: jax.ShapeDtypeStruct(part.shape, kept_type(part.dtype)), parts)
+        return kept_types(parts)
     return jax.ShapeDtypeStruct(parts.shape, np.uint8 if parts.dtype == np.uint8 else np.float32)
 
 
@@ -79,25 +79,23 @@ def action_space(name: str, space: Any) -> ActionSpace:
     Raises:
       UserError: it is of another kind.
     """
-    if isinstance(space, spaces.Dict):
-        return joint_actions({key: action_space(name, part) for key, part in space.spaces.items()})
-    if isinstance(space, spaces.Tuple):
-        return joint_actions(tuple(action_space(name, part) for part in space.spaces))
+    return actions_of(parts_of(space), partial(_one_action_space, name))
+
+
+def _one_action_space(name: str, space: Any) -> ActionSpace:
     if isinstance(space, spaces.Discrete):
         return DiscreteActions(int(space.n))
-    shape = tuple(int(size) for size in space.shape or ())
     if isinstance(space, spaces.MultiDiscrete):
-        return MultiDiscreteActions(tuple(int(size) for size in space.nvec.reshape(-1)), shape)
+        return multi_discrete_actions(space.nvec)
     if isinstance(space, spaces.MultiBinary):
-        return BinaryActions(shape)
+        return BinaryActions(tuple(int(size) for size in space.shape))
     if not isinstance(space, spaces.Box):
         kind = type(space).__name__
         raise UserError(
             f"action_space of {name} is {kind}, which is not supported; it must be of Discrete, MultiDiscrete, "
             "MultiBinary and Box, one or a Dict or Tuple of them"
         )
-    low, high = (tuple(np.asarray(bound, np.float32).reshape(-1).tolist()) for bound in (space.low, space.high))
-    return BoxActions(shape, low, high)
+    return box_actions(space.shape, space.low, space.high)
 
 
 def actions_as_wanted(space: Any, *, together: bool = False) -> Callable[[Any], Any]:
@@ -153,7 +151,7 @@ def check_interface(name: str, env: gymnasium.Env, types: Any) -> dict[str, Any]
     """
     outputs: Any = env.reset(seed=0)
     if not isinstance(outputs, tuple) or len(outputs) != 2:
-        raise UserError(f"reset of {name} must return (observation, info); it returned {_described(outputs)}")
+        raise UserError(f"reset of {name} must return (observation, info); it returned {in_words(outputs)}")
     _check_observation(name, "reset", env, types, outputs[0])
     info = outputs[1] if isinstance(outputs[1], dict) else {}
     env.action_space.seed(0)
@@ -185,7 +183,7 @@ def check_observation(what: str, types: Any, observation: Any) -> None:
       UserError: says what it is.
     """
     if not is_structured(types) and isinstance(observation, (dict, tuple)):
-        raise UserError(f"{what} is {_described(observation)}; it must be one array")
+        raise UserError(f"{what} is {in_words(observation)}; it must be one array")
     if not is_structured(types):
         if np.shape(observation) != types.shape:
             raise UserError(f"{what} has shape {np.shape(observation)}; its observation_space says {types.shape}")
@@ -193,17 +191,13 @@ def check_observation(what: str, types: Any, observation: Any) -> None:
     leaves = jax.tree.leaves(observation)
     same = same_structure(observation, types)
     if not (same and [np.shape(leaf) for leaf in leaves] == [leaf.shape for leaf in jax.tree.leaves(types)]):
-        found = described(jax.tree.map(np.asarray, observation)) if same else _described(observation)
+        found = described(jax.tree.map(np.asarray, observation)) if same else in_words(observation)
         raise UserError(f"{what} is {found}; its observation_space says {described(types)}")
 
 
 def wrong_step(name: str, outputs: Any) -> str:
     """Words what is wrong with a step that does not return five values."""
     return (
-        f"step of {name} returns {_described(outputs)}; Gymnasium's five are needed: "
+        f"step of {name} returns {in_words(outputs)}; Gymnasium's five are needed: "
         "(observation, reward, terminated, truncated, info)"
     )
-
-
-def _described(outputs: Any) -> str:
-    return f"{len(outputs)} values" if isinstance(outputs, tuple) else f"a {type(outputs).__name__}"

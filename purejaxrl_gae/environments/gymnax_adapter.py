@@ -21,7 +21,7 @@ from purejaxrl_gae.environments.gymnax_forms import (
 )
 from purejaxrl_gae.environments.light_gymnax import gymnax
 from purejaxrl_gae.environments.randomized import Randomized, check_ranges, renderer_of_randomized
-from purejaxrl_gae.environments.structures import as_kept, is_structured
+from purejaxrl_gae.environments.structures import as_kept, shape_of
 from purejaxrl_gae.environments.wrappers import one_hot_observations, reset_where
 from purejaxrl_gae.parallel.sharding import keys_of_copies
 from purejaxrl_gae.settings.config import LONGEST_TIME_LIMIT
@@ -120,7 +120,7 @@ def _from_parameters(name: str, env: Any, params: Any) -> Environment:
     limit = getattr(params, LIMIT, None)
     environment = Environment(
         name=name,
-        observation_shape=types if is_structured(types) else types.shape,
+        observation_shape=shape_of(types),
         actions=actions,
         max_episode_steps=None if limit is None else int(limit),
         reset=reset,

@@ -1,6 +1,7 @@
 """What gymnax's spaces and values must be like for the contract."""
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,14 +10,14 @@ import numpy as np
 
 from purejaxrl_gae.environments.action_spaces import (
     ActionSpace,
-    BoxActions,
     DiscreteActions,
-    MultiDiscreteActions,
-    joint_actions,
+    actions_of,
+    box_actions,
+    multi_discrete_actions,
 )
 from purejaxrl_gae.environments.contract import OneHot, OneHotLeaves, make_one_hot, one_hot_of
 from purejaxrl_gae.environments.light_gymnax import gymnax_environment, spaces
-from purejaxrl_gae.environments.structures import check_same, described, is_structured, kept_type, parts_of
+from purejaxrl_gae.environments.structures import check_same, described, in_words, is_structured, kept_types, parts_of
 from purejaxrl_gae.settings.errors import UserError, first_line
 
 
@@ -62,13 +63,12 @@ def action_space(name: str, space: Any) -> ActionSpace:
     Raises:
       UserError: it is of another kind.
     """
-    if isinstance(space, spaces.Dict):
-        return joint_actions({key: action_space(name, part) for key, part in space.spaces.items()})
-    if isinstance(space, spaces.Tuple):
-        return joint_actions(tuple(action_space(name, part) for part in space.spaces))
+    return actions_of(parts_of(spaces, space), partial(_one_action_space, name))
+
+
+def _one_action_space(name: str, space: Any) -> ActionSpace:
     if hasattr(space, "nvec"):
-        sizes = np.asarray(space.nvec)
-        return MultiDiscreteActions(tuple(int(size) for size in sizes.reshape(-1)), sizes.shape)
+        return multi_discrete_actions(space.nvec)
     if hasattr(space, "n"):
         if int(space.n) < 1:
             raise UserError(f"action_space of {name} is Discrete({space.n}); it must have at least 1 action")
@@ -79,10 +79,7 @@ def action_space(name: str, space: Any) -> ActionSpace:
             f"action_space of {name} is {kind}, which is not supported; it must be of Discrete and Box, or what has an "
             "nvec as MultiDiscrete, one or a Dict or Tuple of them"
         )
-    shape = tuple(int(size) for size in space.shape)
-    low = np.broadcast_to(np.asarray(space.low, np.float32), shape).reshape(-1)
-    high = np.broadcast_to(np.asarray(space.high, np.float32), shape).reshape(-1)
-    return BoxActions(shape, tuple(low.tolist()), tuple(high.tolist()))
+    return box_actions(space.shape, space.low, space.high)
 
 
 def action_types(space: Any) -> Any:
@@ -107,12 +104,10 @@ def check_reset(name: str, env: Any, params: Any, types: Any) -> tuple[Any, Any]
     """
     outputs = jax.eval_shape(lambda key: env.reset(key, params), jax.random.key(0))
     if not (isinstance(outputs, tuple) and len(outputs) == 2):
-        raise UserError(f"reset of {name} must return (observation, state); it returned {_described(outputs)}")
+        raise UserError(f"reset of {name} must return (observation, state); it returned {in_words(outputs)}")
     observation, state = outputs
     _check_observation(name, "reset", observation, types)
-    if is_structured(types):
-        types = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, kept_type(leaf.dtype)), observation)
-    return types, state
+    return kept_types(observation) if is_structured(types) else types, state
 
 
 def check_step(name: str, env: Any, params: Any, state: Any, action: Any, types: Any) -> None:
@@ -128,7 +123,7 @@ def check_step(name: str, env: Any, params: Any, state: Any, action: Any, types:
         ) from error
     if not isinstance(outputs, tuple) or len(outputs) != 6:
         raise UserError(
-            f"step of {name} returns {_described(outputs)}; gymnax 1.0's six are needed: "
+            f"step of {name} returns {in_words(outputs)}; gymnax 1.0's six are needed: "
             "(observation, state, reward, terminated, truncated, info)"
         )
     observation, _, reward, terminated, truncated, info = outputs
@@ -144,7 +139,7 @@ def check_step(name: str, env: Any, params: Any, state: Any, action: Any, types:
 def _check_transition(name: str, outputs: Any) -> None:
     if not isinstance(outputs, tuple) or len(outputs) != 5:
         raise UserError(
-            f"step_env of {name} returns {_described(outputs)}; gymnax 1.0's five are needed: "
+            f"step_env of {name} returns {in_words(outputs)}; gymnax 1.0's five are needed: "
             "(observation, state, reward, terminated, info)"
         )
 
@@ -156,7 +151,7 @@ def _check_observation(name: str, source: str, observation: Any, types: Any) -> 
         check_same(types, observation, says)
         return
     if not hasattr(observation, "shape"):
-        raise UserError(f"{what} is {_described(observation)}; it must be one array")
+        raise UserError(f"{what} is {in_words(observation)}; it must be one array")
     if tuple(observation.shape) != types.shape:
         raise UserError(f"{what} has shape {tuple(observation.shape)}; its observation_space says {types.shape}")
 
@@ -164,7 +159,3 @@ def _check_observation(name: str, source: str, observation: Any, types: Any) -> 
 def _shapes(types: Any) -> Any:
     """Returns the shape of one array, or those of several."""
     return jax.tree.map(lambda leaf: leaf.shape, types)
-
-
-def _described(outputs: Any) -> str:
-    return f"{len(outputs)} values" if isinstance(outputs, tuple) else f"a {type(outputs).__name__}"

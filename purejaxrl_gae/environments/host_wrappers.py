@@ -165,18 +165,20 @@ def one_hot_observations(environment: HostEnvironment, one_hot: OneHot | OneHotL
     if one_hot is None:
         return environment
 
-    def open_encoded(num_envs, seed, render=False, training=False):
-        copies = environment.open(num_envs, seed, render, training)
-        single = isinstance(one_hot, OneHot)
-        return EncodedCopies(copies, lambda seen: one_hot.encode(seen.astype(np.int64) if single else seen))
+    def encode(observations):
+        return one_hot.encode(observations.astype(np.int64) if isinstance(one_hot, OneHot) else observations)
 
-    return dataclasses.replace(
-        environment,
-        observation_shape=one_hot.shape_of(environment.observations),
-        observation_dtype=np.float32,
-        open=open_encoded,
-        one_hot=one_hot,
-    )
+    shown = show_as(environment, encode, one_hot.shape_of(environment.observations))
+    return dataclasses.replace(shown, observation_dtype=np.float32, one_hot=one_hot)
+
+
+def show_as(environment: HostEnvironment, encode: Callable[[Any], Any], shape: Any) -> HostEnvironment:
+    """Shows observations in another form, as `wrappers.show_as` does."""
+
+    def open_encoded(num_envs, seed, render=False, training=False):
+        return EncodedCopies(environment.open(num_envs, seed, render, training), encode)
+
+    return dataclasses.replace(environment, observation_shape=shape, open=open_encoded)
 
 
 def stagger_first_episodes(environment: HostEnvironment) -> HostEnvironment:

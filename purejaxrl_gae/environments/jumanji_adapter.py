@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purejaxrl_gae.environments.action_spaces import ActionSpace, BoxActions, DiscreteActions, MultiDiscreteActions
+from purejaxrl_gae.environments.action_spaces import ActionSpace, DiscreteActions, box_actions, multi_discrete_actions
 from purejaxrl_gae.environments.contract import Environment, Step
-from purejaxrl_gae.environments.quiet import quietly
-from purejaxrl_gae.environments.structures import ACTION_MASK, as_kept, is_structured, kept_type
+from purejaxrl_gae.environments.quiet import construct, quietly
+from purejaxrl_gae.environments.structures import ACTION_MASK, as_kept, kept_types, shape_of
 from purejaxrl_gae.environments.wrappers import reset_where
 from purejaxrl_gae.parallel.sharding import keys_of_copies
-from purejaxrl_gae.settings.errors import UserError, closest, first_line
+from purejaxrl_gae.settings.errors import UserError, closest
 
 
 def from_jumanji(
@@ -44,12 +44,8 @@ def from_jumanji(
     known = registered_environments()
     if env not in known:
         raise UserError(f"env is {name!r}, which Jumanji does not know{closest(env, known)}")
-    try:
-        with quietly():
-            made = jumanji.make(env, **arguments)
-            _, timestep = jax.eval_shape(made.reset, jax.random.key(0))
-    except Exception as error:
-        raise UserError(f"env is {name!r}, which cannot be built: {first_line(error)}") from error
+    made = construct(name, lambda: jumanji.make(env, **arguments))
+    _, timestep = construct(name, lambda: jax.eval_shape(made.reset, jax.random.key(0)))
     if timestep.reward.shape:
         raise UserError(f"reward of {name} has shape {timestep.reward.shape}; it must be a scalar, shape ()")
     return _environment(name, made, timestep)
@@ -60,7 +56,7 @@ def _environment(name: str, made: Any, timestep: Any) -> Environment:
     fields = as_fields(timestep.observation)
     sizes = np.asarray(spec.num_values).reshape(-1) if hasattr(spec, "num_values") else np.zeros(0, int)
     is_joint = ACTION_MASK in fields and len(sizes) > 1 and fields[ACTION_MASK].shape == tuple(sizes)
-    types = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, kept_type(leaf.dtype)), fields)
+    types = kept_types(fields)
 
     def observe(timesteps):
         return as_kept(types, as_fields(timesteps.observation))
@@ -74,18 +70,18 @@ def _environment(name: str, made: Any, timestep: Any) -> Environment:
         if is_joint:
             actions = jnp.stack(jnp.unravel_index(actions, tuple(sizes)), axis=-1)
         final, timesteps = jax.vmap(made.step)(states, actions.astype(spec.dtype))
+        observed = observe(timesteps)
         terminated = timesteps.last() & (timesteps.discount == 0.0)
         truncated = timesteps.last() & ~terminated
         states, observations = reset_where(
-            lambda key: reset(key, terminated.shape[0]), key, terminated | truncated, final, observe(timesteps)
+            lambda key: reset(key, terminated.shape[0]), key, terminated | truncated, final, observed
         )
         rewards = timesteps.reward.astype(jnp.float32)
-        return Step(states, observations, rewards, terminated, truncated, observe(timesteps))
+        return Step(states, observations, rewards, terminated, truncated, observed)
 
-    shape = types if is_structured(types) else tuple(types.shape)
     actions = DiscreteActions(int(np.prod(sizes))) if is_joint else _action_space(name, spec)
     limit = getattr(made, "time_limit", None)
-    return Environment(name, shape, actions, None if limit is None else int(limit), reset, step)
+    return Environment(name, shape_of(types), actions, None if limit is None else int(limit), reset, step)
 
 
 def as_fields(observation: Any) -> Any:
@@ -99,11 +95,11 @@ def as_fields(observation: Any) -> Any:
 
 def _action_space(name: str, spec: Any) -> ActionSpace:
     if hasattr(spec, "num_values"):
-        sizes = np.asarray(spec.num_values)
-        if not sizes.shape:
-            return DiscreteActions(int(sizes))
-        return MultiDiscreteActions(tuple(int(size) for size in sizes.reshape(-1)), sizes.shape)
+        return (
+            multi_discrete_actions(spec.num_values)
+            if np.shape(spec.num_values)
+            else DiscreteActions(int(spec.num_values))
+        )
     if not hasattr(spec, "maximum"):
         raise UserError(f"action_spec of {name} is {type(spec).__name__}, which is not supported")
-    low, high = (np.broadcast_to(np.asarray(bound, np.float32), spec.shape) for bound in (spec.minimum, spec.maximum))
-    return BoxActions(tuple(spec.shape), tuple(low.reshape(-1).tolist()), tuple(high.reshape(-1).tolist()))
+    return box_actions(spec.shape, spec.minimum, spec.maximum)

@@ -1,13 +1,12 @@
 """Showing an agent a part of what there is to see, so that it has to remember the rest."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 
+from purejaxrl_gae.environments import host_wrappers, wrappers
 from purejaxrl_gae.environments.contract import Environment
 from purejaxrl_gae.environments.host_environment import HostEnvironment
-from purejaxrl_gae.environments.host_wrappers import EncodedCopies
 from purejaxrl_gae.settings.errors import UserError
 
 
@@ -30,23 +29,8 @@ def observe_some(environment: Environment | HostEnvironment, indices: tuple[int,
         return observations[..., chosen]
 
     if isinstance(environment, HostEnvironment):
-
-        def open_copies(num_envs, seed, render=False, training=False):
-            return EncodedCopies(environment.open(num_envs, seed, render, training), some)
-
-        return dataclasses.replace(environment, observation_shape=(len(indices),), open=open_copies)
-
-    def reset(key, num_envs):
-        states, observations = environment.reset(key, num_envs)
-        return states, some(observations)
-
-    def step(key, states, actions):
-        result = environment.step(key, states, actions)
-        return result._replace(
-            observations=some(result.observations), final_observations=some(result.final_observations)
-        )
-
-    return dataclasses.replace(environment, observation_shape=(len(indices),), reset=reset, step=step)
+        return host_wrappers.show_as(environment, some, (len(indices),))
+    return wrappers.show_as(environment, some, (len(indices),))
 
 
 def _check(environment: Environment | HostEnvironment, indices: tuple[int, ...]) -> None:

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae.environments.contract import DiscreteActions, Environment, Step
-from purejaxrl_gae.environments.quiet import quietly
+from purejaxrl_gae.environments.quiet import construct, quietly
 from purejaxrl_gae.environments.structures import ACTION_MASK
 from purejaxrl_gae.environments.wrappers import reset_where
 from purejaxrl_gae.parallel.sharding import keys_of_copies
-from purejaxrl_gae.settings.errors import UserError, closest, first_line
+from purejaxrl_gae.settings.errors import UserError, closest
 
 
 def from_pgx(
@@ -36,11 +36,7 @@ def from_pgx(
     known = pgx.available_envs()
     if env not in known:
         raise UserError(f"env is {name!r}, which pgx does not know{closest(env, known)}")
-    try:
-        with quietly():
-            game = pgx.make(env, **arguments)
-    except Exception as error:
-        raise UserError(f"env is {name!r}, which cannot be built: {first_line(error)}") from error
+    game = construct(name, lambda: pgx.make(env, **arguments))
     if game.num_players != 1:
         raise UserError(f"env is {name!r}, a game of {game.num_players} players; it must be one of 1, as pgx:2048")
     return _environment(name, game)
@@ -59,11 +55,11 @@ def _environment(name: str, game: Any) -> Environment:
         step_key, reset_key = jax.random.split(key)
         (keys,) = keys_of_copies(step_key, actions.shape[0], 1)
         final = jax.vmap(game.step)(states, actions, keys)  # which does not reset: this is the true successor
-        terminated, truncated = final.terminated, final.truncated & ~final.terminated
+        observed, terminated, truncated = observe(final), final.terminated, final.truncated & ~final.terminated
         states, observations = reset_where(
-            lambda key: reset(key, actions.shape[0]), reset_key, terminated | truncated, final, observe(final)
+            lambda key: reset(key, actions.shape[0]), reset_key, terminated | truncated, final, observed
         )
-        return Step(states, observations, final.rewards[:, 0], terminated, truncated, observe(final))
+        return Step(states, observations, final.rewards[:, 0], terminated, truncated, observed)
 
     types = {
         ACTION_MASK: jax.ShapeDtypeStruct((game.num_actions,), jnp.bool_),

@@ -16,7 +16,7 @@ import numpy as np
 
 from purejaxrl_gae.environments.contract import BoxActions, Environment, Render, Step, render_inner
 from purejaxrl_gae.environments.quiet import not_drawn, quietly
-from purejaxrl_gae.environments.structures import is_structured, kept_type
+from purejaxrl_gae.environments.structures import is_structured, kept_types, shape_of
 from purejaxrl_gae.environments.wrappers import reset_where
 from purejaxrl_gae.parallel.sharding import keys_of_copies
 from purejaxrl_gae.settings.errors import UserError, first_line
@@ -77,7 +77,7 @@ def from_physics(name: str, env: Any, *, max_episode_steps: int, render: Render 
 
     return Environment(
         name=name,
-        observation_shape=state_types.obs if is_structured(state_types.obs) else tuple(state_types.obs.shape),
+        observation_shape=shape_of(state_types.obs),
         actions=BoxActions((size,), (-1.0,) * size, (1.0,) * size),
         max_episode_steps=max_episode_steps,
         reset=reset,
@@ -105,23 +105,10 @@ def _check(name: str, env: Any, size: int) -> Any:
         raise UserError(f"step of {name} returns a state of another form than reset does; no scan can carry it")
     state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
     if is_structured(state.obs):
-        observations = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, kept_type(leaf.dtype)), state.obs)
+        observations = kept_types(state.obs)
     else:
         observations = jax.ShapeDtypeStruct(state.obs.shape, jnp.float32)
     return state.replace(obs=observations, reward=jax.ShapeDtypeStruct(state.reward.shape, jnp.float32))
-
-
-def construct(env: str, make: Callable[[], Any]) -> Any:
-    """Calls `make`, without what the libraries print meanwhile.
-
-    Raises:
-      UserError: it raised something.
-    """
-    try:
-        with quietly():
-            return make()
-    except Exception as error:
-        raise UserError(f"env is {env!r}, which cannot be built: {first_line(error)}") from error
 
 
 def renderer(name: str, draw: Callable[[list[Any]], Any]) -> Render:

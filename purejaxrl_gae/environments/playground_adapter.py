@@ -6,8 +6,8 @@ from typing import Any
 import jax
 
 from purejaxrl_gae.environments.contract import Environment
-from purejaxrl_gae.environments.physics import construct, from_physics, renderer
-from purejaxrl_gae.environments.quiet import quietly
+from purejaxrl_gae.environments.physics import from_physics, renderer
+from purejaxrl_gae.environments.quiet import construct, quietly
 from purejaxrl_gae.settings.errors import UserError, closest
 
 MAX_EPISODE_STEPS = 1000

@@ -5,7 +5,8 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from purejaxrl_gae.settings.errors import UserError, first_line
 
@@ -26,6 +27,19 @@ def quietly() -> Iterator[None]:
             yield
         finally:
             mujoco.set_mju_user_warning(before)
+
+
+def construct(env: str, make: Callable[[], Any]) -> Any:
+    """Calls `make`, without what the libraries print meanwhile.
+
+    Raises:
+      UserError: it raised something.
+    """
+    try:
+        with quietly():
+            return make()
+    except Exception as error:
+        raise UserError(f"env is {env!r}, which cannot be built: {first_line(error)}") from error
 
 
 def draw_without_screen() -> None:

@@ -56,6 +56,21 @@ def kept_type(dtype: Any) -> Any:
     return {8: {"i": np.dtype(np.int32), "u": np.dtype(np.uint32)}}.get(dtype.itemsize, {}).get(dtype.kind, dtype)
 
 
+def kept_types(types: Any) -> Any:
+    """Returns the types in which a structure's leaves are kept, of anything with their shapes and types."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(tuple(leaf.shape), kept_type(leaf.dtype)), types)
+
+
+def shape_of(types: Any) -> Any:
+    """Returns what `types_of` makes these types of: of one array its shape, a structure as it is."""
+    return types if is_structured(types) else tuple(types.shape)
+
+
+def in_words(outputs: Any) -> str:
+    """Names what a function returned that was to return something else."""
+    return f"{len(outputs)} values" if isinstance(outputs, tuple) else f"a {type(outputs).__name__}"
+
+
 def leaf_names(types: Any) -> list[str]:
     """Returns the leaves' names in their order: keys and places with `/` in between, `""` of one array."""
     paths, _ = jax.tree_util.tree_flatten_with_path(types)

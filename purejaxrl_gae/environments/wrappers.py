@@ -57,20 +57,32 @@ def one_hot_observations(environment: Environment, one_hot: OneHot | OneHotLeave
     if one_hot is None:
         return environment
 
-    def encoded(observations):
+    def encode(observations):
         return one_hot.encode(observations.astype(jnp.int32) if isinstance(one_hot, OneHot) else observations)
+
+    shown = show_as(environment, encode, one_hot.shape_of(environment.observations))
+    return dataclasses.replace(shown, one_hot=one_hot)
+
+
+def show_as(environment: Environment, encode: Callable[[Any], Any], shape: Any) -> Environment:
+    """Shows observations in another form.
+
+    Args:
+      environment: whose.
+      encode: `[N, *shape]` observations to that form.
+      shape: of one in that form; see `structures.types_of`.
+    """
 
     def reset(key, num_envs):
         states, observations = environment.reset(key, num_envs)
-        return states, encoded(observations)
+        return states, encode(observations)
 
     def step(key, states, actions):
         result = environment.step(key, states, actions)
-        final_observations = encoded(result.final_observations)
-        return result._replace(observations=encoded(result.observations), final_observations=final_observations)
+        final_observations = encode(result.final_observations)
+        return result._replace(observations=encode(result.observations), final_observations=final_observations)
 
-    shape = one_hot.shape_of(environment.observations)
-    return dataclasses.replace(environment, observation_shape=shape, reset=reset, step=step, one_hot=one_hot)
+    return dataclasses.replace(environment, observation_shape=shape, reset=reset, step=step)
 
 
 class StaggeredState(NamedTuple):
