@@ -13,4 +13,5 @@ def test_first_updates_are_those_recorded(name):
     recorded, found = json.loads(RECORDED.read_text())[name], first_updates(name)
     assert found.keys() == recorded.keys()
     for metric, values in recorded.items():
-        np.testing.assert_allclose(found[metric], values, rtol=1e-4, atol=1e-4, err_msg=metric)
+        atol = 1 if metric == "cg_iterations" else 1e-4  # a residual beside its tolerance stops one iteration apart
+        np.testing.assert_allclose(found[metric], values, rtol=1e-4, atol=atol, err_msg=metric)

@@ -62,7 +62,8 @@ def test_agents_and_values_swept_in_one_program_equal_their_solo_runs(algorithm)
         together, alone = sweep(keys, {name: values}), jax.jit(train)(keys[1], {name: values[1]})
     for metric, expected in alone.metrics.items():  # later ones drift apart: rounding decides which episode ends when
         found = together.metrics[metric][1, 1, :4]
-        np.testing.assert_allclose(found, expected[:4], rtol=1e-3, atol=1e-3, err_msg=metric)
+        atol = 1 if metric == "cg_iterations" else 1e-3  # a residual beside its tolerance stops one iteration apart
+        np.testing.assert_allclose(found, expected[:4], rtol=1e-3, atol=atol, err_msg=metric)
     assert np.any(together.metrics["policy_loss"][0] != together.metrics["policy_loss"][1])
     if name == "target_kl":
         assert np.all(together.metrics["kl"] <= values[:, None, None])
