@@ -137,12 +137,13 @@ def _culprit(saved: TrainState) -> str:
     """Names what the environment returned that the update could not bear, as far as the state of one agent shows it."""
     world, counters = saved.world, saved.counters
     returns = np.concatenate([world.episode_returns, counters.recent_returns[: counters.episodes]])
-    for values, what in ((world.observations, "observation"), (returns, "reward")):
+    observations = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(world.observations)])
+    for values, what in ((observations, "observation"), (returns, "reward")):
         if not np.all(np.isfinite(values)):
             return f", as {what} of the environment is"
     if counters.nonfinite_steps:
         return f", as a reward or an observation of the environment was in {counters.nonfinite_steps:,} steps"
-    for values, what in ((returns, "returns"), (world.observations, "observations")):
+    for values, what in ((returns, "returns"), (observations, "observations")):
         largest = np.max(np.abs(values))
         if largest > HARMLESS:
             option = "observations" if what == "observations" else "rewards"

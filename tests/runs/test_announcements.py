@@ -46,6 +46,13 @@ def test_the_line_names_what_the_update_could_not_bear(saved, cause):
     assert cause in line(saved)
 
 
+def test_observations_of_several_arrays_are_looked_at_too():
+    one_array = state()
+    leaves = {"image": np.zeros((2, 4), np.uint8), "speed": np.array([[0.0], [np.nan]], np.float32)}
+    several = one_array.replace(world=one_array.world.replace(observations=leaves))
+    assert ", as observation of the environment is; " in line(several)
+
+
 def test_of_several_agents_the_cause_is_that_of_the_first_that_stopped():
     said = line(state(), state(running=np.inf), healthy=(True, False))
     assert "seed 6 became NaN or infinite by update 3" in said
