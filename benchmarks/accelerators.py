@@ -12,8 +12,7 @@ file; what it has is not compiled again.
 """
 
 import collections
-import importlib
-import importlib.util
+import contextlib
 import json
 import os
 import re
@@ -22,45 +21,23 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tyro
 
+from benchmarks.chips import devices_of, missing_for, surroundings
+
 TARGETS = ("h100", "h100:4", "v5e", "v5e:2x2", "v5e:4x4")
 PROGRAMS = ("one", "agents", "sharded", "recurrent", "cnn")
 ALGORITHMS = ("ppo", "trpo", "a2c", "reinforce", "off_policy")
+ORDER = {"program": PROGRAMS, "target": TARGETS, "algorithm": ALGORITHMS}
 NUM_STEPS, NUM_MINIBATCHES, NUM_EPOCHS = 32, 8, 3
 NUM_AGENTS = 1024
 SCOPES = ("rollout_step", "gradient_step")
 FREE = {"parameter", "get-tuple-element", "constant", "tuple", "bitcast", "after-all"}
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-H100 = {
-    "gpu_device_info": {
-        "threads_per_block_limit": 1024,
-        "threads_per_warp": 32,
-        "shared_memory_per_block": 49_152,
-        "shared_memory_per_core": 233_472,
-        "shared_memory_per_block_optin": 232_448,
-        "threads_per_core_limit": 2048,
-        "core_count": 132,
-        "fpus_per_core": 128,
-        "block_dim_limit_x": 2**31 - 1,
-        "block_dim_limit_y": 65_535,
-        "block_dim_limit_z": 65_535,
-        "registers_per_core_limit": 65_536,
-        "registers_per_block_limit": 65_536,
-        "memory_bandwidth": 3_352_320_000_000,
-        "l2_cache_size": 52_428_800,
-        "clock_rate_ghz": 1.98,
-        "device_memory_size": 84_978_827_264,
-        "cuda_compute_capability": {"major": 9},
-    },
-    "platform_name": "CUDA",
-    "dnn_version_info": {"major": 9, "minor": 10},
-    "runtime_version": {"major": 12, "minor": 8},
-    "device_description_str": "NVIDIA H100 80GB HBM3",
-}
 
 
 @dataclass(frozen=True)
@@ -95,63 +72,6 @@ class Loop(NamedTuple):
     conditionals: int
 
 
-def as_text_proto(values: dict[str, Any]) -> str:
-    """Writes nested values the way protocol buffers are written as text."""
-    parts = []
-    for name, value in values.items():
-        parts.append(
-            f"{name} {{ {as_text_proto(value)} }}" if isinstance(value, dict) else f"{name}: {json.dumps(value)}"
-        )
-    return " ".join(parts)
-
-
-def devices_of(target: str) -> list[Any]:
-    """Returns descriptions of a target's devices, which can be compiled for."""
-    from jax.experimental import topologies
-
-    kind, _, shape = target.partition(":")
-    if kind == "h100":
-        importlib.import_module("jax_plugins.xla_cuda12")  # registers the plugin
-        described = topologies.get_topology_desc(
-            "h100", platform="cuda", target_config=as_text_proto(H100), topology=f"1x1x{shape or 1}"
-        )
-    else:
-        described = topologies.get_topology_desc(target if shape else f"{kind}:2x2", platform="tpu")
-    return list(described.devices)[: None if shape else 1]
-
-
-def surroundings(target: str) -> dict[str, str]:
-    """Returns what a target's compiler wants to find in the environment."""
-    kind, _, shape = target.partition(":")
-    found = {"JAX_PLATFORMS": "cpu", "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    if kind != "h100":
-        chips = number_of_chips(shape or "2x2")
-        names = {"v5e": "v5litepod"}
-        found |= {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_WORKER_ID": "0"}
-        found["TPU_ACCELERATOR_TYPE"] = f"{names.get(kind, kind)}-{chips}"
-    return found
-
-
-def number_of_chips(shape: str) -> int:
-    """Returns the number of chips of a shape as 2x2."""
-    chips = 1
-    for size in shape.split("x"):
-        chips *= int(size)
-    return chips
-
-
-def missing_for(target: str) -> str | None:
-    """Returns what to install to compile for a target, or None where it is there."""
-    module, extra = (
-        ("jax_plugins.xla_cuda12", "cuda-compile") if target.startswith("h100") else ("libtpu", "tpu-compile")
-    )
-    try:
-        found = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        found = None
-    return None if found else f"{target} needs the extra {extra}"
-
-
 def config_of(algorithm: str, program: str) -> Any:
     """Returns the config of one of PROGRAMS."""
     from purejaxrl_gae.program.algorithms import config_class
@@ -176,10 +96,9 @@ def config_of(algorithm: str, program: str) -> Any:
 
 def compiled(config: Any, program: str, devices: list[Any]) -> Any:
     """Compiles one stretch of training as runs do, for devices that are only described."""
-    from functools import partial
-
     import jax
     import jax.numpy as jnp
+    from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
     from purejaxrl_gae.parallel import sharding
     from purejaxrl_gae.program import algorithms, many_agents, training
@@ -187,25 +106,26 @@ def compiled(config: Any, program: str, devices: list[Any]) -> Any:
     algorithm = algorithms.make_algorithm(config)
     hyperparameters = jax.eval_shape(lambda: algorithm.hyperparameters)
     state = jax.eval_shape(partial(training.init_state, algorithm), jax.eval_shape(jax.random.key, 0), hyperparameters)
-    advance, number = partial(training.advance, algorithm), jax.ShapeDtypeStruct((), jnp.int32)
+    advance, mesh, places = partial(training.advance, algorithm), contextlib.nullcontext(), {}
+    number = jax.ShapeDtypeStruct((), jnp.int32)
     if program == "agents":
         layout = many_agents.lay_out(NUM_AGENTS, devices)
+        advance = partial(many_agents.advance, layout, algorithm)
         where = many_agents.on_devices(layout)
         of_all = lambda leaf: jax.ShapeDtypeStruct((layout.padded, *leaf.shape), leaf.dtype, sharding=where)  # noqa: E731
-        several = jax.jit(partial(many_agents.advance, layout, algorithm), donate_argnums=1)
-        whole = jax.sharding.NamedSharding(layout.mesh, jax.sharding.PartitionSpec())
-        number = jax.ShapeDtypeStruct((), jnp.int32, sharding=whole)
-        return several.trace(*jax.tree.map(of_all, (hyperparameters, state)), number).lower().compile()
-    if program == "sharded":
-        mesh = sharding.environment_mesh(devices)
-        where = sharding.state_shardings(mesh, state, config.num_envs)
-        whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-        places = dict(in_shardings=(whole, where, whole), out_shardings=(where, whole))
-        with jax.sharding.use_mesh(mesh) if hasattr(jax.sharding, "use_mesh") else jax.set_mesh(mesh):
-            return jax.jit(advance, donate_argnums=1, **places).trace(hyperparameters, state, number).lower().compile()
-    one = jax.sharding.SingleDeviceSharding(devices[0])
-    jitted = jax.jit(advance, donate_argnums=1, in_shardings=one, out_shardings=one)
-    return jitted.trace(hyperparameters, state, number).lower().compile()
+        hyperparameters, state = jax.tree.map(of_all, (hyperparameters, state))
+        number = jax.ShapeDtypeStruct((), jnp.int32, sharding=NamedSharding(layout.mesh, PartitionSpec()))
+    elif program == "sharded":
+        environments = sharding.environment_mesh(devices)
+        divided = sharding.state_shardings(environments, state, config.num_envs)
+        whole = NamedSharding(environments, PartitionSpec())
+        mesh = jax.set_mesh(environments)
+        places = dict(in_shardings=(whole, divided, whole), out_shardings=(divided, whole))
+    else:
+        one = SingleDeviceSharding(devices[0])
+        places = dict(in_shardings=one, out_shardings=one)
+    with mesh:
+        return jax.jit(advance, donate_argnums=1, **places).trace(hyperparameters, state, number).lower().compile()
 
 
 def loops(text: str) -> Iterator[Loop]:
@@ -285,19 +205,13 @@ def run_target(target: str, options: Options) -> None:
             print(json.dumps(row), flush=True)
 
 
-def place_of(row: dict[str, Any]) -> tuple[int, int, int]:
-    """Returns where a row stands in the table."""
-    names = (PROGRAMS, TARGETS, ALGORITHMS)
-    return tuple(names[i].index(row[name]) for i, name in enumerate(("program", "target", "algorithm")))
-
-
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     """Yields the table's lines."""
     titles = ("target", "program", "algorithm", "kernels: rollout step", "gradient step", "branches in loops")
     titles += ("collectives", "MB held", "MB donated", "compile s")
     yield f"| {' | '.join(titles)} |"
     yield "|---" * len(titles) + "|"
-    for row in sorted(rows, key=place_of):
+    for row in sorted(rows, key=lambda row: [names.index(row[name]) for name, names in ORDER.items()]):
         collectives = ", ".join(f"{number} {kind}" for kind, number in row["collectives"].items()) or "none"
         held = (row["temporary_bytes"] + row["argument_bytes"]) / 1e6
         cells = [row["target"], row["program"], row["algorithm"], row["rollout_step_kernels"]]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import accelerators
+from benchmarks import accelerators, chips
 from benchmarks.accelerators import Loop, Options
 
 TEXT = """HloModule jit_advance
@@ -33,19 +33,19 @@ def test_kernels_and_branches_of_each_loop_are_counted():
 
 
 def test_a_target_whose_compiler_is_missing_is_named_with_its_extra(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(accelerators.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(chips.importlib.util, "find_spec", lambda name: None)
     accelerators.main(Options(targets=("v5e:2x2", "h100"), output=tmp_path / "none.json"))
     assert "v5e:2x2 needs the extra tpu-compile\nh100 needs the extra cuda-compile\n" in capsys.readouterr().out
 
 
 def test_a_description_is_written_as_text_that_protocol_buffers_read():
-    assert accelerators.as_text_proto({"a": {"b": 1}, "c": "d"}) == 'a { b: 1 } c: "d"'
+    assert chips.as_text_proto({"a": {"b": 1}, "c": "d"}) == 'a { b: 1 } c: "d"'
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", accelerators.TARGETS)
 def test_compilers_leave_no_branch_in_a_loop_and_agents_need_nothing_of_each_other(target, tmp_path):
-    missing = accelerators.missing_for(target)
+    missing = chips.missing_for(target)
     if missing:
         pytest.skip(missing)
     accelerators.main(Options(targets=(target,), output=tmp_path / "rows.json"))

@@ -77,7 +77,7 @@ class Configuration:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Names it for messages."""
         return f"{self.algo} on {self.env}" + (f", {self.variant}" if self.variant else "")
 
 
