@@ -7,24 +7,15 @@ import sys
 import numpy as np
 import pytest
 
-from purejaxrl_gae import PPOConfig
 from purejaxrl_gae.evaluate import EvaluateOptions, evaluate
 from purejaxrl_gae.runs import animation, training_run
 from purejaxrl_gae.runs.run_options import RunOptions
 from purejaxrl_gae.settings.errors import UserError
+from tests.configs import tiny_ppo
 
 image = pytest.importorskip("PIL.Image")
 
-TINY = PPOConfig(
-    env="CartPole-v1",
-    total_timesteps=1024,
-    num_envs=4,
-    num_steps=64,
-    num_minibatches=4,
-    update_epochs=4,
-    normalize_observations=False,
-    hidden_sizes=(8, 8),
-)
+TINY = tiny_ppo(total_timesteps=1024, num_steps=64)
 
 
 @pytest.fixture(scope="module")

@@ -10,21 +10,13 @@ import jax
 import numpy as np
 import pytest
 
-from purejaxrl_gae import PPOConfig, load_policy
+from purejaxrl_gae import load_policy
 from purejaxrl_gae.evaluate import EvaluateOptions, evaluate_run
 from purejaxrl_gae.program import algorithms, training
 from purejaxrl_gae.program import many_agents as agents
+from tests.configs import tiny_ppo
 
-TINY = PPOConfig(
-    env="CartPole-v1",
-    total_timesteps=2048,
-    num_envs=4,
-    num_steps=32,
-    num_minibatches=4,
-    update_epochs=4,
-    normalize_observations=False,
-    hidden_sizes=(8, 8),
-)
+TINY = tiny_ppo(total_timesteps=2048)
 ARGUMENTS = "--env CartPole-v1 --total-timesteps 1500 --num-envs 8 --num-steps 32 --no-preset --hidden-sizes 8 8 "
 ARGUMENTS += "--num-minibatches 4 --update-epochs 4 "
 ARGUMENTS += "--updates-per-report 1 --eval-episodes 10 --no-tensorboard --no-progress --no-compilation-cache"

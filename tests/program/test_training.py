@@ -15,17 +15,9 @@ from purejaxrl_gae.environments import Step, make_environment, probes
 from purejaxrl_gae.program import algorithms, training
 from purejaxrl_gae.settings.config import field_types
 from purejaxrl_gae.settings.errors import UserError
+from tests.configs import tiny_ppo
 
-SMALL = PPOConfig(
-    env="CartPole-v1",
-    total_timesteps=512,
-    num_envs=4,
-    num_steps=32,
-    num_minibatches=4,
-    update_epochs=4,
-    normalize_observations=False,
-    hidden_sizes=(8, 8),
-)
+SMALL = tiny_ppo(total_timesteps=512)
 
 
 def assert_close(actual, expected, **tolerance):

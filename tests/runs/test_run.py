@@ -25,17 +25,9 @@ from purejaxrl_gae.runs.run_folder import RunFolder
 from purejaxrl_gae.runs.run_options import RunOptions
 from purejaxrl_gae.settings import config
 from purejaxrl_gae.settings.errors import Interrupted, RunError, UserError
+from tests.configs import tiny_ppo
 
-TINY = PPOConfig(
-    env="CartPole-v1",
-    total_timesteps=1000,
-    num_envs=4,
-    num_steps=32,
-    num_minibatches=4,
-    update_epochs=4,
-    normalize_observations=False,
-    hidden_sizes=(8, 8),
-)
+TINY = tiny_ppo(total_timesteps=1000)
 
 
 def options(path, **changes):

@@ -17,17 +17,9 @@ from purejaxrl_gae import PPOConfig, cli, sweep
 from purejaxrl_gae.runs import programs, sweep_results, sweep_run, training_run
 from purejaxrl_gae.runs.run_options import RunOptions, SweepOptions
 from purejaxrl_gae.settings.errors import Interrupted, RunError, UserError
+from tests.configs import tiny_ppo
 
-TINY = PPOConfig(
-    env="CartPole-v1",
-    total_timesteps=512,
-    num_envs=4,
-    num_steps=32,
-    num_minibatches=4,
-    update_epochs=4,
-    normalize_observations=False,
-    hidden_sizes=(8, 8),
-)
+TINY = tiny_ppo(total_timesteps=512)
 GRID = ("learning_rate=1e-4,1e-3", "clip_coef=0.1,0.3")
 
 
