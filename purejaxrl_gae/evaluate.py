@@ -224,15 +224,17 @@ def _of_file(options: EvaluateOptions) -> tuple[Acting, Any]:
     environment = make_environment(**where)
     check_policy_fits(policy, environment)
 
+    def chance(deterministic, key):
+        if deterministic:
+            return None
+        return np.random.default_rng(np.asarray(jax.random.key_data(key))) if isinstance(policy, NumpyPolicy) else key
+
     def act(deterministic, observations, key):
-        if isinstance(policy, NumpyPolicy):
-            key = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-        return policy.act(jax.device_get(observations), None if deterministic else key)
+        return policy.act(jax.device_get(observations), chance(deterministic, key))
 
     def act_and_remember(deterministic, observations, memory, starts, key):
-        rng = None if deterministic else np.random.default_rng(np.asarray(jax.random.key_data(key)))
         begun = np.where(np.asarray(starts)[:, None, None], policy.initial_memory(len(starts)), memory)
-        return policy.act(jax.device_get(observations), begun, rng)
+        return policy.act(jax.device_get(observations), begun, chance(deterministic, key))
 
     if isinstance(policy, NumpyRecurrentPolicy):
         return lambda deterministic: Actor(partial(act_and_remember, deterministic), policy.initial_memory), environment

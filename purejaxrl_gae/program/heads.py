@@ -1,11 +1,11 @@
 """From the outputs of a network's last layer to the distribution of an environment's actions."""
 
 import math
-from itertools import accumulate
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from purejaxrl_gae.environments import (
     ActionSpace,
@@ -53,18 +53,12 @@ def distribution_of(
       squashed: real actions are SquashedGaussian.
     """
     if isinstance(space, JointActions):
-        ends = list(accumulate(part.num_outputs for part in space.spaces))
-        real_ends = list(accumulate(num_deviations(part) for part in space.spaces))
-        starts, real_starts = [0, *ends[:-1]], [0, *real_ends[:-1]]
-        parts = [
-            distribution_of(
-                part,
-                outputs[..., starts[index] : ends[index]],
-                None if log_std is None else log_std[real_starts[index] : real_ends[index]],
-                squashed=squashed,
-            )
-            for index, part in enumerate(space.spaces)
-        ]
+        sizes = np.array([(part.num_outputs, num_deviations(part)) for part in space.spaces])
+        ends, real_ends = np.cumsum(sizes, axis=0)[:-1].T
+        own = jnp.split(outputs, ends, axis=-1)
+        deviations = [None] * len(own) if log_std is None else jnp.split(log_std, real_ends)
+        triples = zip(space.spaces, own, deviations, strict=True)
+        parts = [distribution_of(part, some, std, squashed=squashed) for part, some, std in triples]
         return Joint(tuple(parts) if space.names is None else dict(zip(space.names, parts, strict=True)))
     if isinstance(space, DiscreteActions):
         return Categorical(outputs)

@@ -26,7 +26,7 @@ class Observed:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of the leaves seen, in order."""
+        """Returns the shapes of the leaves seen, in order."""
         leaves = named_leaves(self.types)
         return {name: tuple(leaves[name].shape) for name in self.names}
 

@@ -61,11 +61,16 @@ def value_function(setup: Setup) -> Callable[[Learner, jax.Array], Values]:
 
     def value(learner: Learner, observations: Any) -> Values:
         encoded = encode_observations(setup.environment, observations)
-        seen, moments = normalize_observations(learner.normalizers, encoded), learner.normalizers.returns
-        learned = setup.network.value(learner.params, seen)
-        return Values(learned if moments is None else kernels.unscale_values(learned, moments), learned)
+        seen = normalize_observations(learner.normalizers, encoded)
+        return in_both_units(learner, setup.network.value(learner.params, seen))
 
     return value
+
+
+def in_both_units(learner: Learner, learned: jax.Array) -> Values:
+    """Returns values as they were learned, and in the environment's rewards."""
+    moments = learner.normalizers.returns
+    return Values(learned if moments is None else kernels.unscale_values(learned, moments), learned)
 
 
 def encode_observations(environment: Environment | HostEnvironment, observations: Any) -> Any:

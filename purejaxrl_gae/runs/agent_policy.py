@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purejaxrl_gae import kernels
 from purejaxrl_gae.environments.structures import batch_shape, reshaped
 from purejaxrl_gae.program import memories, player, values
 from purejaxrl_gae.program.rollout import normalize_observations
@@ -97,6 +96,5 @@ class RecurrentPolicy(Policy):
         """Returns V of what is observed next, with what is remembered before it; see `Policy.value`."""
         leading, raw, held = self._rows(observations, memory)
         seen = normalize_observations(self.learner.normalizers, raw)
-        network, moments = self.agent.algorithm.setup.network, self.learner.normalizers.returns
-        learned = memories.value(network, self.learner.params, seen, held).reshape(leading)
-        return values.Values(learned if moments is None else kernels.unscale_values(learned, moments), learned)
+        learned = memories.value(self.agent.algorithm.setup.network, self.learner.params, seen, held)
+        return values.in_both_units(self.learner, learned.reshape(leading))

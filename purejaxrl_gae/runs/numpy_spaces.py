@@ -57,14 +57,21 @@ class NumpyLeaf:
         found = observations
         for key in self.path:
             found = found[key]
-        array = np.asarray(found)
+        array = self.encode(np.asarray(found))
+        return array.reshape(*array.shape[: array.ndim - len(self.shape)], -1).astype(np.float64)
+
+    def encode(self, array: Any) -> Any:
+        """Returns an array of NumPy or JAX `[..., *shape]`, whole numbers of an environment as zeros and ones.
+
+        Raises:
+          ValueError: it has another shape.
+        """
         if self.one_hot is not None and np.issubdtype(array.dtype, np.integer):
-            array = self.one_hot.encode(array)
-        leading = array.shape[: array.ndim - len(self.shape)]
-        if array.shape[len(leading) :] != self.shape:
+            array = self.one_hot.encode(np.asarray(array))
+        if array.ndim < len(self.shape) or array.shape[array.ndim - len(self.shape) :] != self.shape:
             where = "".join(f"[{key!r}]" for key in self.path)
             raise ValueError(f"observations{where} have shape {array.shape}; they must end in {self.shape}")
-        return array.reshape(*leading, -1).astype(np.float64)
+        return array
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class NumpyLeaves:
 
     @property
     def leaves(self) -> "list[NumpyLeaf]":
-        """What is seen, and the mask."""
+        """Returns what is seen, and the mask."""
         return [*self.seen, *([] if self.mask is None else [self.mask])]
 
     @property

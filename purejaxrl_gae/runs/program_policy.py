@@ -29,7 +29,7 @@ from purejaxrl_gae.environments.structures import batched, seen_types
 from purejaxrl_gae.program import memories, player
 from purejaxrl_gae.program.types import Learner, Normalizers, Setup
 from purejaxrl_gae.runs.npz import StoredArrays
-from purejaxrl_gae.runs.numpy_spaces import NumpyActions, NumpyLeaf, NumpyLeaves, read_actions, read_leaves
+from purejaxrl_gae.runs.numpy_spaces import NumpyActions, NumpyLeaves, read_actions, read_leaves
 from purejaxrl_gae.settings import parts, trust
 from purejaxrl_gae.settings.errors import UserError, first_line
 
@@ -74,7 +74,8 @@ class ProgramPolicy:
         """
         leaves, structure = jax.tree.flatten(observations)
         types = self.program.in_avals[len(self.weights) : -2]
-        encoded = [_encoded(leaf, given) for leaf, given in zip(self.observations.seen, leaves, strict=True)]
+        given = [each if hasattr(each, "dtype") else np.asarray(each) for each in leaves]
+        encoded = [leaf.encode(own) for leaf, own in zip(self.observations.seen, given, strict=True)]
         leading = encoded[0].shape[: encoded[0].ndim - len(self.observations.seen[0].shape)]
         rows = [
             jnp.reshape(own, (-1, *kind.shape[1:])).astype(kind.dtype) for own, kind in zip(encoded, types, strict=True)
@@ -101,21 +102,6 @@ class ProgramPolicy:
             return jax.tree.map(lambda leaf: leaf[:, 0], stacked)
 
         return jax.jit(one_by_one)
-
-
-def _encoded(leaf: NumpyLeaf, given: Any) -> Any:
-    """Returns one array of an observation as networks see it.
-
-    Raises:
-      ValueError: it has another shape.
-    """
-    array = given if hasattr(given, "dtype") else np.asarray(given)
-    if leaf.one_hot is not None and np.issubdtype(array.dtype, np.integer):
-        array = leaf.one_hot.encode(np.asarray(array))
-    if array.ndim < len(leaf.shape) or array.shape[array.ndim - len(leaf.shape) :] != leaf.shape:
-        where = "".join(f"[{key!r}]" for key in leaf.path)
-        raise ValueError(f"observations{where} have shape {array.shape}; they must end in {leaf.shape}")
-    return array
 
 
 def exported(setup: Setup, learner: Learner) -> export.Exported:
