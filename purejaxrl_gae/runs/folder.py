@@ -129,6 +129,10 @@ def refuse_unusable(path: Path, marker: str) -> None:
       UserError: it is taken, or nothing can be written there.
     """
     refuse_taken(path, marker)
+    if not _is_unicode(path):
+        raise UserError(
+            f"run_dir is {str(path)!r}; it must be a name in letters of this locale; PYTHONUTF8=1 has them all"
+        )
     try:
         nearest = next(parent for parent in (path, *path.resolve().parents) if parent.exists())
         reason = "" if nearest.is_dir() else f"{nearest} is no folder"
@@ -138,6 +142,15 @@ def refuse_unusable(path: Path, marker: str) -> None:
         reason = getattr(error, "strerror", None) or str(error)
     if reason:
         raise UserError(f"run_dir is {str(path)!r}, which cannot be made: {reason}")
+
+
+def _is_unicode(path: Path) -> bool:
+    """Returns whether a path has letters throughout; bytes that the locale has no letters for, checkpoints cannot."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def refuse_taken(path: Path, marker: str) -> None:

@@ -69,6 +69,11 @@ def test_a_folder_that_cannot_be_made_is_refused_beforehand(tmp_path, name, reas
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_folder_whose_name_the_locale_has_no_letters_for_is_refused_beforehand(tmp_path):
+    with pytest.raises(UserError, match="letters of this locale; PYTHONUTF8=1"):  # checkpoints could not be written
+        refuse_unusable(tmp_path / "\udce9", "config.yaml")
+
+
 def test_two_runs_of_one_second_get_two_names_and_leave_none_that_is_empty(tmp_path):
     first, second = reserve(tmp_path / "runs" / "a"), reserve(tmp_path / "runs" / "a")
     assert (first.name, second.name) == ("a", "a-2")
