@@ -3,6 +3,7 @@
 Without memory what is remembered is (), and a network's inputs are observations as they are.
 """
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -10,7 +11,6 @@ import jax.numpy as jnp
 
 from purejaxrl_gae.environments.wrappers import select_copies
 from purejaxrl_gae.program.types import Distribution, Inputs, Network, Params, Sequence, Setup
-from purejaxrl_gae.settings.errors import UserError
 
 
 def initial_memory(network: Network, n: int) -> Any:
@@ -110,31 +110,44 @@ def example_inputs(network: Network, observation: Any, batch_size: int) -> Input
     return jax.eval_shape(lambda: make(initial_memory(network, batch_size)))
 
 
-def require_whole_trajectories(setup: Setup) -> None:
-    """Requires that whatever divides a rollout divides its environments, where the network has memory.
+def with_whole_trajectories(setup: Setup) -> Setup:
+    """Returns the setup with minibatches of whole trajectories where its network has memory.
 
-    Raises:
-      UserError: names the field and what would do.
+    Numbers that would cut trajectories become the closest ones that leave at least one in each minibatch, with a note.
     """
     if not has_memory(setup.network):
-        return
-    config = setup.config
-    num_envs, num_steps = config.num_envs, config.num_steps
-    number = getattr(config, "num_minibatches", 1)
-    if num_envs % number:
-        raise UserError(
-            f"num_minibatches is {number}, which does not divide num_envs = {num_envs}; with memory a minibatch is "
-            f"whole trajectories of some environments"
-        )
-    batch_size = getattr(config, "batch_size", 0)
-    if batch_size % num_steps:
-        raise UserError(
-            f"batch_size is {batch_size}; with memory a minibatch is whole trajectories, so it must be a multiple of "
-            f"num_steps = {num_steps}, or 0 for all at once"
-        )
-    one_in = getattr(config, "fisher_subsampling", 1)
-    if one_in > num_envs:
-        raise UserError(
-            f"fisher_subsampling is {one_in}, but num_envs is {num_envs}; with memory one environment in that many is "
-            f"taken, it must be at most {num_envs}"
-        )
+        return setup
+    asked = {name: getattr(setup.config, name) for name in _FITTED if getattr(setup.config, name, 0)}
+    fitted = {name: _FITTED[name](value, setup.config) for name, value in asked.items()}
+    notes = tuple(
+        f"{name} is {fitted[name]} in place of {value}: with memory a minibatch is whole trajectories of "
+        f"num_steps = {setup.config.num_steps} steps in some of num_envs = {setup.config.num_envs} environments"
+        for name, value in asked.items()
+        if fitted[name] != value
+    )
+    return setup._replace(config=dataclasses.replace(setup.config, **fitted), notes=setup.notes + notes)
+
+
+def _num_minibatches(wanted: int, config: Any) -> int:
+    return max(number for number in _divisors(config.num_envs) if number <= wanted)
+
+
+def _batch_size(wanted: int, config: Any) -> int:
+    return min(
+        number * config.num_steps for number in _divisors(config.num_envs) if number * config.num_steps >= wanted
+    )
+
+
+def _fisher_subsampling(wanted: int, config: Any) -> int:
+    return min(wanted, config.num_envs)
+
+
+def _divisors(number: int) -> list[int]:
+    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+
+
+_FITTED = {
+    "num_minibatches": _num_minibatches,
+    "batch_size": _batch_size,
+    "fisher_subsampling": _fisher_subsampling,
+}

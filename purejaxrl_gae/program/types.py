@@ -213,11 +213,13 @@ class Setup(NamedTuple):
       config: the algorithm's config.
       environment: an Environment or a HostEnvironment, as the config changes it.
       network: policy and value function.
+      notes: on what was changed of the config, for whoever runs it.
     """
 
     config: Any
     environment: Any
     network: Any
+    notes: tuple[str, ...] = ()
 
 
 class Algorithm(NamedTuple):

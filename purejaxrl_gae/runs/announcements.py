@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from purejaxrl_gae.program.types import TrainState
+from purejaxrl_gae.program.types import Setup, TrainState
 from purejaxrl_gae.runs import scoring
 from purejaxrl_gae.runs.checkpoints import Checkpoints
 from purejaxrl_gae.runs.display import Display
@@ -21,10 +21,9 @@ from purejaxrl_gae.settings.errors import RunError
 HARMLESS = 1e12  # what is larger than this can make a loss of float32 overflow
 
 
-def say_what_runs(
-    display: Display, training_config: TrainingConfig, seeds: np.ndarray, used: list[jax.Device], path: Path
-) -> None:
-    """Prints one line that names the run, then the notes of its config."""
+def say_what_runs(display: Display, setup: Setup, seeds: np.ndarray, used: list[jax.Device], path: Path) -> None:
+    """Prints one line that names the run, then the notes on its config."""
+    training_config: TrainingConfig = setup.config
     plain, steps = config.to_plain(training_config), training_config.env_steps
     wanted = training_config.total_timesteps
     rounded = "" if steps == wanted else f", rounded up from {wanted:,}"
@@ -36,7 +35,8 @@ def say_what_runs(
         f"{training_config.algorithm} on {plain['env']}, {who}, {describe_device()}{number}: "
         f"{steps:,} steps{each}{rounded}, {training_config.num_updates:,} updates -> {path}"
     )
-    for note in (*training_config.notes(), *parts.without_import_name(config.parts_of(training_config))):
+    nameless = parts.without_import_name(config.parts_of(training_config))
+    for note in (*training_config.notes(), *setup.notes, *nameless):
         display.complain(f"note: {note}")
 
 

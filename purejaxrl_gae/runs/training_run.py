@@ -127,7 +127,7 @@ class Session:
 
     def run(self, stop: StopRequests) -> dict[str, Any]:
         """Runs everything from the first program to the summary."""
-        say_what_runs(self.display, self.config, self.seeds, self.devices, self.folder.path)
+        say_what_runs(self.display, self.algorithm.setup, self.seeds, self.devices, self.folder.path)
         programs = self._compile()
         self.clock.compile = programs.compile_seconds
         try:

@@ -223,14 +223,32 @@ SMALL = dict(env="CartPole-v1", memory="gru", memory_size=2, num_envs=4, num_ste
 @pytest.mark.parametrize(
     "config, message",
     [
-        (PPOConfig(**SMALL, num_minibatches=8), "num_minibatches is 8, which does not divide num_envs = 4"),
-        (TRPOConfig(**SMALL, batch_size=4), "batch_size is 4; with memory .* a multiple of num_steps = 8"),
-        (TRPOConfig(**SMALL, batch_size=8, fisher_subsampling=8), "fisher_subsampling is 8, but num_envs is 4"),
         (PPOConfig(**SMALL, num_minibatches=2, network=Summing()), "memory is gru, but network is .*Summing"),
         (PPOConfig(env=counting(), network=Forgetful()), "Forgetful.*, which remembers .* as initial_memory"),
         (PPOConfig(**SMALL | {"memory_size": 0}, num_minibatches=2), "memory_size is 0"),
     ],
 )
-def test_what_would_cut_trajectories_is_refused(config, message):
+def test_memory_that_is_none_is_refused(config, message):
     with pytest.raises(UserError, match=message):
         algorithms.make_algorithm(config)
+
+
+@pytest.mark.parametrize(
+    "config, fitted",
+    [
+        (PPOConfig(env="CartPole-v1", memory="gru", memory_size=2), {"num_minibatches": 8}),  # defaults: 32 of 8
+        (PPOConfig(**SMALL | {"num_envs": 6}, num_minibatches=4), {"num_minibatches": 3}),
+        (PPOConfig(**SMALL, num_minibatches=2), {}),
+        (TRPOConfig(**SMALL, batch_size=4), {"batch_size": 8}),
+        (
+            TRPOConfig(**SMALL | {"num_envs": 9}, batch_size=18, fisher_subsampling=10),
+            {"batch_size": 24, "fisher_subsampling": 9},
+        ),
+        (TRPOConfig(**SMALL | {"memory": "none"}, batch_size=4), {}),
+    ],
+)
+def test_minibatches_become_whole_trajectories_and_a_note_says_so(config, fitted):
+    setup = algorithms.make_algorithm(config).setup
+    assert setup.config == dataclasses.replace(config, **fitted)
+    assert [note.split()[0] for note in setup.notes] == list(fitted)
+    assert all(f" is {fitted[note.split()[0]]} in place of " in note for note in setup.notes)
