@@ -28,7 +28,7 @@ RESUMABLE_FLAGS = (
 
 EARLY_FLAGS: dict[str, Any] = {
     **{"env": str, "config": Path | None, "resume": Path | None},
-    **{"algo": str, "preset": bool, "trust": bool},
+    **{"algo": str, "memory": str, "preset": bool, "trust": bool},
 }
 
 
@@ -115,7 +115,8 @@ def base_config(
       UserError: a value in the file is wrong.
     """
     base = config_class()
-    base = dataclasses.replace(base, env=early.env or values.get("env", base.env))
+    chosen = {name: getattr(early, name) or values.get(name, getattr(base, name)) for name in ("env", "memory")}
+    base = dataclasses.replace(base, **chosen)
     if early.preset:
         base = config_files.with_preset(base)
     return config.with_values(base, values, f"config {early.config}")
@@ -123,7 +124,7 @@ def base_config(
 
 def early_flags(arguments: list[str]) -> argparse.Namespace:
     """Returns the flags that decide where all other values come from."""
-    defaults = {"env": None, "config": None, "resume": None, "algo": None, "preset": True, "trust": False}
+    defaults = {**dict.fromkeys(EARLY_FLAGS), "preset": True, "trust": False}
     return argparse.Namespace(**{**defaults, **flags.look_for(arguments, EARLY_FLAGS)})
 
 

@@ -370,6 +370,13 @@ def test_a_peer_is_trained_by_its_own_python_and_its_seconds_are_shown():
     assert "| gymnasium:Hopper-v5 | 1.00 (100, 61 s) |" in table
 
 
+def test_the_worst_seed_is_shown_beside_the_middle_where_a_suite_asks():
+    block = {"envs": ["one"], "algorithms": ["ppo"], "seeds": 2}
+    suite = suites.read("mine", {"title": "t", "worst": True, "blocks": [block]})
+    table = tables.table(suite, by_key(record(score=3.0), record(seed=1, score=-2.5)))
+    assert "worst -2.50, 100)" in table and "the worst seed and the environment steps of a run." in table
+
+
 def test_normalised_scores_have_the_random_policy_at_0_and_the_best_row_at_1():
     block = {"envs": ["one"], "algorithms": ["ppo"], "seeds": 2, "variants": {"random": {}, "good": {}, "bad": {}}}
     values = {"title": "t", "table": "normalised", "random": "random", "paper": {"good": 0.82}, "blocks": [block]}

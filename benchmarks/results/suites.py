@@ -70,8 +70,8 @@ class Configuration:
         Raises:
           UserError: a setting is wrong.
         """
-        base = algorithms.config_class(self.algo)(env=self.env)
-        config = with_values(with_preset(base) if self.preset else base, self.settings, self.name)
+        config = with_values(algorithms.config_class(self.algo)(env=self.env), self.settings, self.name)
+        config = with_values(with_preset(config), self.settings, self.name) if self.preset else config
         config.validate()
         return config
 
@@ -147,6 +147,7 @@ class Suite:
       pairs: comparison -> the two variants, second minus first.
       grid: the two fields of a grid, and their values.
       wall: show the median seconds of a run too.
+      worst: show the worst seed too.
     """
 
     name: str
@@ -159,6 +160,7 @@ class Suite:
     pairs: dict[str, list[str]] = field(default_factory=dict)
     grid: dict[str, list[Any]] = field(default_factory=dict)
     wall: bool = False
+    worst: bool = False
 
     @property
     def keys(self) -> list[Key]:

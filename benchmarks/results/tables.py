@@ -72,11 +72,11 @@ def scores_table(suite: Suite, records: Records) -> str:
         rows.append(
             [task_name(env), *("" if cell is None else _score_cell(suite, cell, records, most) for cell in cells)]
         )
-    steps = "the environment steps and the median seconds" if suite.wall else "the environment steps"
+    beside = ["the worst seed"] * suite.worst + ["the environment steps"] + ["the median seconds"] * suite.wall
     heads = [ALGORITHMS.get(algo, algo) + (f", {variant}" if variant else "") for algo, variant in columns]
     return markdown(["", *heads], rows) + (
         f"\n\nInterquartile mean over {counted(most, 'seed')}, or as many as are said, of the {SCORES[suite.score]}, "
-        f"its 95% bootstrap interval where it has a width, and {steps} of a run."
+        f"its 95% bootstrap interval where it has a width, and {' and '.join(beside)} of a run."
     )
 
 
@@ -85,7 +85,8 @@ def _score_cell(suite: Suite, configuration: Configuration, records: Records, mo
     if not scores:
         return "failed" if any(key in records for key in configuration.keys) else "not run"
     ended = [records[key] for key in configuration.keys if key.seed in scores and key in records]
-    said = [short_steps(max(record["env_steps"] for record in ended))]
+    said = [f"worst {number(min(scores.values()))}"] if suite.worst else []
+    said += [short_steps(max(record["env_steps"] for record in ended))]
     said += [counted(len(scores), "seed")] if len(scores) != most else []
     said += [f"{np.median([record['wall_seconds'] for record in ended]):.0f} s"] if suite.wall else []
     return f"{interval(with_interval(np.array(list(scores.values()))))} ({', '.join(said)})"

@@ -8,6 +8,9 @@ from purejaxrl_gae.settings import safe_yaml, trust
 from purejaxrl_gae.settings.config import with_values
 from purejaxrl_gae.settings.errors import UserError, closest, shown
 
+WITH_MEMORY = "+memory"
+CHOOSING = ("algorithm", "env", "memory")  # what a preset is found by
+
 
 def read_yaml(path: Path, *, trusted: bool = False, has_flag: bool = False) -> dict[str, Any]:
     """Returns the mapping that a YAML file holds; what it names to import is foreign, see `trust`.
@@ -45,10 +48,17 @@ def file_name(env: str) -> str:
     return env.replace(":", "_").replace("/", "_")
 
 
-def preset_path(algorithm: str, env: str) -> Path | None:
-    """Returns the preset for an environment, or None where there is none."""
-    path = configs_directory() / algorithm / f"{file_name(env)}.yaml"
-    return path if is_file(path) else None
+def preset_path(config: Any) -> Path | None:
+    """Returns the preset for a config's algorithm and environment, or None where there is none.
+
+    For a config with memory that is `ENV+memory`, where there is one.
+    """
+    if not isinstance(config.env, str):
+        return None
+    folder, name = configs_directory() / config.algorithm, file_name(config.env)
+    names = (name,) if config.memory == "none" else (f"{name}{WITH_MEMORY}", name)
+    paths = (folder / f"{each}.yaml" for each in names)
+    return next(filter(is_file, paths), None)
 
 
 def is_file(path: Path) -> bool:
@@ -61,16 +71,16 @@ def is_file(path: Path) -> bool:
 
 def preset_name(config: Any) -> str | None:
     """Returns the name of the preset for a config's algorithm and environment, as --config takes it, or None."""
-    path = preset_path(config.algorithm, config.env) if isinstance(config.env, str) else None
+    path = preset_path(config)
     return None if path is None else f"{path.parent.name}/{path.stem}"
 
 
 def with_preset(config: Any) -> Any:
     """Lays the preset of a config's algorithm and environment over it, where there is one."""
-    path = preset_path(config.algorithm, config.env) if isinstance(config.env, str) else None
+    path = preset_path(config)
     if path is None:
         return config
-    values = {name: value for name, value in read_yaml(path).items() if name not in ("algorithm", "env")}
+    values = {name: value for name, value in read_yaml(path).items() if name not in CHOOSING}
     return with_values(config, values, f"preset {path.name}")
 
 

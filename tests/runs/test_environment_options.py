@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from purejaxrl_gae import PPOConfig, cli, sweep
+from purejaxrl_gae import PPOConfig, TRPOConfig, cli, sweep
 from purejaxrl_gae.evaluate import EvaluateOptions, evaluate_policy, evaluate_run
 from purejaxrl_gae.runs import training_run
 from purejaxrl_gae.runs.run_options import RunOptions
@@ -114,5 +114,5 @@ def test_names_of_environments_become_names_of_files():
 def test_every_task_of_the_ppo_paper_has_its_presets():
     tasks = ("halfcheetah", "hopper", "inverted_double_pendulum", "inverted_pendulum", "reacher", "swimmer", "walker2d")
     for task in (*tasks, "humanoid"):
-        for algorithm in ("ppo", "trpo"):
-            assert config_files.preset_path(algorithm, f"brax:{task}") is not None
+        for kind in (PPOConfig, TRPOConfig):
+            assert config_files.preset_path(kind(env=f"brax:{task}")) is not None

@@ -72,7 +72,7 @@ def test_agents_and_values_swept_in_one_program_equal_their_solo_runs(algorithm)
 @pytest.mark.parametrize("algorithm", algorithms.CONFIG_CLASSES)
 @pytest.mark.parametrize("env", CLASSIC)
 def test_classic_control_has_presets(algorithm, env):
-    assert config_files.preset_path(algorithm, env) is not None
+    assert config_files.preset_path(algorithms.config_class(algorithm)(env=env)) is not None
 
 
 def test_an_unknown_algorithm_is_named_with_the_closest():

@@ -32,8 +32,8 @@ ON_THE_HOST = [*(f"gymnasium:{name}-v5" for name in MUJOCO), "gymnasium:ALE/Pong
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_shipped_file_is_a_valid_config(path):
     values = config_files.read_yaml(path)
-    assert path.parent.name == "seeds" or config_files.preset_path(path.parent.name, values["env"]) == path
     training_config, _ = cli.parse(values["algorithm"], ["--config", str(path)])
+    assert path.parent.name == "seeds" or config_files.preset_path(training_config) == path
     training_config.validate()
     assert training_config.env == values["env"]
 
@@ -59,6 +59,15 @@ def test_a_file_of_the_users_own_comes_before_the_shipped_one_of_its_name(tmp_pa
     assert cli.parse("ppo", ["--config", "ppo/CartPole-v1.yaml"])[0].env == "Acrobot-v1"
 
 
+def test_a_run_with_memory_has_a_preset_of_its_own_or_that_without():
+    with_memory, _ = cli.parse("ppo", ["--env", "CartPole-v1", "--memory", "lru"])
+    values = config_files.read_yaml(config_files.find_file("ppo/CartPole-v1+memory"))
+    assert (with_memory.memory, with_memory.num_steps) == ("lru", values["num_steps"])
+    assert cli.parse("ppo", ["--config", "ppo/CartPole-v1+memory"])[0] == dataclasses.replace(with_memory, memory="gru")
+    assert config_files.with_preset(PPOConfig(env="CartPole-v1")).num_steps != values["num_steps"]
+    assert config_files.preset_name(PPOConfig(env="Acrobot-v1", memory="gru")) == "ppo/Acrobot-v1"
+
+
 def test_flags_win_over_the_environment_of_a_file():
     training_config, _ = cli.parse("ppo", ["--config", "ppo/CartPole-v1", "--env", "Acrobot-v1"])
     of_file = config_files.read_yaml(config_files.find_file("ppo/CartPole-v1")) | {"env": "Acrobot-v1"}
@@ -76,14 +85,14 @@ def test_seed_presets_have_the_documents_adam_and_weight_of_the_value_loss(name)
 
 @pytest.mark.parametrize("env", ON_THE_HOST)
 def test_names_with_colons_and_slashes_have_presets(env):
-    path = config_files.preset_path("ppo", env)
+    path = config_files.preset_path(PPOConfig(env=env))
     assert path is not None and path.name.startswith("gymnasium_")
     assert config_files.with_preset(PPOConfig(env=env)).num_steps in (128, 2048)
 
 
 @pytest.mark.parametrize("env", CLASSIC_AND_MINATAR)
 def test_classic_control_and_minatar_have_ppo_presets(env):
-    assert config_files.preset_path("ppo", env) is not None
+    assert config_files.preset_path(PPOConfig(env=env)) is not None
 
 
 def test_presets_of_ppo_name_what_its_defaults_would_else_decide():
