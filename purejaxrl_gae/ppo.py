@@ -30,6 +30,7 @@ from purejaxrl_gae.program.objectives import BUILT_IN as OBJECTIVES
 from purejaxrl_gae.program.objectives import check_objective, needs_old_policy, objective_of, policy_loss
 from purejaxrl_gae.program.optimizers import ActorCriticConfig, annealed, check_descent, init_learner, make_optimizer
 from purejaxrl_gae.program.schedules import scheduled
+from purejaxrl_gae.program.side_by_side import policy_and_value
 from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Params, Setup
 from purejaxrl_gae.program.value_function import ValueSamples
 from purejaxrl_gae.settings.config import (
@@ -224,8 +225,7 @@ def loss(
     setup: Setup, hyperparameters: Hyperparameters, params: Params, minibatch: Samples
 ) -> tuple[jax.Array, Metrics]:
     """Computes L(theta) of eq. 9, to be minimised, and what it is made of."""
-    policy = setup.network.policy(params, minibatch.observations)
-    values = setup.network.value(params, minibatch.observations)
+    policy, values = policy_and_value(setup.network, params, minibatch.observations)
     log_probs = policy.log_prob(minibatch.actions)
     entropy = jnp.mean(policy.entropy())
     surrogate = policy_loss(objective_of(setup.config), hyperparameters, policy, log_probs, minibatch)

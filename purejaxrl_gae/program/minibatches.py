@@ -17,7 +17,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels
-from purejaxrl_gae.parallel import sharding
+from purejaxrl_gae.parallel import sharding, storing
 from purejaxrl_gae.program.types import Sequence
 
 
@@ -144,7 +144,7 @@ def descend(
         changes, optimizer_state = optimizer.update(ravel_pytree(gradient)[0], optimizer_state, flat_params)
         return (flat_params + changes, optimizer_state), metrics
 
-    carry, metrics = jax.lax.scan(one_minibatch, carry, indices)
+    carry, metrics = storing.scan(one_minibatch, carry, indices)
     return carry, jax.tree.map(jnp.mean, metrics)
 
 

@@ -21,8 +21,9 @@ from purejaxrl_gae.environments import (
     end_nonfinite_episodes,
 )
 from purejaxrl_gae.environments.structures import batched, mask_name, named_leaves, seen_types
-from purejaxrl_gae.parallel import sharding
+from purejaxrl_gae.parallel import sharding, storing
 from purejaxrl_gae.parallel.batching import compute_if_any
+from purejaxrl_gae.parallel.platform import takes_branches
 from purejaxrl_gae.program import memories
 from purejaxrl_gae.program.types import Distribution, Normalizers, Params, Recording, Setup, World
 from purejaxrl_gae.settings.config import ActionBounds
@@ -196,6 +197,8 @@ def _interact(setup: Setup, whole: Any, by_environment: Any, noise: Any):
     """Scans over T steps of a number of environments; see `record` and `sharding.over_environments`."""
     params, normalizers, keys = whole
     environment, config = setup.environment, setup.config
+    values_of = partial(_final_values, setup, params, normalizers)
+    at_once = config.time_limit == "bootstrap" and not takes_branches()
 
     @jax.named_scope("rollout_step")  # for profilers, and benchmarks.accelerators
     def one_step(carry, inputs):
@@ -207,11 +210,7 @@ def _interact(setup: Setup, whole: Any, by_environment: Any, noise: Any):
             step, nonfinite = end_nonfinite_episodes(environment, jax.random.fold_in(key, 1), step)
             nonfinite_steps += jnp.sum(nonfinite, dtype=jnp.int32)
         truncated = step.truncated & ~step.terminated
-        if config.time_limit == "bootstrap":
-            final = (step.final_observations, acted.memory)
-            final_values = _final_values(setup.network, params, normalizers, truncated, final)
-        else:
-            final_values = jnp.zeros(truncated.shape[0], jnp.float32)
+        final = (step.final_observations, acted.memory)
         recorded = {
             "observations": observations,
             "actions": acted.actions,
@@ -219,7 +218,7 @@ def _interact(setup: Setup, whole: Any, by_environment: Any, noise: Any):
             "rewards": step.rewards,
             "terminated": step.terminated,
             "truncated": truncated,
-            "final_values": final_values,
+            "final_values": final if at_once else values_of(truncated, final),
         }
         remembered = (acted.memory, step.terminated | step.truncated)
         return (step.states, step.observations, remembered, nonfinite_steps), recorded
@@ -228,18 +227,26 @@ def _interact(setup: Setup, whole: Any, by_environment: Any, noise: Any):
     num_envs = jax.tree.leaves(observations)[0].shape[0]
     remembered = (memory, jnp.zeros(num_envs, bool))  # of an episode that ended nothing is left in the world
     carry = (states, observations, remembered, jnp.zeros((), jnp.int32))
-    (states, observations, (memory, _), nonfinite_steps), recorded = jax.lax.scan(one_step, carry, (noise, keys))
+    (states, observations, (memory, _), nonfinite_steps), recorded = storing.scan(one_step, carry, (noise, keys))
+    if at_once:  # a batch of T * N has no more kernels than one of N
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), recorded["final_values"])
+        truncated = recorded["truncated"]
+        recorded["final_values"] = values_of(truncated.ravel(), flat).reshape(truncated.shape)
     return (states, observations, memory), recorded, nonfinite_steps
 
 
-def _final_values(network, params, normalizers, truncated, final):
+def _final_values(
+    setup: Setup, params: Params, normalizers: Normalizers, truncated: jax.Array, final: tuple[Any, Any]
+) -> jax.Array:
     """Computes V of the observation a time limit cut off, with the memory of its episode, where one did."""
+    if setup.config.time_limit != "bootstrap":
+        return jnp.zeros(truncated.shape, jnp.float32)
 
     def evaluate(params, normalizers, final):
-        final_observations, memory = final
-        return memories.value(network, params, normalize_observations(normalizers, final_observations), memory)
+        observations, memory = final
+        return memories.value(setup.network, params, normalize_observations(normalizers, observations), memory)
 
     def skip(_params, _normalizers, _final):
-        return jnp.zeros(truncated.shape[0], jnp.float32)
+        return jnp.zeros(truncated.shape, jnp.float32)
 
     return compute_if_any(truncated, evaluate, skip, params, normalizers, final)

@@ -9,6 +9,7 @@ import pytest
 
 from purejaxrl_gae import PPOConfig, ppo
 from purejaxrl_gae.environments import make_environment, probes
+from purejaxrl_gae.parallel.platform import traced_for
 from purejaxrl_gae.program import experience, rollout, training
 
 
@@ -109,3 +110,14 @@ def test_moments_used_are_those_from_before_the_rollout():
     np.testing.assert_allclose(after.observations.variance, seen.var(0), rtol=1e-4)
     assert float(after.observations.count) == 64.0
     assert float(after.returns.variance) != 1.0
+
+
+def test_an_accelerator_computes_values_behind_time_limits_all_at_once_and_alike():
+    env = probes.endless(time_limit=3)
+    *_, [(*_, expected, _)] = collected(env, num_envs=2, num_steps=7)
+    with traced_for("cuda"):
+        *_, [(*_, found, _)] = collected(env, num_envs=2, num_steps=7)
+    for name, own in found._asdict().items():
+        close = lambda one, other, name=name: np.testing.assert_allclose(one, other, rtol=1e-5, err_msg=name)  # noqa: E731
+        jax.tree.map(close, own, getattr(expected, name))
+    assert np.any(found.truncated)
