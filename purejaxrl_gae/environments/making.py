@@ -9,6 +9,7 @@ from purejaxrl_gae.environments.contract import Environment
 from purejaxrl_gae.environments.host_environment import HostEnvironment
 from purejaxrl_gae.environments.observing import observe_some
 from purejaxrl_gae.environments.options import with_options
+from purejaxrl_gae.environments.stacking import stack_frames
 from purejaxrl_gae.settings import trust
 from purejaxrl_gae.settings.config import read_arguments
 from purejaxrl_gae.settings.errors import UserError, first_line, shown
@@ -44,6 +45,7 @@ def make_environment(
     action_repeat: int = 1,
     sticky_actions: float = 0.0,
     observe: tuple[int, ...] = (),
+    frame_stack: int = 1,
 ) -> Environment | HostEnvironment:
     """Makes an Environment, or a HostEnvironment, of whatever a config's `env` may be.
 
@@ -58,6 +60,7 @@ def make_environment(
       action_repeat: see `options.repeat_actions`.
       sticky_actions: see `options.sticky_actions`.
       observe: see `observing.observe_some`.
+      frame_stack: see `stacking.stack_frames`.
 
     Raises:
       UserError: it is none of these, breaks the contract, or does not take an argument.
@@ -69,7 +72,7 @@ def make_environment(
         environment = with_options(
             environment, max_episode_steps=max_episode_steps, action_repeat=action_repeat, sticky=sticky_actions
         )
-    return observe_some(environment, tuple(observe))
+    return stack_frames(observe_some(environment, tuple(observe)), frame_stack)
 
 
 def _find(env: Any, request: Request) -> Any:

@@ -18,7 +18,10 @@ from purejaxrl_gae.environments import probes
 def endless(time_limit=8):
     return probes.endless(time_limit=time_limit, continuous=True)
 """
-FLAGS = ("--env-args", "time_limit=90", "--max-episode-steps", "21", "--action-repeat", "2", "--action-bounds", "tanh")
+FLAGS = (
+    *("--env-args", "time_limit=90", "--max-episode-steps", "21", "--action-repeat", "2", "--frame-stack", "3"),
+    *("--action-bounds", "tanh", "--normalize-observations"),
+)
 
 
 @pytest.fixture
@@ -64,6 +67,7 @@ def test_a_sweep_keeps_the_options():
     [
         (dict(max_episode_steps=0), "max_episode_steps is 0; it must be between 1 and 1000000000"),
         (dict(action_repeat=0), "action_repeat is 0; it must be between 1 and 10000"),
+        (dict(frame_stack=0), "frame_stack is 0; it must be between 1 and 1024"),
         (dict(sticky_actions=1.0), "sticky_actions is 1.0; it must be at least 0 and below 1"),
         (dict(action_bounds="squash"), "action_bounds is 'squash'; it must be one of 'clip', 'scale', 'tanh'"),
         (dict(env_args=("backend",)), "env_args has 'backend'; it must be name=value, as backend=spring"),
