@@ -19,7 +19,8 @@ CACHE_SETTINGS = {
 COMPILED_SOON = (
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",
-    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_use_fusion_emitters=false",  # of jaxlib 0.10; what follows is its name since
+    "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters=true",
 )
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ  # which inherits what is set here
 MADE_HERE = "JAX_COMPILATION_CACHE_DIR" not in os.environ  # not so in workers, which inherit it
