@@ -4,6 +4,7 @@
     pip install ".[cuda-compile]"                # GPUs: the plugin does; no CUDA libraries are needed to compile
     python -m benchmarks.accelerators            # every target that this environment can compile for
     python -m benchmarks.accelerators --table    # prints what has been found
+    python -m benchmarks.accelerators --run      # on a machine that has one: times it, see benchmarks.device_run
 
 Nothing is run: XLA's own compilers say how many kernels a step of the rollout and a gradient step launch, how many
 branches are left (on a GPU each one makes the host wait for the device), which collectives devices need, and how many
@@ -54,6 +55,10 @@ class Options:
     """results, read and added to"""
     table: bool = False
     """print what has been found, compile nothing"""
+    run: bool = False
+    """time training and kernels on this machine's device instead, for at most ten minutes; see benchmarks.device_run"""
+    quick: bool = False
+    """with --run: one update of everything, to see that it works"""
     here: bool = False
     """compile in this process; otherwise each target has one of its own"""
 
@@ -221,7 +226,12 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def main(options: Options) -> None:
-    """Compiles for every target, or prints the table."""
+    """Compiles for every target, or prints the table, or runs."""
+    if options.run:
+        from benchmarks import device_run
+
+        device_run.run(options.output.with_name("accelerator_run.json"), quick=options.quick)
+        return
     for target in () if options.table else options.targets:
         missing = missing_for(target)
         if missing:

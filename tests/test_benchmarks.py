@@ -11,11 +11,13 @@ import pytest
 from benchmarks import (
     budget,
     defaults,
+    device_run,
     floor,
     kernels,
     measure,
     objectives,
     overhead,
+    pallas_gae,
     peers,
     pieces,
     reference_ppo,
@@ -257,3 +259,21 @@ def test_the_table_of_defaults_shows_the_middle_and_the_worst_seed_and_leaves_ou
     results = {"ours": {"CartPole-v1": scores}, "sb3_settings": {}, "sb3": {}}
     line = next(line for line in defaults.table(results, "mode") if "CartPole-v1" in line)
     assert line == "| CartPole-v1 | 2.5 (1) |  |  | 4, 0, 0 |"
+
+
+def test_the_hand_written_gae_is_the_kernels():
+    batch = kernels.rollout(7, 256)
+    settings = dict(gamma=0.99, gae_lambda=0.95)
+    expected, found = own_kernels.gae(*batch, **settings), pallas_gae.gae(*batch, **settings, interpret=True)
+    for own, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_on_a_device_writes_every_row_and_ends_with_its_time(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(device_run, "SECTIONS", {"gae": lambda quick: iter([("one", 1.0), ("two", quick)])})
+    device_run.run(tmp_path / "rows.json", quick=True, sections=("gae",))
+    assert json.loads((tmp_path / "rows.json").read_text())["results"] == {"gae": {"one": 1.0, "two": True}}
+    monkeypatch.setattr(device_run, "SECONDS", -1.0)
+    device_run.run(tmp_path / "rows.json", quick=True, sections=("gae",))
+    assert json.loads((tmp_path / "rows.json").read_text())["results"] == {"gae": {"one": 1.0}}
+    assert "left out is what follows gae, one" in capsys.readouterr().out
