@@ -22,8 +22,9 @@ def from_jumanji(
     """Makes an Environment of one of Jumanji's.
 
     Observations are dictionaries of their fields; `action_mask` among them masks actions. Numbers that are chosen
-    together and masked together, as in BinPack, are one choice among all combinations. Its own time limits are
-    truncations, told by a discount that is not 0.
+    together and masked together, as in BinPack, are one choice among all combinations. An end is a truncation where the
+    discount is not 0; most of Jumanji's time limits set it to 0 as a goal does, so an end in the very step of
+    `time_limit` is one too, also where a goal was reached in it.
 
     Args:
       env: a name in Jumanji's registry, as `Game2048-v1`.
@@ -71,7 +72,7 @@ def _environment(name: str, made: Any, timestep: Any) -> Environment:
             actions = jnp.stack(jnp.unravel_index(actions, tuple(sizes)), axis=-1)
         final, timesteps = jax.vmap(made.step)(states, actions.astype(spec.dtype))
         observed = observe(timesteps)
-        terminated = timesteps.last() & (timesteps.discount == 0.0)
+        terminated = timesteps.last() & (timesteps.discount == 0.0) & ~_is_at_limit(made, final)
         truncated = timesteps.last() & ~terminated
         states, observations = reset_where(
             lambda key: reset(key, terminated.shape[0]), key, terminated | truncated, final, observed
@@ -82,6 +83,15 @@ def _environment(name: str, made: Any, timestep: Any) -> Environment:
     actions = DiscreteActions(int(np.prod(sizes))) if is_joint else _action_space(name, spec)
     limit = getattr(made, "time_limit", None)
     return Environment(name, shape_of(types), actions, None if limit is None else int(limit), reset, step)
+
+
+def _is_at_limit(made: Any, states: Any) -> jax.Array:
+    """Returns `[N]` bool: the environment's time limit has been reached; none has where it does not count steps."""
+    steps = getattr(states, "step_count", getattr(states, "step", None))
+    limit = getattr(made, "time_limit", None)
+    if limit is None or steps is None:
+        return jnp.array(False)
+    return steps >= limit
 
 
 def as_fields(observation: Any) -> Any:

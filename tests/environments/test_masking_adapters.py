@@ -63,6 +63,7 @@ def test_jumanji_tells_time_limits_from_ends():
     maze = make_environment("jumanji:Maze-v0", env_args=("time_limit=5",))
     _, taken = check(maze, 12)
     assert taken.truncated.any() and maze.max_episode_steps == 5
+    assert np.all(taken.truncated == (taken.final_observations["step_count"] == 5)), "also where its discount is 0"
 
 
 def test_jumanji_numbers_masked_together_are_one_choice():
