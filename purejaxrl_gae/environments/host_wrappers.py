@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from purejaxrl_gae.environments.contract import OneHot, OneHotLeaves
-from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep
-from purejaxrl_gae.environments.structures import all_finite
+from purejaxrl_gae.environments.host_environment import CopyFailure, HostCopies, HostEnvironment, HostStep
+from purejaxrl_gae.environments.structures import all_finite, allows_action, mask_name
 
 STAGGER_STREAM = 0x57A6  # separate these random numbers from the environments' own
 STICKY_STREAM = 0x571C
@@ -195,6 +195,25 @@ def stagger_first_episodes(environment: HostEnvironment) -> HostEnvironment:
         return StaggeredCopies(environment.open(num_envs, seed, render, training), num_envs, seed, limit)
 
     return dataclasses.replace(environment, open=open_staggered)
+
+
+def require_allowed_actions(environment: HostEnvironment, observations: Any) -> None:
+    """Refuses to act where a mask allows no action.
+
+    Args:
+      environment: that shows them.
+      observations: `[N, *shape]` to act on.
+
+    Raises:
+      CopyFailure: names the first of those copies and the mask.
+    """
+    mask = mask_name(environment)
+    if mask is None:
+        return
+    num_envs = jax.tree.leaves(observations)[0].shape[0]
+    stuck = np.flatnonzero(~allows_action(environment, observations, (num_envs,)))
+    if stuck.size:
+        raise CopyFailure(int(stuck[0]), ValueError(f"{mask} allows no action"))
 
 
 def end_nonfinite_episodes(copies: HostCopies, step: HostStep) -> tuple[HostStep, np.ndarray]:

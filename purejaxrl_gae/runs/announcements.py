@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from purejaxrl_gae.environments.structures import mask_name
 from purejaxrl_gae.program.types import Setup, TrainState
 from purejaxrl_gae.runs import scoring
 from purejaxrl_gae.runs.checkpoints import Checkpoints
@@ -99,7 +100,7 @@ def _say_scores(display: Display, summary: dict[str, Any], num_agents: int, num_
 
 
 def became_nonfinite(
-    training_config: TrainingConfig,
+    setup: Setup,
     updates: int,
     seeds: np.ndarray,
     healthy: np.ndarray,
@@ -109,7 +110,7 @@ def became_nonfinite(
     """Words the error of a run that met something NaN or infinite.
 
     Args:
-      training_config: of the run.
+      setup: of the run.
       updates: at which it was found.
       seeds: `[S]`.
       healthy: `[S]` bool; False for those it happened to.
@@ -118,8 +119,8 @@ def became_nonfinite(
     """
     steps = checkpoints.steps()
     good = str(checkpoints.path(steps[-1])) if steps else "none was written yet (see --checkpoint-freq)"
-    step = updates * training_config.steps_per_update
-    culprit = _culprit(agent_of(saved, int(np.argmin(healthy))))
+    step = updates * setup.config.steps_per_update
+    culprit = _culprit(setup.environment, agent_of(saved, int(np.argmin(healthy))))
     if len(seeds) > 1:
         sick = ", ".join(map(str, seeds[~healthy]))
         return RunError(
@@ -133,7 +134,7 @@ def became_nonfinite(
     )
 
 
-def _culprit(saved: TrainState) -> str:
+def _culprit(environment: Any, saved: TrainState) -> str:
     """Names what the environment returned that the update could not bear, as far as the state of one agent shows it."""
     world, counters = saved.world, saved.counters
     returns = np.concatenate([world.episode_returns, counters.recent_returns[: counters.episodes]])
@@ -142,7 +143,9 @@ def _culprit(saved: TrainState) -> str:
         if not np.all(np.isfinite(values)):
             return f", as {what} of the environment is"
     if counters.nonfinite_steps:
-        return f", as a reward or an observation of the environment was in {counters.nonfinite_steps:,} steps"
+        mask = mask_name(environment)
+        or_mask = "" if mask is None else f", or {mask} of {environment.name} allowed no action,"
+        return f", as a reward or an observation of the environment was{or_mask} in {counters.nonfinite_steps:,} steps"
     for values, what in ((returns, "returns"), (observations, "observations")):
         largest = np.max(np.abs(values))
         if largest > HARMLESS:

@@ -13,7 +13,7 @@ import numpy as np
 
 from purejaxrl_gae.environments import HostEnvironment
 from purejaxrl_gae.environments.host_environment import HostStep, failure_of
-from purejaxrl_gae.environments.host_wrappers import end_nonfinite_episodes
+from purejaxrl_gae.environments.host_wrappers import end_nonfinite_episodes, require_allowed_actions
 from purejaxrl_gae.environments.structures import batched, for_networks
 from purejaxrl_gae.program import many_agents as agents
 from purejaxrl_gae.program import memories, rollout, training
@@ -209,6 +209,7 @@ class HostAgent:
     def _step(self, actions: Any, t: int, state: TrainState) -> tuple[HostStep, int]:
         """Steps every environment, and counts how many of its rewards and observations were left out."""
         try:
+            require_allowed_actions(self._environment, self._observations)
             step = self.copies.step(actions)
             if self._config.on_nonfinite != "skip":
                 return step, 0

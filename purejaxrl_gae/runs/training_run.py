@@ -164,7 +164,7 @@ class Session:
             self.clock.run += time.perf_counter() - started
             if not stretch.healthy.all():
                 saved, checkpoints = programs.save(state), self.keeping.checkpoints
-                raise became_nonfinite(self.config, updates, self.seeds, stretch.healthy, saved, checkpoints)
+                raise became_nonfinite(self.algorithm.setup, updates, self.seeds, stretch.healthy, saved, checkpoints)
 
             started = time.perf_counter()
             record = reports.record(self.config, self.clock, stretch, updates)

@@ -17,7 +17,7 @@ from purejaxrl_gae.environments import (  # noqa: E402
     make_environment,
 )
 from purejaxrl_gae.environments.host_environment import CopyFailure, copy_seeds  # noqa: E402
-from purejaxrl_gae.environments.host_wrappers import end_nonfinite_episodes  # noqa: E402
+from purejaxrl_gae.environments.host_wrappers import end_nonfinite_episodes, require_allowed_actions  # noqa: E402
 from purejaxrl_gae.program import training  # noqa: E402
 from purejaxrl_gae.settings.errors import UserError  # noqa: E402
 
@@ -226,6 +226,20 @@ def test_nonfinite_steps_end_their_episode_and_no_other():
     assert step.rewards.tolist() == [10.0, 0.0]
     assert step.final_observations.tolist() == [[1.0, 0.0], [0.0, 0.0]]
     assert step.observations[0].tolist() == [1.0, 0.0] and step.observations[1, 0] == 0.0
+
+
+def test_a_copy_whose_own_mask_allows_no_action_is_named_before_it_acts():
+    own = spaces.Dict({"action_mask": spaces.MultiBinary(2), "speed": spaces.Box(-1.0, 1.0, (1,))})
+    environment = from_gymnasium(type("Masked", (TwoActions,), {"observation_space": own, "observation": free}))
+    masks = {"action_mask": np.array([[0, 1], [0, 0]], np.int8), "speed": np.zeros((2, 1), np.float32)}
+    require_allowed_actions(environment, {name: leaf[:1] for name, leaf in masks.items()})
+    with pytest.raises(CopyFailure, match=r"^ValueError: action_mask allows no action$") as failure:
+        require_allowed_actions(environment, masks)
+    assert failure.value.copy == 1
+
+
+def free(self):
+    return {"action_mask": np.ones(2, np.int8), "speed": np.zeros(1, np.float32)}
 
 
 def changed(**attributes):

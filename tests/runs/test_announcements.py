@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from purejaxrl_gae import A2CConfig, PPOConfig, kernels
-from purejaxrl_gae.program.types import Counters, TrainState, World
+from purejaxrl_gae.environments import DiscreteActions
+from purejaxrl_gae.program.types import Counters, Setup, TrainState, World
 from purejaxrl_gae.runs.announcements import became_nonfinite, how_to_evaluate, say_what_runs
 
 NO_CHECKPOINTS = SimpleNamespace(steps=lambda: [])
+UNMASKED = SimpleNamespace(name="maze", observations=np.zeros(3), actions=DiscreteActions(2), action_mask=None)
+MASKED = SimpleNamespace(**{**vars(UNMASKED), "observations": {"action_mask": np.ones(2, bool)}})
 
 
 def state(observation=0.0, running=0.0, finished=0.0, beyond=0.0, nonfinite_steps=0):
@@ -22,9 +25,10 @@ def state(observation=0.0, running=0.0, finished=0.0, beyond=0.0, nonfinite_step
     return TrainState(learner=(), world=world, counters=counters)
 
 
-def line(*saved, healthy=(False,)):
+def line(*saved, healthy=(False,), environment=UNMASKED):
     agents, seeds = jax.tree.map(lambda *each: np.stack(each), *saved), 5 + np.arange(len(saved))
-    error = str(became_nonfinite(A2CConfig(seed=5), 3, seeds, np.array(healthy), agents, NO_CHECKPOINTS))
+    setup = Setup(A2CConfig(seed=5), environment, None)
+    error = str(became_nonfinite(setup, 3, seeds, np.array(healthy), agents, NO_CHECKPOINTS))
     assert "\n" not in error
     return error
 
@@ -53,16 +57,23 @@ def test_observations_of_several_arrays_are_looked_at_too():
     assert ", as observation of the environment is; " in line(several)
 
 
+def test_a_mask_that_may_have_allowed_no_action_is_named():
+    cause = (
+        ", as a reward or an observation of the environment was, or action_mask of maze allowed no action, in 4 steps"
+    )
+    assert cause in line(state(nonfinite_steps=4), environment=MASKED)
+
+
 def test_of_several_agents_the_cause_is_that_of_the_first_that_stopped():
     said = line(state(), state(running=np.inf), healthy=(True, False))
     assert "seed 6 became NaN or infinite by update 3" in said
     assert ", as reward of the environment is; the run stops" in said
 
 
-def notes_of(training_config):
+def notes_of(training_config, notes=()):
     said = []
     display = SimpleNamespace(say=lambda line: None, complain=said.append)
-    say_what_runs(display, training_config, np.array([0]), jax.devices()[:1], Path("run"))
+    say_what_runs(display, Setup(training_config, None, None, notes), np.array([0]), jax.devices()[:1], Path("run"))
     return said
 
 
@@ -70,6 +81,7 @@ def test_a_part_that_no_command_finds_again_is_named_at_the_beginning():
     assert notes_of(PPOConfig(objective=kernels.unclipped_loss, advantage="my_estimators:mine")) == []
     (note,) = notes_of(PPOConfig(objective=lambda advantages: -advantages.mean()))
     assert note.startswith("note: objective is test_announcements.") and "no command can resume" in note
+    assert notes_of(PPOConfig(), ("of the setup",)) == ["note: of the setup"]
     assert notes_of(A2CConfig(advantage="td")) == ["note: advantage is 'td', which is called 'td_residual' now"]
 
 
