@@ -38,6 +38,7 @@ NUM_STEPS, NUM_MINIBATCHES, NUM_EPOCHS = 32, 8, 3
 NUM_AGENTS = 1024
 SCOPES = ("rollout_step", "gradient_step")
 FREE = {"parameter", "get-tuple-element", "constant", "tuple", "bitcast", "after-all"}
+FREE |= {"copy-start", "copy-done"}  # a TPU fetches weights ahead while it computes
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 
 
@@ -67,12 +68,12 @@ class Loop(NamedTuple):
     """The body of a loop of a compiled program.
 
     Attributes:
-      scopes: of `jax.named_scope`, that its own instructions come from.
+      scopes: of `jax.named_scope`, and how many of its own instructions come from each.
       kernels: instructions that are launched.
       conditionals: branches among them.
     """
 
-    scopes: frozenset[str]
+    scopes: dict[str, int]
     kernels: int
     conditionals: int
 
@@ -136,27 +137,31 @@ def compiled(config: Any, program: str, devices: list[Any]) -> Any:
 def loops(text: str) -> Iterator[Loop]:
     """Yields every loop of a compiled program's text."""
     bodies: dict[str, collections.Counter] = {}
-    scopes: dict[str, set[str]] = {}
+    scopes: dict[str, collections.Counter] = {}
     name = ""
     for line in text.splitlines():
         header = re.match(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{$", line)
         if header:
             name = header[1]
-            bodies[name], scopes[name] = collections.Counter(), set()
+            bodies[name], scopes[name] = collections.Counter(), collections.Counter()
         instruction = re.match(r"^\s+(?:ROOT )?%?[\w.\-]+ = .*? ([a-z][a-z\-]*)\(", line)
         if instruction and name:
             bodies[name][instruction[1]] += 1
             if instruction[1] not in FREE:
-                scopes[name] |= {scope for scope in SCOPES if f"/{scope}/" in line}
+                scopes[name].update(scope for scope in SCOPES if f"/{scope}/" in line)
     for body in re.findall(r" while\(.*body=%?([\w.\-]+)", text):
         counts = bodies.get(body, collections.Counter())
         kernels = sum(number for kind, number in counts.items() if kind not in FREE)
-        yield Loop(frozenset(scopes.get(body, ())), kernels, counts["conditional"])
+        yield Loop(dict(scopes.get(body, {})), kernels, counts["conditional"])
 
 
-def largest(found: list[Loop], scope: str) -> int | None:
-    """Returns the kernels of a scope's largest loop, or None where it has none."""
-    return max((loop.kernels for loop in found if scope in loop.scopes), default=None)
+def kernels_of(found: list[Loop], scope: str) -> int | None:
+    """Returns the kernels of a scope's own loop, the one that has most of it; None where it has none.
+
+    Something of a loop's body may have been moved out, into the loop around it.
+    """
+    own = [loop for loop in found if scope in loop.scopes]
+    return max(own, key=lambda loop: loop.scopes[scope]).kernels if own else None
 
 
 def measure(algorithm: str, program: str, target: str, devices: list[Any]) -> dict[str, Any]:
@@ -173,8 +178,8 @@ def measure(algorithm: str, program: str, target: str, devices: list[Any]) -> di
         "target": target,
         "program": program,
         "algorithm": algorithm,
-        "rollout_step_kernels": largest(found, "rollout_step"),
-        "gradient_step_kernels": largest(found, "gradient_step"),
+        "rollout_step_kernels": kernels_of(found, "rollout_step"),
+        "gradient_step_kernels": kernels_of(found, "gradient_step"),
         "conditionals_in_loops": sum(loop.conditionals for loop in found),
         "conditionals": len(re.findall(r" conditional\(", text)),
         "callbacks": len(re.findall(r"xla_ffi_python|xla_python_\w*callback", text)),

@@ -27,9 +27,14 @@ ENTRY %main (a: f32[4]) -> f32[4] {
 
 
 def test_kernels_and_branches_of_each_loop_are_counted():
-    assert list(accelerators.loops(TEXT)) == [Loop(frozenset({"rollout_step"}), 3, 1)] * 2
-    assert accelerators.largest(list(accelerators.loops(TEXT)), "rollout_step") == 3
-    assert accelerators.largest(list(accelerators.loops(TEXT)), "gradient_step") is None
+    assert list(accelerators.loops(TEXT)) == [Loop({"rollout_step": 1}, 3, 1)] * 2
+    assert accelerators.kernels_of(list(accelerators.loops(TEXT)), "rollout_step") == 3
+    assert accelerators.kernels_of(list(accelerators.loops(TEXT)), "gradient_step") is None
+
+
+def test_a_scopes_loop_is_not_the_one_around_it_that_something_was_moved_to():
+    around, own = Loop({"rollout_step": 2}, 300, 0), Loop({"rollout_step": 9}, 12, 0)
+    assert accelerators.kernels_of([around, own], "rollout_step") == 12
 
 
 def test_a_target_whose_compiler_is_missing_is_named_with_its_extra(monkeypatch, tmp_path, capsys):
