@@ -183,12 +183,17 @@ def test_the_fisher_product_goes_through_time(memory):
     def logits(flat):
         return network.policy({**params, "policy": unravel(flat)}, inputs).logits.reshape(10, 3)
 
-    jacobian, probs = jax.jacobian(logits)(flat), jax.nn.softmax(logits(flat))
-    of_outputs = jax.vmap(jnp.diag)(probs) - probs[:, :, None] * probs[:, None, :]
-    dense = jnp.einsum("bip,bij,bjq->pq", jacobian, of_outputs, jacobian) / 10.0 + 0.1 * jnp.eye(flat.size)
+    def by_the_jacobian(vector):
+        jacobian, probs = jax.jacobian(logits)(flat), jax.nn.softmax(logits(flat))
+        of_outputs = jax.vmap(jnp.diag)(probs) - probs[:, :, None] * probs[:, None, :]
+        return jnp.einsum("bip,bij,bjq,q->p", jacobian, of_outputs, jacobian, vector) / 10.0 + 0.1 * vector
+
+    def by_the_product(vector):
+        return policy_curvature.make_policy_fisher_product(network, params, inputs, damping=0.1)(vector)
+
     vector = jax.random.normal(jax.random.key(2), flat.shape)
-    product = policy_curvature.make_policy_fisher_product(network, params, inputs, damping=0.1)(vector)
-    np.testing.assert_allclose(product, dense @ vector, rtol=1e-4, atol=1e-5)
+    product, expected = jax.jit(lambda vector: (by_the_product(vector), by_the_jacobian(vector)))(vector)
+    np.testing.assert_allclose(product, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_samples_of_trajectories_are_whole_environments():
