@@ -5,6 +5,7 @@ no step leads from one episode into the next. A user's own `gymnasium.vector.Vec
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -34,6 +35,7 @@ from purejaxrl_gae.environments.gymnasium_forms import (
     observation_types,
     one_hot_encoding,
     parts_of,
+    time_limit,
     wrong_step,
 )
 from purejaxrl_gae.environments.gymnasium_masks import MaskInObservation, has_mask
@@ -49,6 +51,7 @@ def from_gymnasium(
     max_episode_steps: int | None = None,
     action_repeat: int = 1,
     sticky_actions: float = 0.0,
+    env_workers: int = 0,
 ) -> HostEnvironment:
     """Makes a HostEnvironment from Gymnasium.
 
@@ -59,11 +62,16 @@ def from_gymnasium(
       max_episode_steps: overrides the time limit; with a function, cuts in addition to it.
       action_repeat: times that each action is applied; rewards add up.
       sticky_actions: probability that the previous action is repeated instead of the new one.
+      env_workers: processes that step the copies; 0: this one.
 
     Raises:
       UserError: there is no such id, a package is missing, a space is not supported, or what `reset` and `step` return
         has the wrong form; found by calling both once.
     """
+    if isinstance(env, VectorEnv) or (isinstance(env, str) and env.startswith("ALE/")):
+        refuse_workers(
+            f"env is {env if isinstance(env, str) else type(env).__name__}, which steps its copies", env_workers
+        )
     if isinstance(env, str) and env.startswith("ALE/"):
         from purejaxrl_gae.environments.atari_adapter import from_atari
 
@@ -80,6 +88,7 @@ def from_gymnasium(
             _make_by_id(env, dict(env_args or {}), max_episode_steps),
             action_repeat,
             sticky_actions,
+            env_workers,
         )
     if env_args:
         raise UserError(f"env_args is {dict(env_args)}, but env is an object; give it its arguments where it is made")
@@ -92,7 +101,17 @@ def from_gymnasium(
     if not callable(env):
         raise UserError(f"env is a {type(env).__name__}; it must be an id, a VectorEnv or a function that makes an Env")
     name = getattr(env, "__name__", type(env).__name__)
-    return _from_factory(name, _make_by_function(env, max_episode_steps), action_repeat, sticky_actions)
+    return _from_factory(name, _make_by_function(env, max_episode_steps), action_repeat, sticky_actions, env_workers)
+
+
+def refuse_workers(what: str, env_workers: int) -> None:
+    """Refuses processes where they would have nothing to step.
+
+    Raises:
+      UserError: says what is in the way.
+    """
+    if env_workers:
+        raise UserError(f"env_workers is {env_workers}, but {what} by itself; it must be 0")
 
 
 def _make_by_id(env_id: str, env_args: dict[str, Any], max_episode_steps: int | None) -> MakeEnv:
@@ -127,24 +146,39 @@ def _make_by_function(function: Callable[[], Any], max_episode_steps: int | None
     return make
 
 
-def _from_factory(name: str, make: MakeEnv, action_repeat: int, sticky_actions: float) -> HostEnvironment:
+def _from_factory(
+    name: str, make: MakeEnv, action_repeat: int, sticky_actions: float, env_workers: int
+) -> HostEnvironment:
     env = make()
     types = observation_types(name, env.observation_space)
     actions = action_space(name, env.action_space)
-    limit = _time_limit(env)
+    limit = time_limit(env)
     if has_mask(env, check_interface(name, env, types)):
         env, make = MaskInObservation(env, name), _masking(make, name)
         types = observation_types(name, env.observation_space)
     env.close()
 
     def open_copies(num_envs, seed, render=False, training=False) -> HostCopies:
-        copies = SerialCopies(name, make, num_envs, seed, types, action_repeat, render)
+        open_some = partial(_open_some, name, make, seed, types, action_repeat)
+        if env_workers:
+            from purejaxrl_gae.environments.worker_copies import WorkerCopies
+
+            copies: HostCopies = WorkerCopies(open_some, num_envs, env_workers, render)
+        else:
+            copies = open_some(range(num_envs), render)
         return StickyCopies(copies, seed, sticky_actions) if sticky_actions else copies
 
     decisions = None if limit is None else -(-limit // action_repeat)
     shape, dtype = (types, np.float32) if is_structured(types) else (types.shape, types.dtype)
     environment = HostEnvironment(name, shape, actions, decisions, open_copies, dtype)
     return one_hot_observations(environment, one_hot_encoding(name, env.observation_space))
+
+
+def _open_some(
+    name: str, make: MakeEnv, seed: int, types: Any, action_repeat: int, numbers: range, render: bool
+) -> HostCopies:
+    """Makes some of the copies; see SerialCopies."""
+    return SerialCopies(name, make, numbers, seed, types, action_repeat, render)
 
 
 def _masking(make: MakeEnv, name: str) -> MakeEnv:
@@ -157,7 +191,7 @@ class SerialCopies:
     Args:
       name: for messages.
       make: makes one `gymnasium.Env`; `render=True` one that renders.
-      num_envs: N.
+      numbers: of these copies among all; N of them.
       seed: of the first reset.
       types: of an observation, uint8 or float32 of one array.
       action_repeat: times that each action is applied.
@@ -168,7 +202,7 @@ class SerialCopies:
         self,
         name: str,
         make: MakeEnv,
-        num_envs: int,
+        numbers: range,
         seed: int,
         types: Any,
         action_repeat: int = 1,
@@ -176,6 +210,7 @@ class SerialCopies:
     ):
         self._name, self._action_repeat = name, action_repeat
         self._first_seed: int | None = seed
+        self._numbers, num_envs = numbers, len(numbers)
         self._envs = [make(render=render and index == 0) for index in range(num_envs)]
         self._to_env = actions_as_wanted(self._envs[0].action_space)
         self._types, self._parts = types, parts_of(self._envs[0].observation_space)
@@ -184,7 +219,9 @@ class SerialCopies:
     def reset(self, seed: int | None = None) -> Any:
         """See HostCopies."""
         seed, self._first_seed = self._first_seed if seed is None else seed, None
-        seeds = [None] * len(self._envs) if seed is None else copy_seeds(seed, len(self._envs))
+        seeds = (
+            [None] * len(self._envs) if seed is None else copy_seeds(seed, self._numbers.stop)[self._numbers.start :]
+        )
         for index, own_seed in enumerate(seeds):
             self._reset_copy(index, seed=own_seed)
         return jax.tree.map(np.copy, self._observations)
@@ -258,13 +295,3 @@ class SerialCopies:
         check_observation(f"observation of {self._name}", self._types, arrays)
         for place, leaf in zip(jax.tree.leaves(observations), jax.tree.leaves(arrays), strict=True):
             place[index] = leaf
-
-
-def _time_limit(env: gymnasium.Env) -> int | None:
-    """Returns the limit of the TimeLimit around an environment, or what its spec says."""
-    layer: Any = env
-    while isinstance(layer, gymnasium.Wrapper):
-        if isinstance(layer, gymnasium.wrappers.TimeLimit):
-            return int(layer._max_episode_steps)
-        layer = layer.env
-    return getattr(env.spec, "max_episode_steps", None)

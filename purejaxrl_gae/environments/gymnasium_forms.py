@@ -201,3 +201,13 @@ def wrong_step(name: str, outputs: Any) -> str:
         f"step of {name} returns {in_words(outputs)}; Gymnasium's five are needed: "
         "(observation, reward, terminated, truncated, info)"
     )
+
+
+def time_limit(env: gymnasium.Env) -> int | None:
+    """Returns the limit of the TimeLimit around an environment, or what its spec says."""
+    layer: Any = env
+    while isinstance(layer, gymnasium.Wrapper):
+        if isinstance(layer, gymnasium.wrappers.TimeLimit):
+            return int(layer._max_episode_steps)
+        layer = layer.env
+    return getattr(env.spec, "max_episode_steps", None)

@@ -104,14 +104,14 @@ class CopyFailure(Exception):
 
     Args:
       copy: its number.
-      error: what happened.
+      error: what happened, or that in words.
 
     Attributes:
       copy: its number.
     """
 
-    def __init__(self, copy: int, error: BaseException):
-        super().__init__(described(error))
+    def __init__(self, copy: int, error: BaseException | str):
+        super().__init__(error if isinstance(error, str) else described(error))
         self.copy = copy
 
 

@@ -27,6 +27,7 @@ class Request(NamedTuple):
       max_episode_steps: time limit in place of its own, or None.
       action_repeat: steps for which an action is applied.
       sticky_actions: probability of the previous action instead of the new one.
+      env_workers: processes that step copies of Gymnasium's.
     """
 
     arguments: dict[str, Any]
@@ -34,6 +35,7 @@ class Request(NamedTuple):
     max_episode_steps: int | None
     action_repeat: int
     sticky_actions: float
+    env_workers: int
 
 
 def make_environment(
@@ -46,6 +48,7 @@ def make_environment(
     sticky_actions: float = 0.0,
     observe: tuple[int, ...] = (),
     frame_stack: int = 1,
+    env_workers: int = 0,
 ) -> Environment | HostEnvironment:
     """Makes an Environment, or a HostEnvironment, of whatever a config's `env` may be.
 
@@ -61,14 +64,22 @@ def make_environment(
       sticky_actions: see `options.sticky_actions`.
       observe: see `observing.observe_some`.
       frame_stack: see `stacking.stack_frames`.
+      env_workers: processes that step copies of Gymnasium's environments; 0: this one.
 
     Raises:
       UserError: it is none of these, breaks the contract, or does not take an argument.
     """
     ranges = read_ranges(tuple(randomize), "randomize")
-    request = Request(read_arguments(tuple(env_args)), ranges, max_episode_steps, action_repeat, sticky_actions)
+    request = Request(
+        read_arguments(tuple(env_args)), ranges, max_episode_steps, action_repeat, sticky_actions, env_workers
+    )
     environment = _find(env, request)
     if isinstance(environment, Environment):  # the host's adapters have done as requested
+        if env_workers:
+            raise UserError(
+                f"env_workers is {env_workers}, but {environment.name} is compiled; only copies of Gymnasium's "
+                "environments are stepped in processes, it must be 0"
+            )
         environment = with_options(
             environment, max_episode_steps=max_episode_steps, action_repeat=action_repeat, sticky=sticky_actions
         )
@@ -159,6 +170,7 @@ def _of_gymnasium(env: Any, request: Request) -> Any:
         max_episode_steps=request.max_episode_steps,
         action_repeat=request.action_repeat,
         sticky_actions=request.sticky_actions,
+        env_workers=request.env_workers,
     )
 
 
@@ -197,7 +209,8 @@ def _refuse_changes(env: Any, request: Request) -> None:
         raise UserError(f"env_args has {next(iter(request.arguments))!r}, but env is an {kind}, which is made already")
     if isinstance(env, Environment):
         return
-    for name, off in (("max_episode_steps", None), ("action_repeat", 1), ("sticky_actions", 0.0)):
+    options = (("max_episode_steps", None), ("action_repeat", 1), ("sticky_actions", 0.0), ("env_workers", 0))
+    for name, off in options:
         if getattr(request, name) != off:
             value = getattr(request, name)
             raise UserError(f"{name} is {value}, but env is a HostEnvironment, which is made already; leave it out")

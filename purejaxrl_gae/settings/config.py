@@ -30,13 +30,13 @@ Memory = Literal["none", "gru", "lstm", "lru"]
 # The fields that say which environment: arguments of `environments.make_environment`.
 ENVIRONMENT_FIELDS = (
     *("env", "env_args", "randomize", "max_episode_steps", "action_repeat", "sticky_actions", "observe"),
-    "frame_stack",
+    *("frame_stack", "env_workers"),
 )
 INT_COUNTERS = 2**31 - 1
 MOST_STEPS_PER_UPDATE = 2**28 - 1
 LONGEST_TIME_LIMIT = 10**9  # with room for one more in int32
 WIDEST_LAYER, MOST_LAYERS = 65_536, 100
-MOST_FRAMES = 1024
+MOST_FRAMES = MOST_WORKERS = 1024
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class TrainingConfig:
     """numbers of the observation to keep, counted from 0: 0 2 hides CartPole's velocities; none: all"""
     frame_stack: int = 1
     """observations shown at once, the last so many side by side on their last axis; 1: the newest alone"""
+    env_workers: int = 0
+    """processes that step copies of a Gymnasium environment, which do the same as in this one; 0: this one"""
     action_bounds: ActionBounds = "clip"
     """how real actions get within bounds: clipped; -1 to 1 scaled to them; or squashed by tanh, then scaled"""
     total_timesteps: int = 500_000
@@ -162,6 +164,7 @@ class TrainingConfig:
         require_between(self, 1, LONGEST_TIME_LIMIT, "max_episode_steps")
         require_between(self, 1, MOST_LOOPS, "action_repeat")
         require_between(self, 1, MOST_FRAMES, "frame_stack")
+        require_between(self, 0, MOST_WORKERS, "env_workers")
         require(self, "sticky_actions", 0.0 <= self.sticky_actions < 1.0, "at least 0 and below 1")
         require_between(self, 0, 2**32 - 1, "seed")
         require(self, "hidden_sizes", 1 <= len(self.hidden_sizes) <= MOST_LAYERS, f"1 to {MOST_LAYERS} layers")
