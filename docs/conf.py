@@ -18,8 +18,8 @@ project = "purejaxrl_gae"
 author = copyright = "The purejaxrl_gae authors"
 release = version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "examples"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build", "examples", "tutorial/colab"]
 nitpicky = False
 
 html_math_renderer = "mathml"
@@ -27,6 +27,11 @@ html_theme = "furo"  # light and dark, as the reader's system says, and a button
 html_title = f"purejaxrl_gae {release}"
 html_show_sourcelink = False
 html_static_path: list[str] = []
+
+nb_execution_mode = "cache"  # docs/tutorial: executed again where its code has changed
+nb_execution_timeout = 600  # seconds of one cell
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
