@@ -14,6 +14,8 @@ from purejaxrl_gae import load_policy
 from purejaxrl_gae.evaluate import EvaluateOptions, evaluate_run
 from purejaxrl_gae.program import algorithms, training
 from purejaxrl_gae.program import many_agents as agents
+from purejaxrl_gae.runs.programs import OneAgent
+from purejaxrl_gae.settings.errors import UserError
 from tests.configs import tiny_ppo
 
 TINY = tiny_ppo(total_timesteps=2048)
@@ -192,9 +194,10 @@ def test_one_agent_on_four_devices_and_in_two_processes(tmp_path):
         assert max(np.abs(expected[array] - found[array]).max() for array in expected) < 1e-2
 
 
-def test_environments_must_be_divisible(tmp_path):
-    with pytest.raises(AssertionError, match="num_envs is 6, which 4 devices cannot divide evenly"):
-        run(f"{ARGUMENTS} --devices 4".replace("--num-envs 8", "--num-envs 6"), tmp_path / "four")
+def test_environments_must_be_divisible():
+    six = algorithms.make_algorithm(tiny_ppo(num_envs=6))
+    with pytest.raises(UserError, match="num_envs is 6, which 4 devices cannot divide evenly"):
+        OneAgent(six, jax.devices()[:1] * 4)
 
 
 def test_a_run_of_seeds_stopped_and_resumed_on_other_devices_is_the_run_never_stopped(seeds_on_one_device, tmp_path):

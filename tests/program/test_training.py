@@ -142,7 +142,8 @@ def test_wrong_hyperparameters_are_refused(train, overrides, message):
 
 
 def test_jit_on_and_off_agree():
-    config = dataclasses.replace(SMALL, total_timesteps=8, num_envs=2, num_steps=4, num_minibatches=2, update_epochs=1)
+    few = dict(total_timesteps=8, num_envs=2, num_steps=4, num_minibatches=2, update_epochs=1)
+    config = dataclasses.replace(SMALL, env=probes.both(), hidden_sizes=(2,), **few)  # of few shapes: each op compiles
     jitted = jax.jit(make_train(config))(jax.random.key(0))
     with jax.disable_jit():
         eager = make_train(config)(jax.random.key(0))
