@@ -41,6 +41,8 @@ _MODULES = {
     "networks": "purejaxrl_gae.program.networks",
 }
 
+__all__ = [*_EXPORTS, *_MODULES]
+
 if TYPE_CHECKING:
     from purejaxrl_gae import environments as environments
     from purejaxrl_gae import kernels as kernels

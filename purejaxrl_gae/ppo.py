@@ -13,6 +13,7 @@ with L_policy one of
     kl_adaptive   the same, beta doubled or halved after every update to keep the KL near d_targ
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -155,18 +156,14 @@ def learn(
             values=experience.values,
             advantages=advantages,
             targets=targets,
-            distribution=experience.distribution if needs_old_policy(objective_of(setup.config)) else None,
+            distribution=experience.distribution if _needs_old_policy(setup.config) else None,
         )
     )
     current = _of_this_update(setup.config, adaptation.current(hyperparameters, learner), progress)
     reestimate = None
     if setup.config.recompute_advantages:
         reestimate = partial(_reestimate, setup, hyperparameters, experience)
-    optimizer = make_optimizer(setup.config, current, learner.params, max_grad_norm=current.max_grad_norm)
-    minibatch_loss = partial(loss, setup, current)
-    learner, metrics = run_epochs(
-        setup.config, minibatch_loss, optimizer, learner, samples, keys, current.target_kl, reestimate
-    )
+    learner, metrics = _run_epochs(setup, current, learner, samples, keys, reestimate)
     if setup.config.critic == "trust_region":
         params, value_metrics = value_function.step_in_trust_region(
             setup.network,
@@ -175,12 +172,47 @@ def learn(
             trust_region=hyperparameters.value_trust_region,
         )
         learner, metrics = learner.replace(params=params), metrics | value_metrics
-    learner, kl_metrics = adaptation.follow_kl(setup, hyperparameters, learner, experience)
+    learner, kl_metrics = adaptation.follow_kl(setup, hyperparameters, learner, experience, moved=("learning_rate",))
     metrics |= kl_metrics | {
         "explained_variance": kernels.explained_variance(experience.values, targets),
-        "learning_rate": current.learning_rate,
+        "learning_rate": learner.extra.get("learning_rate", current.learning_rate),
     }
     return learner, metrics
+
+
+def _run_epochs(
+    setup: Setup,
+    hyperparameters: Hyperparameters,
+    learner: Learner,
+    samples: Samples,
+    keys: jax.Array,
+    reestimate: Callable[[Params, Samples], Samples] | None,
+) -> tuple[Learner, Metrics]:
+    """Runs the epochs at the learning rate of this update, or at one that each minibatch's KL moves."""
+
+    def make(rate):
+        at_rate = hyperparameters.replace(learning_rate=rate)
+        return make_optimizer(setup.config, at_rate, learner.params, max_grad_norm=hyperparameters.max_grad_norm)
+
+    rate = hyperparameters.learning_rate
+    run = partial(run_epochs, setup.config, partial(loss, setup, hyperparameters))
+    data = (samples, keys, hyperparameters.target_kl, reestimate)
+    if not _rate_follows_kl(setup.config):
+        return run(make(rate), learner, *data)
+    optimizer = adaptation.rate_by_minibatch(make, rate, hyperparameters.desired_kl)
+    begun = learner.replace(optimizer_state=(learner.optimizer_state, rate))
+    learned, metrics = run(optimizer, begun, *data)
+    optimizer_state, rate = learned.optimizer_state
+    extra = {**learned.extra, "learning_rate": rate}
+    return learned.replace(optimizer_state=optimizer_state, extra=extra), metrics
+
+
+def _rate_follows_kl(config: PPOConfig) -> bool:
+    return isinstance(config.schedule, str) and config.schedule == "kl_adaptive"
+
+
+def _needs_old_policy(config: PPOConfig) -> bool:
+    return _rate_follows_kl(config) or needs_old_policy(objective_of(config))
 
 
 def estimate_advantages(
@@ -237,7 +269,10 @@ def loss(
     # eq. 9; a value function that is fitted apart has no part in it
     vf_coef = hyperparameters.vf_coef if setup.config.critic == "joint" else 0.0
     total = hyperparameters.pg_coef * surrogate + vf_coef * value_loss - hyperparameters.ent_coef * entropy
-    return total, {
+    old, measured = minibatch.distribution, {}
+    if old is not None and _rate_follows_kl(setup.config):
+        measured["kl"] = jnp.mean(old.kl_divergence(policy))
+    return total, measured | {
         "policy_loss": surrogate,
         "value_loss": value_loss,
         "entropy": entropy,

@@ -98,6 +98,10 @@ def test_parts_of_ones_own_train_together(my_parts):
     assert np.all(np.isfinite(result.metrics["policy_loss"])) and "LayerNorm_0" in result.state.learner.params["policy"]
 
 
+def test_the_algorithm_on_the_page_is_the_example_that_tests_train():
+    assert (ROOT / "docs" / "examples" / "my_spo.py").read_text() in BLOCKS
+
+
 def test_the_fisher_product_of_the_distribution_is_its_hessian(my_parts):
     names = run_block("from my_beta import StretchedBeta")
     jax.tree.map(

@@ -52,6 +52,9 @@ def test_every_public_name_is_in_the_reference(name):
 def test_every_name_of_the_package_is_in_the_reference():
     documented = DIRECTIVE.findall((DOCS / "api" / "package.md").read_text())
     assert sorted(documented) == sorted(purejaxrl_gae._EXPORTS)
+    everything: dict = {}
+    exec("from purejaxrl_gae import *", everything)
+    assert set(purejaxrl_gae.__all__) == everything.keys() - {"__builtins__"} >= {*documented, "kernels"}
 
 
 def test_every_page_is_in_a_table_of_contents():

@@ -120,15 +120,16 @@ def adapt_learning_rate(
     below d_targ / 2, but not above 1e-2.
 
     Args:
-      learning_rate: of the update just made.
-      kl: KL(pi_old || pi) measured after that update.
+      learning_rate: of the step just made.
+      kl: KL(pi_old || pi) measured after it.
       kl_target: d_targ.
 
     Returns:
-      The rate of the next update. Unchanged where `kl` is NaN.
+      The rate of the next step. Unchanged where `kl` is NaN, or 0, as before the first step.
     """
     slower, faster = jnp.maximum(1e-5, learning_rate / 1.5), jnp.minimum(1e-2, learning_rate * 1.5)
-    return jnp.where(kl > 2.0 * kl_target, slower, jnp.where(kl < kl_target / 2.0, faster, learning_rate))
+    is_short = (kl > 0.0) & (kl < kl_target / 2.0)
+    return jnp.where(kl > 2.0 * kl_target, slower, jnp.where(is_short, faster, learning_rate))
 
 
 def value_loss(values: jax.Array, targets: jax.Array, *, weights: jax.Array | None = None) -> jax.Array:

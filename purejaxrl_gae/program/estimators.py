@@ -90,6 +90,9 @@ def check_estimator(config: Any, built_in: dict[str, Any] = BUILT_IN, **more: An
         return estimate(estimator, rollout, **given)
 
     found = parts.trace("advantage", name, traced, numbers, ends)
-    if any(leaf.shape != (5, 3) for leaf in jax.tree.leaves(found)):
-        shapes = [list(leaf.shape) for leaf in jax.tree.leaves(found)]
-        raise UserError(f"advantage is {name}, which returned {shapes} for a rollout [5, 3]; it must keep its shape")
+    shapes = [list(leaf.shape) for leaf in jax.tree.leaves(found)]
+    if shapes != [[5, 3], [5, 3]]:
+        raise UserError(
+            f"advantage is {name}, which returned {shapes} for a rollout [5, 3]; it must return advantages, or "
+            "(advantages, targets), of its shape"
+        )

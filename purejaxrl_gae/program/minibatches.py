@@ -124,7 +124,7 @@ def descend(
 
     Args:
       loss: `(params, minibatch) -> (scalar, metrics)`.
-      optimizer: of the flat vector.
+      optimizer: of the flat vector; one with extra arguments is handed the metrics' `kl` too.
       unravel: from the flat vector to the parameters' pytree.
       carry: `(flat parameters, optimizer state)`.
       samples: rows and unpack, as from `pack`.
@@ -135,13 +135,15 @@ def descend(
       `(carry, metrics)` after all of them; metrics are means over the minibatches.
     """
     rows, unpack = samples
+    update = optax.with_extra_args_support(optimizer).update  # which drops what this optimizer does not ask for
 
     @jax.named_scope("gradient_step")  # for profilers, and benchmarks.accelerators
     def one_minibatch(carry, minibatch_indices):
         flat_params, optimizer_state = carry
         minibatch = unpack(rows[minibatch_indices])
         gradient, metrics = mean_gradient(loss, unravel(flat_params), minibatch, chunk_size)
-        changes, optimizer_state = optimizer.update(ravel_pytree(gradient)[0], optimizer_state, flat_params)
+        gradient = ravel_pytree(gradient)[0]
+        changes, optimizer_state = update(gradient, optimizer_state, flat_params, kl=metrics.get("kl"))
         return (flat_params + changes, optimizer_state), metrics
 
     carry, metrics = storing.scan(one_minibatch, carry, indices)

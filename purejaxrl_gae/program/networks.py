@@ -103,7 +103,8 @@ class ModuleNetwork:
             values = self._apply("value", params, observations)
         else:
             values = self._apply("joint", params, observations)[1]
-        return values.reshape(batch_shape(self.observations, observations))
+        leading = batch_shape(self.observations, observations)
+        return values.reshape(leading) if values.shape == (*leading, 1) else values
 
     def prediction(self, params: Params, observations: Any, actions: jax.Array | None) -> jax.Array:
         """Returns V; there are no action values."""
@@ -251,7 +252,8 @@ def check_network(name: str, network: Any, observations: Any, actions: ActionSpa
     if str(held[0]) != str(held[1]):  # shapes and types of pytrees
         raise UserError(f"network is {name}, which remembers {held[1]}; it must be as initial_memory: {held[0]}")
     if not (hasattr(values, "shape") and values.shape == (2,) and jnp.issubdtype(values.dtype, jnp.floating)):
-        raise UserError(f"network is {name}, whose values of 2 observations are {values}; they must be 2 real numbers")
+        form = parts.form_of(values)
+        raise UserError(f"network is {name}, whose values of 2 observations are {form}; they must be 2 real numbers")
 
 
 def _check_distribution(name: str, distribution: Any, actions: ActionSpace) -> None:

@@ -94,4 +94,6 @@ def check_objective(setup: Setup, hyperparameters: Hyperparameters, make_samples
     inputs = example_inputs(setup.network, seen_types(setup.environment), 2)
     found = parts.trace("objective", name, loss, jax.eval_shape(setup.network.init, key), inputs, key)
     if not (hasattr(found, "shape") and found.shape == () and jnp.issubdtype(found.dtype, jnp.floating)):
-        raise UserError(f"objective is {name}, which returned {found}; it must return one real number, the mean loss")
+        raise UserError(
+            f"objective is {name}, which returned {parts.form_of(found)}; it must return one real number, the mean loss"
+        )

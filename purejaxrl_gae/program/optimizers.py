@@ -39,8 +39,9 @@ class DescentConfig(TrainingConfig):
     names that) to an optax transformation of the parameters"""
     schedule: Any = "auto"
     """of the learning rate over the run: auto (linear where anneal_lr says so, else constant), linear, constant,
-    cosine, warmup_cosine, kl_adaptive (after each update divided or multiplied by 1.5 to keep the KL near desired_kl),
-    or MODULE:FUNCTION of your own, from the progress in [0, 1] to a factor; anneal_lr counts with auto alone"""
+    cosine, warmup_cosine, kl_adaptive (divided or multiplied by 1.5 to keep the KL near desired_kl: by PPO before each
+    minibatch's step, as rsl_rl and Brax do, by others after each update), or MODULE:FUNCTION of your own, from the
+    progress in [0, 1] to a factor; anneal_lr counts with auto alone"""
     learning_rate: Traced = 1e-3
     """the optimizer's step size"""
     gamma: Traced = 0.99

@@ -76,4 +76,5 @@ def check_schedule(config: Any) -> None:
     found = parts.trace("schedule", name, schedule, jax.ShapeDtypeStruct((), jnp.float32))
     is_real = hasattr(found, "dtype") and any(jnp.issubdtype(found.dtype, kind) for kind in (jnp.floating, jnp.integer))
     if not (is_real and found.shape == ()):
-        raise UserError(f"schedule is {name}, which returned {found}; it must return one real number, a factor")
+        form = parts.form_of(found)
+        raise UserError(f"schedule is {name}, which returned {form}; it must return one real number, a factor")

@@ -96,6 +96,11 @@ def call(field: str, function: Callable[..., Any], available: Mapping[str, Any])
     return function(**{name: value for name, value in available.items() if takes_any or name in wanted})
 
 
+def form_of(found: Any) -> str:
+    """Returns type and shape of an array, as `float32[2, 3]`; of anything else what it is."""
+    return f"{found.dtype}{list(found.shape)}" if hasattr(found, "shape") else shown(found)
+
+
 def trace(field: str, name: str, function: Callable[..., Any], *types: Any) -> Any:
     """Traces a part that was handed in, which computes nothing, and returns the types of its outputs.
 

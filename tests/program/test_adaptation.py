@@ -1,10 +1,11 @@
-"""What follows the KL moves after each update, in a direction that the measured KL decides."""
+"""What follows the KL moves after each update or minibatch, in a direction that the measured KL decides."""
 
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from purejaxrl_gae import A2CConfig, OffPolicyConfig, PPOConfig, ReinforceConfig, kernels, make_train
@@ -42,6 +43,21 @@ def test_the_kl_is_the_exact_one_of_the_policy_that_acted_from_the_one_it_has_be
     *_, metrics, _ = followed(PPOConfig(schedule="kl_adaptive"), 1.0)
     new = np.exp([0.3, 0.0, -0.2]) / np.exp([0.3, 0.0, -0.2]).sum()
     np.testing.assert_allclose(metrics["kl"], np.mean(np.log((1 / 3) / new)), rtol=1e-5)
+
+
+def test_the_rate_of_a_minibatch_is_moved_by_its_kl_before_the_step_on_it():
+    optimizer = adaptation.rate_by_minibatch(optax.sgd, jnp.float32(1e-3), jnp.float32(0.01))
+    state, gradient = optimizer.init(jnp.zeros(1)), jnp.ones(1)
+    for kl, rate in ((0.0, 1e-3), (1e-3, 1.5e-3), (0.01, 1.5e-3), (0.1, 1e-3)):
+        change, state = optimizer.update(gradient, state, kl=jnp.float32(kl))
+        np.testing.assert_allclose((-change[0], state[1]), rate, rtol=1e-6)
+
+
+def test_what_an_update_has_moved_itself_is_kept_and_nothing_else_measured():
+    values = traced_hyperparameters(PPOConfig(schedule="kl_adaptive"))
+    learner = Learner((), (), {"learning_rate": jnp.float32(3e-3)})
+    setup = Setup(PPOConfig(schedule="kl_adaptive"), None, None)
+    assert adaptation.follow_kl(setup, values, learner, None, moved=("learning_rate",)) == (learner, {})
 
 
 def test_nothing_is_measured_where_nothing_follows_the_kl():

@@ -107,8 +107,9 @@ SMALL = dict(env="CartPole-v1", num_envs=4, num_steps=16, hidden_sizes=(8,))
         (lambda rewards, q_values: rewards, "which asks for 'q_values'; it may name rewards"),
         (
             lambda rewards: rewards[0],
-            r"which returned \[\[3\], \[5, 3\]\] for a rollout \[5, 3\]; it must keep its shape",
+            r"which returned \[\[3\], \[5, 3\]\] for a rollout \[5, 3\]; it must return advantages, or",
         ),
+        (lambda rewards: (rewards, rewards, rewards), r"which returned \[\[5, 3\], \[5, 3\], \[5, 3\]\] for a rollout"),
         (lambda rewards: rewards @ rewards, "which raised TypeError"),
         (takes_an_array_for_a_pair, "which raised ValueError: too many values to unpack"),
     ],

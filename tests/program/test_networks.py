@@ -134,10 +134,13 @@ REFUSED = {
     "too_many_logits": (lambda: networks.separate(Policy(3), Value()), "has 3 logits; the environment has 2 actions"),
     "real_actions": (lambda: networks.separate(Policy(gaussian=True), Value()), r"gives actions \[2\] of type float32"),
     "no_distribution": (lambda: networks.separate(Value(), Value()), "without 'noise'; it must return a distribution"),
-    "two_values": (lambda: networks.separate(Policy(), nn.Dense(2)), "which raised TypeError for observations"),
+    "two_values": (
+        lambda: networks.separate(Policy(), nn.Dense(2)),
+        r"values of 2 observations are float32\[2, 2\]; they",
+    ),
     "whole_values": (
         lambda: networks.separate(Policy(), (LINEAR[0], lambda params, x: jnp.ones(x.shape[0], int))),
-        "they must be 2 real numbers",
+        r"are int32\[2\]; they must be 2 real numbers",
     ),
     "another_shape": (
         lambda: networks.separate(Policy(), (LINEAR[0], lambda p, x: x @ p[:2])),

@@ -49,7 +49,7 @@ def fails(progress):
     [
         ("cosin", "schedule is 'cosin'; it must be one of 'auto', 'linear', 'constant', 'cosine', 'warmup_c"),
         (fails, "fails, which raised ValueError: no such thing"),
-        (lambda progress: jnp.stack([progress, progress]), "it must return one real number, a factor"),
+        (lambda progress: jnp.stack([progress, progress]), "returned float32[2]; it must return one real number"),
         (lambda progress: "half", "schedule is "),
         (0.5, "schedule is 0.5, a float; it must be a function"),
     ],
