@@ -15,7 +15,7 @@ from purejaxrl_gae.settings.config import read_arguments
 from purejaxrl_gae.settings.errors import UserError, first_line, shown
 from purejaxrl_gae.settings.search_space import Dimension, read_ranges
 
-PREFIXES = ("brax", "mjx", "gymnasium", "jumanji", "pgx")
+PREFIXES = ("brax", "mjx", "gymnasium", "jumanji", "pgx", "envpool")
 
 
 class Request(NamedTuple):
@@ -54,8 +54,8 @@ def make_environment(
 
     Args:
       env: a gymnax id; `brax:NAME`; `mjx:NAME` of MuJoCo Playground; `jumanji:NAME`; `pgx:NAME`; `gymnasium:ID`;
-        `MODULE:FACTORY`, a function to import and call with `env_args`; an Environment; an object with gymnax's
-        methods, or a pair `(object, params)` of one; or an environment of Brax, MuJoCo Playground or Gymnasium.
+        `envpool:ID`; `MODULE:FACTORY`, a function to import and call with `env_args`; an Environment; an object with
+        gymnax's methods, or a pair `(object, params)` of one; or one of Brax, MuJoCo Playground or Gymnasium.
       env_args: `name=value` for the constructor; for gymnax they replace fields of the parameters.
       randomize: `name=uniform:low:high` for parameters of a gymnax environment; see `randomized.Randomized`.
       max_episode_steps: time limit in place of the environment's own. Where the environment lets nothing but itself
@@ -135,6 +135,8 @@ def _find_named(env: str, request: Request, common: dict[str, Any]) -> Any:
         from purejaxrl_gae.environments.pgx_adapter import from_pgx
 
         return from_pgx(name, **common)
+    if kind == "envpool":
+        return _of_envpool(env, name, request)
     if kind == "gymnasium":
         _refuse_foreign_maker(env, name, request)
         return _of_gymnasium(name, request)
@@ -157,6 +159,21 @@ def _of_factory(env: str, request: Request) -> Any:
         one_copy.__name__ = env  # for messages
         return _of_gymnasium(one_copy, without_arguments)
     return _find(made, without_arguments)
+
+
+def _of_envpool(env: str, name: str, request: Request) -> Any:
+    """Makes the HostEnvironment of one of EnvPool's, whose threads step it."""
+    for field, off in (("action_repeat", 1), ("env_workers", 0)):
+        if getattr(request, field) != off:
+            raise UserError(f"{field} is {getattr(request, field)}, which {env} does not take; it must be {off}")
+    from purejaxrl_gae.environments.envpool_adapter import from_envpool
+
+    return from_envpool(
+        name,
+        env_args=request.arguments,
+        max_episode_steps=request.max_episode_steps,
+        sticky_actions=request.sticky_actions,
+    )
 
 
 def _of_gymnasium(env: Any, request: Request) -> Any:
