@@ -67,7 +67,7 @@ def test_evaluate_scores_a_run(uninterrupted):
     assert scored["return_mean"] > 100.0
 
 
-def wait_for_checkpoint(process, path, seconds=120):
+def wait_for_checkpoint(process, path, seconds=300):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:

@@ -78,6 +78,6 @@ with streams.dispensable():
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "2>&-", ">&- 2>&-", ">/dev/full 2>/dev/full", "| true"])
 def test_a_command_ends_with_its_own_exit_code_whatever_its_outputs_are(redirection):
     program = f"""exec 3>&1; ( {sys.executable} -c '{PROGRAM}'; echo $? >&3 ) {redirection}"""
-    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, timeout=300)
     assert done.stdout.split()[-1] == "7"
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
