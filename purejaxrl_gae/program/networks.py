@@ -193,7 +193,7 @@ def make_network(config: Any, environment: Any, *, action_values: bool = False) 
     if not hasattr(found, "policy"):
         available = dict(observations=observations, actions=environment.actions, config=config, mask=mask)
         try:
-            factory = parts.find_function("network", found, BUILT_IN)
+            factory = parts.find_function("network", config.network, BUILT_IN)
             found = parts.call("network", factory, {**available, "action_values": action_values})
         except UserError:
             raise

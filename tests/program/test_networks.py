@@ -126,6 +126,7 @@ def test_trpo_refuses_a_joint_network_in_one_line():
 
 REFUSED = {
     "no_such_name": ("seperate", "network is 'seperate'; it must be one of .*did you mean 'separate'"),
+    "no_function": (f"{__name__}:SMALL", "network is 'test_networks:SMALL', a dict; it must be a function"),
     "no_such_argument": (lambda images: images, "which asks for 'images'; it may name observations, actions, config"),
     "a_factory_that_raises": (lambda actions: 1 / 0, "which raised ZeroDivisionError: division by zero"),
     "no_network": (lambda: 3, "which made a int without 'init'; it must return networks.separate"),
