@@ -1,0 +1,130 @@
+"""python -m benchmarks.faults: what each fault of the source documents does to learning, one at a time.
+
+Each row trains a preset twice with the same seeds, as it is and with one fault put in, and prints the scores of the
+last 100 training episodes with the paired difference. Faults that change no number, or that no option has, have no row.
+"""
+
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from benchmarks.curves import train_seeds
+from purejaxrl_gae import OffPolicyConfig, PPOConfig, TRPOConfig, with_preset
+from purejaxrl_gae.runs.statistics import with_interval
+
+DOCS = Path(__file__).parent.parent / "docs"
+RESULTS, PAGE = DOCS / "faults.json", DOCS / "theory" / "source_documents.md"
+TABLE = re.compile(r"(<!-- faults -->\n).*?(\n<!-- end of faults -->)", flags=re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Trains every row that is not in the file yet, prints the table, and puts it into its page."""
+
+    num_seeds: int = 8
+    """agents of each side"""
+    output: Path = RESULTS
+    """JSON file to read and write"""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One row.
+
+    Attributes:
+      numbers: of the fault in the table of twenty.
+      what: the fault, in a few words.
+      right: the config without it.
+      fields: what puts it in.
+    """
+
+    numbers: str
+    what: str
+    right: Any
+    fields: dict[str, Any]
+
+
+CARTPOLE = replace(with_preset(PPOConfig(env="CartPole-v1")), total_timesteps=100_000)
+PENDULUM = with_preset(PPOConfig(env="Pendulum-v1"))
+FAR_SIGHTED = replace(PENDULUM, gamma=0.99, gae_lambda=0.95)
+TRPO = replace(with_preset(TRPOConfig(env="Pendulum-v1")), total_timesteps=100_000)
+MONTE_CARLO = replace(TRPO, advantage="monte_carlo")
+EPISODES = replace(TRPO, num_steps=275, batch_size=55)  # 2,200 samples, as 000 has them
+OFF_POLICY = replace(with_preset(OffPolicyConfig(env="CartPole-v1")), total_timesteps=100_000)
+FAULTS = (
+    Fault("3", "a step must bring half of the promise", TRPO, {"acceptance_ratio": 0.5}),
+    Fault("1, 3", "the same, and the promise fades", TRPO, {"acceptance_ratio": 0.5, "compound_expectation": True}),
+    Fault("4", "time limit taken for an end, gamma = 0.95", PENDULUM, {"time_limit": "terminal"}),
+    Fault("4", "time limit taken for an end, gamma = 0.99", FAR_SIGHTED, {"time_limit": "terminal"}),
+    Fault("6", "returns standardised, then targets", MONTE_CARLO, {"standardize_returns": True}),
+    Fault("7", "one step of the value function", TRPO, {"n_critic_updates": 1, "batch_size": 0}),
+    Fault("8", "advantages divided by the deviation of n - 1", TRPO, {"advantage_ddof": 1}),
+    Fault("10", "24 of 2,200 samples dropped", EPISODES, {"batch_size": 64, "drop_last_minibatch": True}),
+    Fault("11", "deviation fixed at 1", PENDULUM, {"learn_std": False, "log_std_init": 0.0}),
+    Fault("12", "clipping range of 100", CARTPOLE, {"clip_coef": 100.0}),
+    Fault("14", "value target of one step", CARTPOLE, {"value_target": "td"}),
+    Fault("16", "random samples of trajectories for epochs", CARTPOLE, {"minibatch_sampling": "trajectories"}),
+    Fault("18", "off-policy ratios without bound", OFF_POLICY, {"clip_ratios": False}),
+)
+
+
+def final_scores(config: Any, num_seeds: int) -> list[float]:
+    """Returns each seed's mean return of the last 100 training episodes."""
+    return [round(float(score), 2) for score in train_seeds(config, num_seeds).scores[:, -1]]
+
+
+def train_row(fault: Fault, num_seeds: int, known: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the record of a row; the side without the fault is trained once, however many rows have it."""
+    without = next((each["right"] for each in known if each["config"] == repr(fault.right)), None)
+    return {
+        "numbers": fault.numbers,
+        "what": fault.what,
+        "config": repr(fault.right),
+        "right": without or final_scores(fault.right, num_seeds),
+        "wrong": final_scores(replace(fault.right, **fault.fields), num_seeds),
+    }
+
+
+def table(records: list[dict[str, Any]]) -> str:
+    """Returns the rows in Markdown; those without a record yet say so."""
+    lines = ["| | fault | trained | without | with | difference |", "|---|---|---|---|---|---|"]
+    known = {each["what"]: each for each in records}
+    for fault in FAULTS:
+        cells = cells_of(known[fault.what]) if fault.what in known else ["", "", "not trained yet"]
+        task = f"{fault.right.algorithm} {fault.right.env}, {fault.right.env_steps:,} steps"
+        lines.append("| " + " | ".join([fault.numbers, fault.what, task, *cells]) + " |")
+    return "\n".join(lines)
+
+
+def cells_of(record: dict[str, Any]) -> list[str]:
+    """Returns the mean without and with the fault, and the middle of the paired differences with its interval."""
+    right, wrong = np.array(record["right"]), np.array(record["wrong"])
+    change = with_interval((wrong - right)[:, None])
+    return [
+        f"{right.mean():.0f}",
+        f"{wrong.mean():.0f}",
+        f"{change.value:+.0f} [{change.low:+.0f}, {change.high:+.0f}]",
+    ]
+
+
+def main() -> None:
+    options = tyro.cli(Options)
+    records = json.loads(options.output.read_text()) if options.output.exists() else []
+    order = [fault.what for fault in FAULTS]
+    for fault in FAULTS:
+        if all(each["what"] != fault.what for each in records):
+            records.append(train_row(fault, options.num_seeds, records))
+            records.sort(key=lambda each: order.index(each["what"]))
+            options.output.write_text(json.dumps(records, indent=0, ensure_ascii=False) + "\n")
+    print(table(records))
+    if options.output == RESULTS:
+        PAGE.write_text(TABLE.sub(lambda marks: marks[1] + table(records) + marks[2], PAGE.read_text()))
+
+
+if __name__ == "__main__":
+    main()
