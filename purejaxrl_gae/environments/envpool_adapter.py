@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep, copy_seeds
-from purejaxrl_gae.environments.structures import batched, is_structured
+from purejaxrl_gae.environments.structures import batched, shape_and_dtype_of
 from purejaxrl_gae.settings.errors import UserError, closest, first_line
 
 MakePool = Callable[[int, int], Any]
@@ -58,7 +58,7 @@ def from_envpool(
         copies = PoolCopies(name, make, num_envs, seed, types)
         return StickyCopies(copies, seed, sticky_actions) if sticky_actions else copies
 
-    shape, dtype = (types, np.float32) if is_structured(types) else (types.shape, types.dtype)
+    shape, dtype = shape_and_dtype_of(types)
     longest = getattr(pool.spec.config, "max_episode_steps", None)
     environment = HostEnvironment(name, shape, actions, longest, open_copies, dtype)
     return one_hot_observations(environment, one_hot_encoding(name, pool.observation_space))

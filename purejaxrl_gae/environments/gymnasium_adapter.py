@@ -14,7 +14,7 @@ import numpy as np
 from purejaxrl_gae.environments.host_environment import CopyFailure, HostCopies, HostEnvironment, HostStep, copy_seeds
 from purejaxrl_gae.environments.host_wrappers import StickyCopies, one_hot_observations
 from purejaxrl_gae.environments.quiet import not_drawn, quietly
-from purejaxrl_gae.environments.structures import is_structured
+from purejaxrl_gae.environments.structures import shape_and_dtype_of
 from purejaxrl_gae.settings.errors import UserError, first_line, shown
 
 try:
@@ -169,7 +169,7 @@ def _from_factory(
         return StickyCopies(copies, seed, sticky_actions) if sticky_actions else copies
 
     decisions = None if limit is None else -(-limit // action_repeat)
-    shape, dtype = (types, np.float32) if is_structured(types) else (types.shape, types.dtype)
+    shape, dtype = shape_and_dtype_of(types)
     environment = HostEnvironment(name, shape, actions, decisions, open_copies, dtype)
     return one_hot_observations(environment, one_hot_encoding(name, env.observation_space))
 

@@ -18,7 +18,7 @@ from purejaxrl_gae.environments.gymnasium_forms import (
 )
 from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep, copy_seeds
 from purejaxrl_gae.environments.host_wrappers import StickyCopies, one_hot_observations
-from purejaxrl_gae.environments.structures import batched, is_structured
+from purejaxrl_gae.environments.structures import batched, is_structured, shape_and_dtype_of
 from purejaxrl_gae.settings.errors import UserError
 
 
@@ -49,7 +49,7 @@ def from_vector_env(env: VectorEnv, sticky_actions: float) -> HostEnvironment:
 
     spec = getattr(env, "spec", None)
     limit = getattr(spec, "max_episode_steps", None)
-    shape, dtype = (types, np.float32) if is_structured(types) else (types.shape, types.dtype)
+    shape, dtype = shape_and_dtype_of(types)
     environment = HostEnvironment(name, shape, actions, limit, open_copies, dtype, env.num_envs)
     return one_hot_observations(environment, one_hot_encoding(name, env.single_observation_space))
 

@@ -66,6 +66,11 @@ def shape_of(types: Any) -> Any:
     return types if is_structured(types) else tuple(types.shape)
 
 
+def shape_and_dtype_of(types: Any) -> tuple[Any, Any]:
+    """Returns the `observation_shape` and `observation_dtype` of a HostEnvironment; a structure has its own types."""
+    return shape_of(types), np.float32 if is_structured(types) else types.dtype
+
+
 def in_words(outputs: Any) -> str:
     """Names what a function returned that was to return something else."""
     return f"{len(outputs)} values" if isinstance(outputs, tuple) else f"a {type(outputs).__name__}"
