@@ -98,7 +98,7 @@ def write_inline_math(translator, node):
 def write_math_block(translator, node):
     """Writes a displayed formula; see `write_inline_math`."""
     formula = tex2mathml(node.astext(), as_block=True)
-    translator.body.append(f'<div class="math" style="overflow-x: auto; padding: 0.5em 0">{formula}</div>')
+    translator.body.append(f'<div class="math" style="overflow-x: auto; margin: 1em 0">{formula}</div>')
     raise nodes.SkipNode
 
 
