@@ -40,6 +40,7 @@ SCOPES = ("rollout_step", "gradient_step")
 FREE = {"parameter", "get-tuple-element", "constant", "tuple", "bitcast", "after-all"}
 FREE |= {"copy-start", "copy-done"}  # a TPU fetches weights ahead while it computes
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+FREE |= {f"{kind}-done" for kind in COLLECTIVES}
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,13 @@ class Loop(NamedTuple):
       scopes: of `jax.named_scope`, and how many of its own instructions come from each.
       kernels: instructions that are launched.
       conditionals: branches among them.
+      collectives: what devices wait for each other in, among them.
     """
 
     scopes: dict[str, int]
     kernels: int
     conditionals: int
+    collectives: int
 
 
 def config_of(algorithm: str, program: str) -> Any:
@@ -152,16 +155,17 @@ def loops(text: str) -> Iterator[Loop]:
     for body in re.findall(r" while\(.*body=%?([\w.\-]+)", text):
         counts = bodies.get(body, collections.Counter())
         kernels = sum(number for kind, number in counts.items() if kind not in FREE)
-        yield Loop(dict(scopes.get(body, {})), kernels, counts["conditional"])
+        collectives = sum(counts[kind] + counts[f"{kind}-start"] for kind in COLLECTIVES)
+        yield Loop(dict(scopes.get(body, {})), kernels, counts["conditional"], collectives)
 
 
-def kernels_of(found: list[Loop], scope: str) -> int | None:
-    """Returns the kernels of a scope's own loop, the one that has most of it; None where it has none.
+def loop_of(found: list[Loop], scope: str) -> Loop | None:
+    """Returns a scope's own loop, the one that has most of it; None where it has none.
 
     Something of a loop's body may have been moved out, into the loop around it.
     """
     own = [loop for loop in found if scope in loop.scopes]
-    return max(own, key=lambda loop: loop.scopes[scope]).kernels if own else None
+    return max(own, key=lambda loop: loop.scopes[scope]) if own else None
 
 
 def measure(algorithm: str, program: str, target: str, devices: list[Any]) -> dict[str, Any]:
@@ -173,13 +177,15 @@ def measure(algorithm: str, program: str, target: str, devices: list[Any]) -> di
         program_of = compiled(config_of(algorithm, program), program, devices)
     text, memory = program_of.as_text(), program_of.memory_analysis()
     found = list(loops(text))
+    rollout_step, gradient_step = (loop_of(found, scope) for scope in SCOPES)
     collectives = collections.Counter(re.findall(rf" ({'|'.join(COLLECTIVES)})(?:-start)?\(", text))
     return {
         "target": target,
         "program": program,
         "algorithm": algorithm,
-        "rollout_step_kernels": kernels_of(found, "rollout_step"),
-        "gradient_step_kernels": kernels_of(found, "gradient_step"),
+        "rollout_step_kernels": rollout_step and rollout_step.kernels,
+        "gradient_step_kernels": gradient_step and gradient_step.kernels,
+        "gradient_step_collectives": gradient_step and gradient_step.collectives,
         "conditionals_in_loops": sum(loop.conditionals for loop in found),
         "conditionals": len(re.findall(r" conditional\(", text)),
         "callbacks": len(re.findall(r"xla_ffi_python|xla_python_\w*callback", text)),
@@ -218,15 +224,16 @@ def run_target(target: str, options: Options) -> None:
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     """Yields the table's lines."""
     titles = ("target", "program", "algorithm", "kernels: rollout step", "gradient step", "branches in loops")
-    titles += ("collectives", "MB held", "MB donated", "compile s")
+    titles += ("collectives", "in a gradient step", "MB held", "MB donated", "compile s")
     yield f"| {' | '.join(titles)} |"
     yield "|---" * len(titles) + "|"
     for row in sorted(rows, key=lambda row: [names.index(row[name]) for name, names in ORDER.items()]):
         collectives = ", ".join(f"{number} {kind}" for kind, number in row["collectives"].items()) or "none"
         held = (row["temporary_bytes"] + row["argument_bytes"]) / 1e6
         cells = [row["target"], row["program"], row["algorithm"], row["rollout_step_kernels"]]
-        cells += [row["gradient_step_kernels"] or "", row["conditionals_in_loops"], collectives, f"{held:.1f}"]
-        cells += [f"{row['donated_bytes'] / 1e6:.1f}", row["compile_seconds"]]
+        cells += [row["gradient_step_kernels"] or "", row["conditionals_in_loops"], collectives]
+        cells += [row["gradient_step_collectives"] or "", f"{held:.1f}", f"{row['donated_bytes'] / 1e6:.1f}"]
+        cells += [row["compile_seconds"]]
         yield f"| {' | '.join(map(str, cells))} |"
 
 

@@ -42,7 +42,7 @@ def over_environments(function: Callable[..., Any], *, whole: Any, by_environmen
       by_environment: pytree of `[N, ...]`.
       by_step: pytree of `[T, N, ...]`.
     """
-    if _num_devices() == 1:
+    if num_devices() == 1:
         return function(whole, by_environment, by_step)
 
     def of_share(*arguments):
@@ -56,7 +56,7 @@ def over_environments(function: Callable[..., Any], *, whole: Any, by_environmen
 
 def keys_of_copies(key: jax.Array, num_copies: int, groups: int) -> list[jax.Array]:
     """Splits keys `[num_copies]` for each of several uses; in a device's share, its share of all environments' keys."""
-    shares = _num_devices() if _in_share() else 1
+    shares = num_devices() if _in_share() else 1
     keys = jax.random.split(key, groups * num_copies * shares).reshape(groups, -1)
     if shares > 1:
         keys = jax.lax.dynamic_slice_in_dim(keys, jax.lax.axis_index(AXIS) * num_copies, num_copies, axis=1)
@@ -65,7 +65,7 @@ def keys_of_copies(key: jax.Array, num_copies: int, groups: int) -> list[jax.Arr
 
 def divided(tree: Any, axis: int = 0) -> Any:
     """Divides one axis of arrays among the devices; leaves them as they are where it cannot be."""
-    devices = 1 if _in_share() else _num_devices()
+    devices = 1 if _in_share() else num_devices()
 
     def constrain(leaf):
         if leaf.ndim <= axis or leaf.shape[axis] % devices:
@@ -77,12 +77,12 @@ def divided(tree: Any, axis: int = 0) -> Any:
 
 def everywhere(tree: Any) -> Any:
     """Puts arrays whole on every device."""
-    if _num_devices() == 1:
+    if num_devices() == 1:
         return tree
     return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, PartitionSpec()), tree)
 
 
-def _num_devices() -> int:
+def num_devices() -> int:
     """Returns the number of devices that environments are divided among where this is traced."""
     return dict(jax.sharding.get_abstract_mesh().shape).get(AXIS, 1)
 

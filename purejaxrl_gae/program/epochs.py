@@ -10,7 +10,8 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import kernels
-from purejaxrl_gae.parallel.platform import branch
+from purejaxrl_gae.parallel import sharding
+from purejaxrl_gae.parallel.platform import branch, takes_branches
 from purejaxrl_gae.program import minibatches
 from purejaxrl_gae.program.types import Distribution, Learner, Metrics, Params
 from purejaxrl_gae.settings.config import MOST_LOOPS, require_between
@@ -97,24 +98,22 @@ def run_epochs(
       `(learner, metrics)`; metrics are means over the epochs that ran.
     """
     rows, unpack = minibatches.pack(samples)
-    batch_size = rows.shape[0]
     flat_params, unravel = ravel_pytree(learner.params)
 
-    def unpack_normalized(some_rows):
+    ahead = config.norm_adv and _normalizes_ahead()
+
+    def unpack_normalized(some_rows, normalized=None):
         minibatch = unpack(some_rows)
         if not config.norm_adv:
             return minibatch
-        return minibatch._replace(advantages=kernels.normalize_advantages(minibatch.advantages))
+        if normalized is None:
+            normalized = kernels.normalize_advantages(minibatch.advantages)
+        return minibatch._replace(advantages=normalized)
 
     def one_epoch(carry, key):
-        current_rows = rows if reestimate is None else minibatches.pack(reestimate(unravel(carry[0]), samples))[0]
-        if config.minibatch_sampling == "epochs":
-            indices = minibatches.shuffled_indices(key, batch_size, batch_size // config.num_minibatches)
-        else:
-            num_trajectories = config.num_envs // config.num_minibatches
-            steps_of_row = config.steps_per_update // batch_size
-            num_steps = config.num_steps // steps_of_row
-            indices = minibatches.trajectory_indices(key, num_steps, config.num_envs, num_trajectories)
+        current = samples if reestimate is None else reestimate(unravel(carry[0]), samples)
+        current_rows = rows if reestimate is None else minibatches.pack(current)[0]
+        indices = _draw(config, key, rows.shape[0])
         return minibatches.descend(
             loss,
             optimizer,
@@ -122,6 +121,7 @@ def run_epochs(
             carry,
             (current_rows, unpack_normalized),
             indices,
+            more=(_normalized(current.advantages, indices),) if ahead else (),
             chunk_size=config.gradient_chunk,
         )
 
@@ -133,6 +133,38 @@ def run_epochs(
         carry, metrics = _stop_by_kl(one_epoch, carry, keys, target_kl)
     flat_params, optimizer_state = carry
     return learner.replace(params=unravel(flat_params), optimizer_state=optimizer_state), metrics
+
+
+def _draw(config: Any, key: jax.Array, batch_size: int) -> jax.Array:
+    """Draws the samples of each of an epoch's minibatches, `[K, M]` int32."""
+    if config.minibatch_sampling == "epochs":
+        return minibatches.shuffled_indices(key, batch_size, batch_size // config.num_minibatches)
+    num_trajectories = config.num_envs // config.num_minibatches
+    num_steps = config.num_steps // (config.steps_per_update // batch_size)
+    return minibatches.trajectory_indices(key, num_steps, config.num_envs, num_trajectories)
+
+
+def _normalizes_ahead() -> bool:
+    """Says whether all of an epoch's advantages are normalised before its first gradient step.
+
+    On an accelerator that takes kernels out of the loop, and between devices two sums: each device has all advantages.
+    """
+    return not takes_branches() or sharding.num_devices() > 1
+
+
+def _normalized(advantages: jax.Array, indices: jax.Array) -> jax.Array:
+    """Normalises the advantages of each minibatch.
+
+    Args:
+      advantages: `[B]`, or of trajectories `[T, B]`.
+      indices: `[K, M]` samples of each minibatch.
+
+    Returns:
+      `[K, M]` or `[K, T, M]`, divided among devices along M.
+    """
+    chosen = sharding.everywhere(jnp.moveaxis(sharding.everywhere(advantages)[..., indices], -2, 0))
+    normalized = sharding.everywhere(jax.vmap(kernels.normalize_advantages)(chosen))
+    return sharding.divided(normalized, axis=normalized.ndim - 1)
 
 
 def _stop_by_kl(one_epoch: Any, carry: Any, keys: jax.Array, target_kl: jax.Array) -> tuple[Any, Metrics]:

@@ -113,9 +113,10 @@ def descend(
     optimizer: optax.GradientTransformation,
     unravel: Callable[[jax.Array], Any],
     carry: tuple[jax.Array, Any],
-    samples: tuple[jax.Array, Callable[[jax.Array], Any]],
+    samples: tuple[jax.Array, Callable[..., Any]],
     indices: jax.Array,
     *,
+    more: tuple[jax.Array, ...] = (),
     chunk_size: int = 0,
 ) -> tuple[tuple[jax.Array, Any], Any]:
     """Makes one gradient step for each minibatch.
@@ -129,6 +130,7 @@ def descend(
       carry: `(flat parameters, optimizer state)`.
       samples: rows and unpack, as from `pack`.
       indices: `[K, M]` rows of each minibatch.
+      more: `[K, ...]` each, handed to `unpack` behind the rows.
       chunk_size: see `mean_gradient`.
 
     Returns:
@@ -138,15 +140,15 @@ def descend(
     update = optax.with_extra_args_support(optimizer).update  # which drops what this optimizer does not ask for
 
     @jax.named_scope("gradient_step")  # for profilers, and benchmarks.accelerators
-    def one_minibatch(carry, minibatch_indices):
-        flat_params, optimizer_state = carry
-        minibatch = unpack(rows[minibatch_indices])
+    def one_minibatch(carry, chosen):
+        (flat_params, optimizer_state), (minibatch_indices, own) = carry, chosen
+        minibatch = unpack(rows[minibatch_indices], *own)
         gradient, metrics = mean_gradient(loss, unravel(flat_params), minibatch, chunk_size)
         gradient = ravel_pytree(gradient)[0]
         changes, optimizer_state = update(gradient, optimizer_state, flat_params, kl=metrics.get("kl"))
         return (flat_params + changes, optimizer_state), metrics
 
-    carry, metrics = storing.scan(one_minibatch, carry, indices)
+    carry, metrics = storing.scan(one_minibatch, carry, (indices, more))
     return carry, jax.tree.map(jnp.mean, metrics)
 
 
