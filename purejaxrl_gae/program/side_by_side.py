@@ -1,7 +1,7 @@
 """Policy and value function of the same inputs: two networks of equal layers as one, where kernels are what they cost.
 
-On an accelerator a small network takes as long as its kernels are many. The hidden layers of two that are alike make
-one batched product each, half the kernels forwards and backwards; on a CPU nothing is gained by it.
+On an accelerator a small network takes as long as its kernels are many. The layers of two that are alike make one
+batched product each, half the kernels forwards and backwards; on a CPU nothing is gained by it.
 """
 
 from typing import Any
@@ -49,12 +49,19 @@ def _at_once(network: ActorCritic, params: Params, inputs: Any) -> tuple[Distrib
     weights = {"policy": params["policy"]["mlp"], "value": params["value"]}
     flat = network.observed["policy"].flatten(inputs)
     features = jnp.broadcast_to(flat, (2, *flat.shape))
-    for index in range(len(value.hidden_sizes)):
-        layer = jax.tree.map(lambda *own: jnp.stack(own), *(each[f"Dense_{index}"] for each in weights.values()))
+    for index in range(len(value.hidden_sizes) + 1):
+        if index:
+            features = ACTIVATIONS[value.activation](features)
+        layer = jax.tree.map(_stack, *(each[f"Dense_{index}"] for each in weights.values()))
         bias = jnp.expand_dims(layer["bias"], tuple(range(1, flat.ndim)))
-        features = ACTIVATIONS[value.activation](jnp.einsum("k...i,kij->k...j", features, layer["kernel"]) + bias)
-    outputs = {name: {"Dense_0": each[f"Dense_{len(value.hidden_sizes)}"]} for name, each in weights.items()}
-    head = policy.clone(mlp=policy.mlp.clone(hidden_sizes=()))
-    distribution: Any = head.apply({"params": params["policy"] | {"mlp": outputs["policy"]}}, features[0])
-    values: Any = value.clone(hidden_sizes=()).apply({"params": outputs["value"]}, features[1])
-    return distribution, jnp.squeeze(values, axis=-1)
+        features = jnp.einsum("k...i,kij->k...j", features, layer["kernel"]) + bias
+    head = policy.clone(mlp=policy.mlp.clone(hidden_sizes=(), output_size=None))
+    own = {name: leaf for name, leaf in params["policy"].items() if name != "mlp"}
+    distribution: Any = head.apply({"params": own}, features[0])
+    return distribution, features[1, ..., 0]
+
+
+def _stack(policy: jax.Array, value: jax.Array) -> jax.Array:
+    """Stacks weights of a layer, the value's only output widened by zeros to as many as the policy has."""
+    missing = policy.shape[-1] - value.shape[-1]
+    return jnp.stack([policy, jnp.pad(value, [(0, 0)] * (value.ndim - 1) + [(0, missing)])])
