@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import accelerators, chips
 from benchmarks.accelerators import Loop, Options
+from tests.pages import ROOT
 
 TEXT = """HloModule jit_advance
 
@@ -78,6 +79,23 @@ def test_one_agent_on_four_devices_needs_at_most_two_sums_over_them_in_a_gradien
     assert [int(line) for line in output.split()] == [1, 1, 2, 1, 1]
 
 
+def assert_it_is_as_it_should_be(row):
+    assert row["conditionals_in_loops"] == 0 and row["callbacks"] == 0, row
+    assert row["donated_bytes"] > 0.9 * row["argument_bytes"], row
+    assert row["program"] == "sharded" or not row["collectives"], row
+    assert (row["gradient_step_collectives"] or 0) <= 2, row
+
+
+def test_the_documented_table_is_that_of_the_kept_rows_and_they_are_as_they_should_be():
+    rows = accelerators.read(ROOT / Options().output)
+    assert "\n".join(accelerators.table(rows)) + "\n" in (ROOT / "docs" / "devices.md").read_text()
+    for row in rows:
+        assert_it_is_as_it_should_be(row)
+    of_ppo = {(row["target"], row["program"]): row for row in rows if row["algorithm"] == "ppo"}
+    pendulum = of_ppo["h100", "one"]
+    assert pendulum["rollout_step_kernels"] <= 9 and pendulum["gradient_step_kernels"] <= 30
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("target", accelerators.TARGETS)
 def test_compilers_leave_no_branch_in_a_loop_and_agents_need_nothing_of_each_other(target, tmp_path):
@@ -88,7 +106,4 @@ def test_compilers_leave_no_branch_in_a_loop_and_agents_need_nothing_of_each_oth
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert {row["algorithm"] for row in rows} == set(accelerators.ALGORITHMS)
     for row in rows:
-        assert row["conditionals_in_loops"] == 0 and row["callbacks"] == 0, row
-        assert row["donated_bytes"] > 0.9 * row["argument_bytes"], row
-        assert row["program"] == "sharded" or not row["collectives"], row
-        assert (row["gradient_step_collectives"] or 0) <= 2, row
+        assert_it_is_as_it_should_be(row)
