@@ -196,10 +196,10 @@ class Sweep:
         }
         rescued = self._write_at_end(summary)
         speed = f" ({self.env_steps / self.run_seconds:,.0f} steps/s)" if self.run_seconds else ""
+        best = "" if "best.yaml" in self.folder.failing else f"; best: {self.path / 'best.yaml'}"
         self.display.say(
             f"{self.env_steps:,} steps in {self.run_seconds:.1f} s{speed} after {self.compile_seconds:.1f} s of "
-            f"compiling {_counted(len(self.compiled), 'program')}; best: "
-            f"{self.path / 'best.yaml'}"
+            f"compiling {_counted(len(self.compiled), 'program')}{best}"
         )
         if self.folder.failing:
             raise RunError(f"the sweep ended well, but {self.folder.missing()} could not be written{rescued}")

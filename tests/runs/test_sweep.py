@@ -156,7 +156,9 @@ def test_a_sweep_that_cannot_be_written_ends_and_names_where_its_results_are(tmp
     assert all(what in str(error.value) for what in ("a checkpoint", "results.jsonl"))
     refuge = Path(str(error.value).rpartition(" ")[2])
     assert len(results(refuge)) == 2 and cli.parse("ppo", ["--config", str(refuge / "best.yaml")])
-    assert len(capsys.readouterr().err.splitlines()) == 2  # one for the checkpoint, one for the results
+    shown = capsys.readouterr()
+    assert len(shown.err.splitlines()) == 2  # one for the checkpoint, one for the results
+    assert "best:" not in shown.out  # there is none here
 
 
 def test_a_damaged_line_of_results_costs_no_other(whole, tmp_path):
