@@ -82,6 +82,12 @@ def escaped(line):
     return "".join(part for pair in zip(prose, [*code, ""], strict=False) for part in pair)
 
 
+def skip_constructors(app, what, name, obj, skip, options):
+    """Leaves out what dataclasses and named tuples make by themselves; their fields stand in the docstring."""
+    del app, what, obj, options
+    return skip or name in ("__init__", "__new__")
+
+
 def copy_interactive_pages(app, exception):
     """Copies the pages that are no documents of Sphinx's to the same places beside those that are."""
     if exception is None and app.builder.format == "html":
@@ -104,6 +110,7 @@ def write_math_block(translator, node):
 
 def setup(app):
     """Has formulas written as MathML, docstrings rewritten before napoleon, interactive pages copied at the end."""
+    app.connect("autodoc-skip-member", skip_constructors)
     app.add_html_math_renderer("mathml", (write_inline_math, None), (write_math_block, None))
     app.connect("autodoc-process-docstring", as_restructured_text, priority=100)
     app.connect("build-finished", copy_interactive_pages)
