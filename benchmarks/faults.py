@@ -1,7 +1,7 @@
 """python -m benchmarks.faults: what each fault of the source documents does to learning, one at a time.
 
 Each row trains a preset twice with the same seeds, as it is and with one fault put in, and prints the scores of the
-last 100 training episodes with the paired difference. Faults that change no number, or that no option has, have no row.
+last 100 training episodes with the paired difference. What no option has is handed in (`benchmarks.fault_parts`).
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tyro
 
+from benchmarks import fault_parts
 from benchmarks.curves import train_seeds
 from purejaxrl_gae import OffPolicyConfig, PPOConfig, TRPOConfig, with_preset
 from purejaxrl_gae.runs.statistics import with_interval
@@ -55,21 +56,29 @@ FAR_SIGHTED = replace(PENDULUM, gamma=0.99, gae_lambda=0.95)
 TRPO = replace(with_preset(TRPOConfig(env="Pendulum-v1")), total_timesteps=100_000)
 MONTE_CARLO = replace(TRPO, advantage="monte_carlo")
 EPISODES = replace(TRPO, num_steps=275, batch_size=55)  # 2,200 samples, as 000 has them
+WHOLE_EPISODES = {"num_envs": 11, "num_steps": 200, "batch_size": 110, "stagger_episodes": False}
+REACHER = PPOConfig(env="Reacher-misc", total_timesteps=100_000)  # two action dimensions
+LAST_VALUE = {"advantage": fault_parts.own_value_behind_the_last_step}
 OFF_POLICY = replace(with_preset(OffPolicyConfig(env="CartPole-v1")), total_timesteps=100_000)
 FAULTS = (
     Fault("3", "a step must bring half of the promise", TRPO, {"acceptance_ratio": 0.5}),
     Fault("1, 3", "the same, and the promise fades", TRPO, {"acceptance_ratio": 0.5, "compound_expectation": True}),
     Fault("4", "time limit taken for an end, gamma = 0.95", PENDULUM, {"time_limit": "terminal"}),
     Fault("4", "time limit taken for an end, gamma = 0.99", FAR_SIGHTED, {"time_limit": "terminal"}),
+    Fault("5", "whole episodes, 2,200 samples for 2,048", TRPO, WHOLE_EPISODES),
     Fault("6", "returns standardised, then targets", MONTE_CARLO, {"standardize_returns": True}),
     Fault("7", "one step of the value function", TRPO, {"n_critic_updates": 1, "batch_size": 0}),
     Fault("8", "advantages divided by the deviation of n - 1", TRPO, {"advantage_ddof": 1}),
+    Fault("9", "a ratio for each action dimension", REACHER, {"objective": fault_parts.ratios_of_dimensions}),
     Fault("10", "24 of 2,200 samples dropped", EPISODES, {"batch_size": 64, "drop_last_minibatch": True}),
     Fault("11", "deviation fixed at 1", PENDULUM, {"learn_std": False, "log_std_init": 0.0}),
     Fault("12", "clipping range of 100", CARTPOLE, {"clip_coef": 100.0}),
     Fault("14", "value target of one step", CARTPOLE, {"value_target": "td"}),
     Fault("16", "random samples of trajectories for epochs", CARTPOLE, {"minibatch_sampling": "trajectories"}),
+    Fault("17", "ratios of probabilities", CARTPOLE, {"objective": fault_parts.ratios_of_probabilities}),
     Fault("18", "off-policy ratios without bound", OFF_POLICY, {"clip_ratios": False}),
+    Fault("19", "the last step's own value behind it", CARTPOLE, LAST_VALUE),
+    Fault("20", "residuals without gamma", PENDULUM, {"advantage": fault_parts.values_not_discounted}),
 )
 
 
@@ -103,13 +112,14 @@ def table(records: list[dict[str, Any]]) -> str:
 
 def cells_of(record: dict[str, Any]) -> list[str]:
     """Returns the mean without and with the fault, and the middle of the paired differences with its interval."""
-    right, wrong = np.array(record["right"]), np.array(record["wrong"])
-    change = with_interval((wrong - right)[:, None])
-    return [
-        f"{right.mean():.0f}",
-        f"{wrong.mean():.0f}",
-        f"{change.value:+.0f} [{change.low:+.0f}, {change.high:+.0f}]",
-    ]
+    right, wrong = record["right"], record["wrong"]
+    return [f"{np.mean(right):.0f}", f"{np.mean(wrong):.0f}", difference(right, wrong)]
+
+
+def difference(right: list[float], wrong: list[float]) -> str:
+    """Returns the interquartile mean of the paired differences with its 95% interval."""
+    change = with_interval((np.array(wrong) - np.array(right))[:, None])
+    return f"{change.value:+.0f} [{change.low:+.0f}, {change.high:+.0f}]"
 
 
 def main() -> None:
