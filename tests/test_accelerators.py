@@ -75,8 +75,8 @@ def test_one_agent_on_four_devices_needs_at_most_two_sums_over_them_in_a_gradien
     """Of memory and of independent samples one: minibatches' advantages are normalised before any is learned from."""
     devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", ON_FOUR_DEVICES]
-    output = subprocess.run(command, env=os.environ | devices, capture_output=True, text=True, check=True).stdout
-    assert [int(line) for line in output.split()] == [1, 1, 2, 1, 1]
+    found = subprocess.run(command, env=os.environ | devices, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [int(line) for line in found.stdout.split()] == [1, 1, 2, 1, 1]
 
 
 def assert_it_is_as_it_should_be(row):
