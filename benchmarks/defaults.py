@@ -30,6 +30,7 @@ from purejaxrl_gae.program.types import Learner, Setup
 from purejaxrl_gae.runs import playing
 from purejaxrl_gae.runs.host_programs import HostAgent
 from purejaxrl_gae.runs.statistics import interquartile_mean
+from purejaxrl_gae.settings.config import with_values
 
 TASKS = (
     "CartPole-v1",
@@ -74,6 +75,8 @@ class Options:
     """seed of the first; the next follow it"""
     total_timesteps: int = 100_000
     """environment steps of each"""
+    changes: tuple[str, ...] = ()
+    """FIELD=VALUE that ours is to train with instead; give it an output of its own"""
     output: Path = Path("docs/defaults.json")
     """results, read and added to"""
 
@@ -149,8 +152,10 @@ def run(side: Side, options: Options) -> None:
     """Trains what there are no results of."""
     trainer = train_sb3 if side == "sb3" else train_ours
     settings = SB3_SETTINGS if side == "sb3_settings" else {}
+    changes = dict(change.split("=", 1) for change in options.changes)
     for task in options.tasks:
         config = PPOConfig(env=task, total_timesteps=options.total_timesteps, **settings)
+        config = with_values(config, changes, "--changes")
         done = read(options.output)[side].get(task, {})
         wanted = range(options.first_seed, options.first_seed + options.num_seeds)
         missing = [seed for seed in wanted if str(seed) not in done]

@@ -50,12 +50,10 @@ class PPOConfig(ActorCriticConfig):
 
     algorithm: ClassVar[str] = "ppo"
 
-    num_envs: int = 8
+    num_envs: int = 4
     """environments stepped side by side"""
-    num_steps: int = 256
+    num_steps: int = 512
     """steps in each environment between two updates, T"""
-    normalize_observations: bool = True
-    """shift and scale observations by their running mean and deviation"""
     objective: Any = "clip"
     """policy loss: clip, none (bare ratio), kl_fixed or kl_adaptive (penalty with constant or adapted coefficient), or
     MODULE:FUNCTION of your own; see `program.objectives.policy_loss` for what it may name"""
@@ -66,7 +64,7 @@ class PPOConfig(ActorCriticConfig):
     """rewards before the bootstrap for advantage = n_step; 0: as many as the rollout holds"""
     learning_rate: Traced = 3e-4
     """the optimizer's step size"""
-    anneal_lr: bool = True
+    anneal_lr: bool = False
     """lower the learning rate linearly to 0 over the run"""
     num_minibatches: int = 32
     """minibatches per epoch; num_envs * num_steps must be a multiple"""

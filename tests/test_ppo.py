@@ -19,6 +19,7 @@ PROBE_SETTINGS = dict(
     total_timesteps=128 * 150,
     hidden_sizes=(16, 16),
     learning_rate=1e-2,
+    anneal_lr=True,
     gamma=0.9,
     num_minibatches=4,
     update_epochs=4,

@@ -16,7 +16,7 @@ from purejaxrl_gae.program.optimizers import annealed, check_optimizer, make_opt
 from purejaxrl_gae.program.training import traced_hyperparameters
 from purejaxrl_gae.settings.errors import UserError
 
-CONFIG = PPOConfig(total_timesteps=4 * 128, num_envs=4, num_steps=32, learning_rate=1e-3)
+CONFIG = PPOConfig(total_timesteps=4 * 128, num_envs=4, num_steps=32, learning_rate=1e-3, anneal_lr=True)
 PARAMS = {"kernel": jnp.arange(12.0).reshape(4, 3) / 7.0, "bias": jnp.array([1.0, -2.0, 0.5])}
 GRADIENT = {"kernel": jnp.sin(9.0 * PARAMS["kernel"] ** 2), "bias": jnp.array([1e-3, -4.0, 2.0])}
 
@@ -181,9 +181,9 @@ def test_a_schedule_that_could_change_nothing_is_refused(config, message):
         config.validate()
 
 
-def test_flags_that_say_two_things_of_the_learning_rate_are_refused_and_a_default_gives_way():
+def test_flags_that_say_two_things_of_the_learning_rate_are_refused_and_a_preset_gives_way():
     with pytest.raises(UserError, match="--schedule kl_adaptive and --anneal-lr are two schedules of one rate"):
         cli.parse("ppo", ["--schedule", "kl_adaptive", "--anneal-lr"])
-    config, _ = cli.parse("ppo", ["--schedule", "kl_adaptive"])
+    config, _ = cli.parse("ppo", ["--env", "Pendulum-v1", "--schedule", "kl_adaptive"])  # its preset anneals
     config.validate()
     assert config.anneal_lr and config.schedule == "kl_adaptive"

@@ -21,7 +21,7 @@ from purejaxrl_gae.settings.errors import UserError
         ("hidden_sizes", [32, "64"], (32, 64)),
         ("target_kl", None, None),
         ("target_kl", "0.02", 0.02),
-        ("anneal_lr", False, False),
+        ("anneal_lr", True, True),
         ("env", "CartPole-v1", "CartPole-v1"),
     ],
 )
