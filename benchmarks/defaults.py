@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+import yaml
 
 from purejaxrl_gae import PPOConfig, make_train, ppo
 from purejaxrl_gae.environments import Environment, HostEnvironment
@@ -152,7 +153,7 @@ def run(side: Side, options: Options) -> None:
     """Trains what there are no results of."""
     trainer = train_sb3 if side == "sb3" else train_ours
     settings = SB3_SETTINGS if side == "sb3_settings" else {}
-    changes = dict(change.split("=", 1) for change in options.changes)
+    changes = {name: yaml.safe_load(value) for name, value in (change.split("=", 1) for change in options.changes)}
     for task in options.tasks:
         config = PPOConfig(env=task, total_timesteps=options.total_timesteps, **settings)
         config = with_values(config, changes, "--changes")
