@@ -57,7 +57,8 @@ TRPO = replace(with_preset(TRPOConfig(env="Pendulum-v1")), total_timesteps=100_0
 MONTE_CARLO = replace(TRPO, advantage="monte_carlo")
 EPISODES = replace(TRPO, num_steps=275, batch_size=55)  # 2,200 samples, as 000 has them
 WHOLE_EPISODES = {"num_envs": 11, "num_steps": 200, "batch_size": 110, "stagger_episodes": False}
-REACHER = PPOConfig(env="Reacher-misc", total_timesteps=100_000)  # two action dimensions
+REACHER = PPOConfig(env="Reacher-misc", total_timesteps=100_000, num_envs=8, num_steps=256)  # two action dimensions
+REACHER = replace(REACHER, normalize_observations=True, anneal_lr=True)
 LAST_VALUE = {"advantage": fault_parts.own_value_behind_the_last_step}
 OFF_POLICY = replace(with_preset(OffPolicyConfig(env="CartPole-v1")), total_timesteps=100_000)
 FAULTS = (
