@@ -184,7 +184,7 @@ def test_normalised_observations_and_rewards_learn_too():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        (dict(num_minibatches=7), "num_minibatches is 7, which does not divide num_envs * num_steps = 8 * 256 = 2048"),
+        (dict(num_minibatches=7), "num_minibatches is 7, which does not divide num_envs * num_steps = 4 * 512 = 2048"),
         (dict(gamma=1.5), "gamma is 1.5; it must be between 0 and 1"),
         (dict(learning_rate=float("nan")), "learning_rate is nan"),
         (dict(learning_rate="3e-x"), "learning_rate is '3e-x'; it must be a number"),
@@ -194,7 +194,7 @@ def test_normalised_observations_and_rewards_learn_too():
         (dict(objective="clipp"), "objective is 'clipp'; it must be one of 'clip', 'none', 'kl_fixed', 'kl_adaptive'"),
         (dict(target_kl=0.0), "target_kl is 0.0"),
         (dict(env="Pendulum"), "did you mean 'Pendulum-v1'?"),
-        (dict(minibatch_sampling="trajectories", num_minibatches=32), "does not divide num_envs = 8"),
+        (dict(minibatch_sampling="trajectories", num_minibatches=32), "does not divide num_envs = 4"),
         (
             dict(critic="trust_region", network="shared"),
             "network is shared; critic = trust_region needs",

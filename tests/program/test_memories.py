@@ -242,7 +242,7 @@ def test_memory_that_is_none_is_refused(config, message):
 @pytest.mark.parametrize(
     "config, fitted",
     [
-        (PPOConfig(env="CartPole-v1", memory="gru", memory_size=2), {"num_minibatches": 8}),  # defaults: 32 of 8
+        (PPOConfig(env="CartPole-v1", memory="gru", memory_size=2), {"num_minibatches": 4}),  # defaults: 32 of 4
         (PPOConfig(**SMALL | {"num_envs": 6}, num_minibatches=4), {"num_minibatches": 3}),
         (PPOConfig(**SMALL, num_minibatches=2), {}),
         (TRPOConfig(**SMALL, batch_size=4), {"batch_size": 8}),

@@ -22,6 +22,7 @@ TINY = PPOConfig(
     num_minibatches=2,
     update_epochs=1,
     hidden_sizes=(4,),
+    normalize_observations=True,
 )
 
 
