@@ -430,6 +430,8 @@ def test_figures_are_of_every_task_and_algorithm(tmp_path):
     assert [(task, len(curves)) for task, curves in panels.items()] == [("one", 6), ("two", 6)]
     shares = drawing.profiles(suite, known)
     np.testing.assert_allclose(shares["PPO"], [0.0, 0.5, 1.0] * 2)
+    level = by_key(*(record(key.env, key.algo, key.seed, score=500.0) for key in suite.keys))
+    np.testing.assert_allclose(drawing.profiles(suite, level)["PPO"], np.ones(6))  # the best there is, all of them
     made = [*drawing.draw(suite, known, tmp_path), *drawing.draw(grid_suite(), grid_records(), tmp_path)]
     assert [path.name for path in made] == ["mine_curves.png", "mine_profile.png", "mine_one.png"]
     assert all(path.stat().st_size > 1000 for path in made)

@@ -42,7 +42,7 @@ def curves_of(suite: Suite, records: Records) -> dict[str, list[Curve]]:
 
 
 def profiles(suite: Suite, records: Records) -> dict[str, np.ndarray]:
-    """Returns algorithm -> the scores of its runs on all tasks, scaled by each task's worst and best run."""
+    """Returns algorithm -> the scores of its runs on all tasks, from 0, each task's worst run, to 1, its best."""
     groups: dict[str, list[float]] = {}
     for env in dict.fromkeys(each.env for each in suite.configurations):
         found = [
@@ -54,7 +54,7 @@ def profiles(suite: Suite, records: Records) -> dict[str, np.ndarray]:
         if everything:
             low, high = min(everything), max(everything)
             for name, scores in found:
-                groups.setdefault(name, []).extend((score - low) / ((high - low) or 1.0) for score in scores)
+                groups.setdefault(name, []).extend(1.0 - (high - score) / ((high - low) or 1.0) for score in scores)
     return {name: np.array(scores) for name, scores in groups.items() if scores}
 
 
