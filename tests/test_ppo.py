@@ -65,7 +65,7 @@ def test_probe_both_finds_the_action_for_each_observation():
     observations = jnp.array([[1.0], [-1.0]])
     network, params, _ = train_probe(probes.both())
     assert np.all(network.policy(params, observations).log_prob(jnp.array([1, 0])) > np.log(0.9))
-    network, params, _ = train_probe(probes.both(continuous=True))
+    network, params, _ = train_probe(probes.both(continuous=True), learning_rate=3e-3)  # 1e-2 loses a seed in eight
     np.testing.assert_allclose(network.policy(params, observations).mode(), [[0.5], [-0.5]], atol=0.2)
 
 

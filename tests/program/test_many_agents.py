@@ -20,7 +20,7 @@ from tests.configs import tiny_ppo
 
 TINY = tiny_ppo(total_timesteps=2048)
 ARGUMENTS = "--env CartPole-v1 --total-timesteps 1500 --num-envs 8 --num-steps 32 --no-preset --hidden-sizes 8 8 "
-ARGUMENTS += "--num-minibatches 4 --update-epochs 4 "
+ARGUMENTS += "--num-minibatches 4 --update-epochs 4 --normalize-observations --anneal-lr "
 ARGUMENTS += "--updates-per-report 1 --eval-episodes 10 --no-tensorboard --no-progress --no-compilation-cache"
 
 
