@@ -54,7 +54,7 @@ def test_a_description_is_written_as_text_that_protocol_buffers_read():
 
 
 ON_FOUR_DEVICES = """
-import sys, jax
+import jax
 from benchmarks import accelerators
 from purejaxrl_gae import PPOConfig, ReinforceConfig, TRPOConfig
 

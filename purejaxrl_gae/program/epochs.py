@@ -99,16 +99,14 @@ def run_epochs(
     """
     rows, unpack = minibatches.pack(samples)
     flat_params, unravel = ravel_pytree(learner.params)
-
     ahead = config.norm_adv and _normalizes_ahead()
 
-    def unpack_normalized(some_rows, normalized=None):
+    def unpack_normalized(some_rows, *normalized):
         minibatch = unpack(some_rows)
         if not config.norm_adv:
             return minibatch
-        if normalized is None:
-            normalized = kernels.normalize_advantages(minibatch.advantages)
-        return minibatch._replace(advantages=normalized)
+        (advantages,) = normalized or (kernels.normalize_advantages(minibatch.advantages),)
+        return minibatch._replace(advantages=advantages)
 
     def one_epoch(carry, key):
         current = samples if reestimate is None else reestimate(unravel(carry[0]), samples)
