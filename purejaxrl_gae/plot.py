@@ -86,7 +86,7 @@ def _readable(path: Path, scores: str, is_right: Callable[[dict[str, Any]], bool
 
 def _is_report(record: dict[str, Any]) -> bool:
     """Says whether a record is one of metrics.jsonl."""
-    numbers = all(_is_number(record.get(x)) for x in ("env_steps", "wall_seconds"))
+    numbers = all(json_lines.is_number(record.get(x)) for x in ("env_steps", "wall_seconds"))
     return numbers and "score_last100" in record and _are_scores(record["score_last100"])
 
 
@@ -98,11 +98,7 @@ def _is_trial(record: dict[str, Any]) -> bool:
 
 def _are_scores(value: Any) -> bool:
     scores = value if isinstance(value, list) else [value]
-    return bool(scores) and all(score is None or _is_number(score) for score in scores)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return bool(scores) and all(score is None or json_lines.is_number(score) for score in scores)
 
 
 def read_curves(runs: list[Run], x: str = "env_steps") -> list[Curve]:

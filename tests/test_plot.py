@@ -118,7 +118,9 @@ def test_a_picture_of_unknown_kind_is_refused_in_one_line(tmp_path):
         plot.draw(PlotOptions((run,), tmp_path / "no" / "curve.png"))
 
 
+HUGE = b'{"env_steps": 1, "wall_seconds": 1.0, "score_last100": 1%s}' % (b"0" * 400)
 DAMAGED = [b"", b"{}", b"null", b"7", b'{"env_steps": 1', b"\xff\xfe", b"[" * 5000, b'{"score_last100": "x"}', b"[1]"]
+DAMAGED += [HUGE]
 
 
 @pytest.mark.parametrize("damaged", DAMAGED)

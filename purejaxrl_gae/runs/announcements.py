@@ -41,27 +41,28 @@ def say_what_runs(display: Display, setup: Setup, seeds: np.ndarray, used: list[
         display.complain(f"note: {note}")
 
 
-def say_how_it_ended(
-    display: Display,
-    summary: dict[str, Any],
-    scores: Scores,
-    path: Path,
-    training_config: TrainingConfig,
-    policy: Path | None,
-) -> None:
-    """Steps, speed and scores, and what the scores hide; of several seeds a table too; then where it is, and what next.
+def say_how_it_ended(display: Display, summary: dict[str, Any], scores: Scores) -> None:
+    """Prints steps, speed and scores, and what the scores hide; of several seeds a table too.
 
     Args:
       display: where.
       summary: as written to summary.json.
       scores: of the evaluation.
-      path: of the run's folder.
-      training_config: of the run.
-      policy: file of the (first) policy, where there is one.
     """
     _say_scores(display, summary, *np.shape(scores.mode.returns))
     for note in scoring.notes(scores):
         display.complain(f"note: {note}")
+
+
+def say_what_next(display: Display, path: Path, training_config: TrainingConfig, policy: Path | None) -> None:
+    """Prints where a run is saved, and the two commands that look at it.
+
+    Args:
+      display: where.
+      path: of the run's folder.
+      training_config: of the run.
+      policy: file of the (first) policy, where there is one.
+    """
     plot = f"python -m purejaxrl_gae.plot {shlex.quote(str(path))}"
     display.say(f"saved in {path}; next: {how_to_evaluate(training_config, path, policy)} && {plot}")
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -161,7 +162,8 @@ def refuse_taken(path: Path, marker: str) -> None:
     except OSError:
         return
     if taken:
-        raise UserError(f"run_dir is {str(path)!r}, which holds a {what} already; continue it with --resume {path}")
+        own = shlex.quote(str(path))
+        raise UserError(f"run_dir is {str(path)!r}, which holds a {what} already; continue it with --resume {own}")
 
 
 def reserve(path: Path) -> Path:

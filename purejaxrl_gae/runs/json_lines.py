@@ -1,6 +1,8 @@
 """Reading files of one JSON object a line as a crash or a bad disk may leave them."""
 
+import errno
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,9 +33,11 @@ def read(path: Path, is_right: Callable[[dict[str, Any]], bool]) -> Lines:
     """Reads the objects that are right; of a file that is not there, none.
 
     Raises:
-      OSError: the file cannot be read.
+      OSError: the file cannot be read, or is none: a device or a pipe, which a link may lead to, may have no end.
     """
     found = Lines([], [], {})
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is no file")
     *whole, last = path.read_bytes().split(b"\n") if path.exists() else [b""]
     for number, line in enumerate([*whole, last], 1):
         record = parsed(line)
@@ -43,6 +47,11 @@ def read(path: Path, is_right: Callable[[dict[str, Any]], bool]) -> Lines:
         elif number <= len(whole):
             found.unreadable[number] = line + b"\n"
     return found
+
+
+def is_number(value: Any) -> bool:
+    """Says whether a value is a number that a float holds; JSON's whole numbers have no limit of their own."""
+    return isinstance(value, float) or (type(value) is int and abs(value) <= sys.float_info.max)
 
 
 def parsed(text: bytes) -> Any:

@@ -1,6 +1,7 @@
 """All that a run keeps so that it can go on: its folder, its checkpoints, and how it stops without losing anything."""
 
 import json
+import shlex
 import signal
 import time
 from typing import Any, NoReturn
@@ -53,7 +54,7 @@ class Keeping:
     @property
     def resume_command(self) -> str:
         """The command that goes on with the run."""
-        return f"{algorithms.command_of(self._config.algorithm)} --resume {self._folder.path}"
+        return f"{algorithms.command_of(self._config.algorithm)} --resume {shlex.quote(str(self._folder.path))}"
 
     def begin(self) -> None:
         """Makes the folder of a new run.

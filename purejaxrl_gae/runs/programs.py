@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -276,6 +277,7 @@ def refuse_too_large(config: TrainingConfig, needed: int) -> None:
 
 def use_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache folder, unless JAX was already told of another."""
+    warnings.filterwarnings("ignore", "Error .* persistent compilation cache", UserWarning)  # as on a full disk
     if getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
         return
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

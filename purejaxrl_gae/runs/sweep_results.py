@@ -59,12 +59,53 @@ def read(path: Path, complain: Callable[[str], None]) -> dict[int, Result]:
       RunError: the file cannot be read at all.
     """
     try:
-        lines = json_lines.read(path, lambda record: type(record.get("configuration")) is int)
+        lines = json_lines.read(path, _is_result)
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
     if lines.unreadable:
         complain(f"{lines.complaint(path)}; their configurations are trained again")
     return {result["configuration"]: result for result in lines.records}
+
+
+def _is_result(record: dict[str, Any]) -> bool:
+    """Says whether a record has what ranking, table and best.yaml take from it."""
+    interval, returns, iqm = record.get("interval"), record.get("eval_returns"), record.get("iqm")
+    counts = (record.get(name) for name in ("configuration", "env_steps", "diverged"))
+    if not (isinstance(interval, list) and isinstance(returns, list) and isinstance(record.get("values"), dict)):
+        return False
+    numbers = [iqm, *interval, *returns]
+    if iqm is None:  # a seed diverged, whose numbers are null
+        numbers = [number for number in numbers if number is not None]
+    known = all(map(json_lines.is_number, [*numbers, record.get("area") or 0.0]))
+    return known and len(interval) == 2 and len(returns) > 0 and all(type(count) is int for count in counts)
+
+
+def of_configurations(
+    stored: dict[int, Result],
+    configurations: list[dict[str, Any]],
+    first_index: int,
+    seeds: np.ndarray,
+    complain: Callable[[str], None],
+) -> dict[int, Result]:
+    """Returns the stored results that are of these configurations and seeds.
+
+    Args:
+      stored: by configuration, as read.
+      configurations: what each changes.
+      first_index: place of the first in the whole sweep.
+      seeds: `[S]`.
+      complain: told how many are of others, as after sweep.yaml was edited.
+    """
+    wanted = {index: (_in_json(values), seeds.tolist()) for index, values in enumerate(configurations, first_index)}
+    there = {index: stored[index] for index in wanted if index in stored}
+    right = {index: each for index, each in there.items() if (each["values"], each.get("seeds")) == wanted[index]}
+    if len(right) < len(there):
+        complain(f"{len(there) - len(right)} results are of other values or seeds than sweep.yaml has; trained again")
+    return right
+
+
+def _in_json(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def saved_sweep(path: Path, trusted: bool = False) -> dict[str, Any]:
@@ -114,7 +155,7 @@ def result(
     across = statistics_of(returns)
     found = {
         "configuration": index,
-        "values": {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()},
+        "values": _in_json(values),
         "iqm": across["iqm"].value,
         "interval": [across["iqm"].low, across["iqm"].high],
         "mean": across["mean"].value,

@@ -1,6 +1,7 @@
 """A sweep from its list of configurations to the ranked table; what differs only in traced values compiles once."""
 
 import json
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -50,7 +51,8 @@ class Sweep:
         self.devices = claimed
         self.seeds = options.seeds_from(base.seed)
         self._is_made = options.resume is not None
-        self.results = sweep_results.read(self.path / RESULTS, display.complain) if self._is_made else {}
+        self._stored = sweep_results.read(self.path / RESULTS, display.complain) if self._is_made else {}
+        self.results: dict[int, sweep_results.Result] = {}
         self.compiled: dict[tuple[str, int], tuple[AgentPrograms, Any]] = {}
         self.env_steps = 0
         self.run_seconds = self.compile_seconds = 0.0
@@ -58,6 +60,8 @@ class Sweep:
     def train(self, configurations: list[dict[str, Any]], first_index: int, stop: StopRequests) -> None:
         """Trains what has no result yet; results are in `self.results` and results.jsonl."""
         chunks = self._chunks(configurations, first_index)
+        about = (configurations, first_index, self.seeds)
+        self.results |= sweep_results.of_configurations(self._stored, *about, self.display.complain)
         for number, chunk in enumerate(chunks):
             if all(index in self.results for index in chunk.indices):
                 continue
@@ -254,7 +258,7 @@ def run(base: TrainingConfig, options: SweepOptions, path: Path) -> dict[str, An
                 sweep.train(configurations, first_index, stop)
         except Interrupted:
             display.stop()
-            display.say(f"saved; continue with: python -m purejaxrl_gae.sweep --resume {path}")
+            display.say(f"saved; continue with: python -m purejaxrl_gae.sweep --resume {shlex.quote(str(path))}")
             raise
         else:
             if not sweep.results:

@@ -15,7 +15,7 @@ from purejaxrl_gae.program.experience import SCORE_WINDOW
 from purejaxrl_gae.program.optimizers import say_schedule
 from purejaxrl_gae.program.types import Counters
 from purejaxrl_gae.runs import devices, provenance, reports
-from purejaxrl_gae.runs.announcements import became_nonfinite, say_how_it_ended, say_what_runs
+from purejaxrl_gae.runs.announcements import became_nonfinite, say_how_it_ended, say_what_next, say_what_runs
 from purejaxrl_gae.runs.callbacks import CallbackFailure, Callbacks, OnReport
 from purejaxrl_gae.runs.device_memory import keep_freed_memory
 from purejaxrl_gae.runs.display import Display
@@ -245,9 +245,10 @@ class Session:
         ) | {"goal_score": self.options.goal_score, "goal_reached": reached_goal, **self.keeping.origin}
         self.folder.write_summary(summary)
         self.folder.flush()
-        say_how_it_ended(self.display, summary, evaluated, self.folder.path, self.config, policy)
+        say_how_it_ended(self.display, summary, evaluated)
         if self.folder.failing:
             raise RunError(f"training ended well, but {self._unwritten(rescued)}")
+        say_what_next(self.display, self.folder.path, self.config, policy)
         return summary
 
     def _evaluated(self, learner: Any, rescued: str) -> Scores:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from purejaxrl_gae.settings.errors import UserError, closest, shown
+from purejaxrl_gae.settings.trust import vouched
 
 NUMBER = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?")
 MOST_DIGITS, TOO_LONG = 300, Decimal("Infinity")
@@ -167,6 +168,7 @@ def _coerce_text(name: str, value: Any, kind: type) -> Any:
     if "\0" in str(value):
         raise UserError(f"{name} is {shown(value)}; it must not hold the letter NUL")
     if kind is Path:
+        value = vouched(value)  # a path names no module, and pathlib takes plain texts only
         lengths = [len(part.encode(errors="surrogateescape")) for part in Path(value).parts]
         if not str(value) or max(lengths, default=0) > MOST_LETTERS:
             raise UserError(f"{name} is {shown(value)}; it must be a path whose names have 1 to {MOST_LETTERS} bytes")

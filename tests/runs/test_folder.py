@@ -1,5 +1,7 @@
 """A folder is made last, written by one process, and costs nothing where it cannot be written."""
 
+import shlex
+
 import pytest
 
 from purejaxrl_gae.runs.folder import Folder, refuse_unusable, rescue, reserve
@@ -47,14 +49,15 @@ def test_a_folder_is_written_by_one_at_a_time(tmp_path):
 
 
 def test_a_new_folder_is_marked_and_not_taken_twice(tmp_path):
-    path = tmp_path / "deep" / "run"
+    path = tmp_path / "deep" / "my run"
     folder = Folder(path, print)
     folder.make("config.yaml", "seed: 1")
     folder.close()
     assert (path / "config.yaml").read_text() == "seed: 1"
     for take in (lambda: refuse_unusable(path, "config.yaml"), lambda: Folder(path, print).make("config.yaml", "")):
-        with pytest.raises(UserError, match="holds a run already; continue it with --resume"):
+        with pytest.raises(UserError, match="holds a run already; continue it with --resume") as error:
             take()
+        assert shlex.split(str(error.value))[-2:] == ["--resume", str(path)]  # as a shell reads it
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,9 @@ def test_a_folder_that_cannot_be_written_costs_no_result(tmp_path, capsys, monke
     (path / "checkpoints").write_text("")
     with pytest.raises(RunError, match=r"training ended well, but .*policy.npz.* could not be written to") as error:
         training_run.run(TINY, options(path, tensorboard=False))
-    complaints = without_notes(capsys.readouterr().err)  # the others are left to the last line
+    shown = capsys.readouterr()
+    assert "saved in" not in shown.out  # nor a command that would find nothing there
+    complaints = without_notes(shown.err)  # the others are left to the last line
     assert [line for line in complaints if not line.startswith("a checkpoint in")] == complaints[:1]
     assert complaints[0].startswith("metrics.jsonl in")
     assert all(name in str(error.value) for name in ("metrics.jsonl", "policy.npz", "a checkpoint"))

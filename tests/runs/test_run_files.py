@@ -80,6 +80,13 @@ def test_metrics_that_cannot_be_read_stop_no_resume(tmp_path):
     assert folder.failing == {"metrics.jsonl": "Is a directory"}
 
 
+def test_a_link_to_a_device_is_not_read(tmp_path):
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/null")  # as well it could be one without an end
+    folder = RunFolder(tmp_path, lambda message: None, tensorboard=False)
+    folder.forget_after(3)
+    assert folder.failing == {"metrics.jsonl": "it is no file"}
+
+
 def test_events_are_on_disk_after_a_flush_and_cut_where_a_run_goes_on(tmp_path):
     before = RunFolder(tmp_path, pytest.fail, tensorboard=True)
     for step in (10, 20, 30):

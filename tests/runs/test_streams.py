@@ -4,9 +4,11 @@ import io
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 
+from purejaxrl_gae.runs import programs
 from purejaxrl_gae.runs.display import Display
 
 
@@ -66,6 +68,7 @@ def test_what_an_encoding_cannot_say_is_escaped(monkeypatch):
 
 PROGRAM = r"""
 import sys
+import warnings
 from purejaxrl_gae.runs import streams
 with streams.dispensable():
     streams.Stream("stdout").write("x\n")
@@ -81,3 +84,11 @@ def test_a_command_ends_with_its_own_exit_code_whatever_its_outputs_are(redirect
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, timeout=300)
     assert done.stdout.split()[-1] == "7"
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+def test_a_compilation_cache_that_a_full_disk_does_not_take_is_no_news():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        programs.use_compilation_cache()
+        warnings.warn("Error writing persistent compilation cache entry for 'jit_f': OSError: [Errno 28]", stacklevel=1)
+    assert not caught

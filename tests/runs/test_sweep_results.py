@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from purejaxrl_gae import PPOConfig
 from purejaxrl_gae.runs import sweep_results
@@ -47,3 +48,34 @@ def test_the_area_is_the_mean_score_over_the_updates_since_the_first_episode_end
     going_on = LearningCurves(2, json.loads(json.dumps(curves.state())))
     going_on.add(np.array([400.0, np.nan]), 20)
     np.testing.assert_array_equal(going_on.areas(), [300.0, np.nan])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"env_steps": None},
+        {"diverged": "none"},
+        {"iqm": "500"},
+        {"iqm": 10**400},
+        {"interval": [1.0]},
+        {"interval": [None, 2.0]},
+        {"eval_returns": []},
+        {"eval_returns": [True]},
+        {"values": ["gamma"]},
+        {"area": "large"},
+        {"configuration": 0.5},
+    ],
+)
+def test_a_result_that_cannot_be_ranked_or_shown_is_damaged(tmp_path, damage):
+    path, said = tmp_path / "results.jsonl", []
+    path.write_text("".join(json.dumps(each) + "\n" for each in (RESULTS[3], {**RESULTS[1], **damage}, RESULTS[2])))
+    assert list(sweep_results.read(path, said.append)) == [3, 2]
+    assert said == [f"line 2 of {path} cannot be read; their configurations are trained again"]
+
+
+def test_results_of_other_values_or_seeds_do_not_count_for_a_sweep():
+    stored = {index: RESULTS[index] for index in (0, 1, 2)} | {3: {**RESULTS[3], "seeds": [7, 8]}, -1: RESULTS[4]}
+    configurations, said = [{"gamma": 0.9}, {"gamma": 0.99}, {"gamma": 0.9}, {"gamma": 0.9}, {"gamma": 0.9}], []
+    taken = sweep_results.of_configurations(stored, configurations, 0, np.arange(4), said.append)
+    assert sorted(taken) == [0, 2]
+    assert said == ["2 results are of other values or seeds than sweep.yaml has; trained again"]

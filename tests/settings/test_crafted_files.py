@@ -15,7 +15,7 @@ from purejaxrl_gae import cli, load_policy, plot, sweep
 from purejaxrl_gae.environments import make_environment
 from purejaxrl_gae.evaluate import EvaluateOptions, evaluate
 from purejaxrl_gae.program import algorithms
-from purejaxrl_gae.runs import checkpoints, sweep_run
+from purejaxrl_gae.runs import checkpoint_files, checkpoints, sweep_run
 from purejaxrl_gae.settings import config
 from purejaxrl_gae.settings.errors import RunError, UserError
 
@@ -363,6 +363,25 @@ def test_no_checkpoint_runs_anything_or_fills_the_memory(strangers_folder, monke
     reasons = []
     refuse(checkpoints.Checkpoints(strangers_folder / "checkpoints", 3).restore, state, reasons.append)
     assert len(reasons) == 1
+
+
+@pytest.mark.parametrize("name", ["about.json", "arrays.npz"])
+def test_what_is_no_file_of_a_checkpoint_is_not_opened(strangers_folder, name):
+    stored, reasons = checkpoints.Checkpoints(strangers_folder / "checkpoints", 3), []
+    stored.save(16, {"weights": np.zeros(2, np.float32)}, {})
+    (found,) = stored.path(16).rglob(name)
+    found.unlink()
+    found.symlink_to("/dev/null")  # as well it could be one without an end
+    refuse(checkpoints.Checkpoints(stored.directory, 3).restore, {"weights": np.zeros(2, np.float32)}, reasons.append)
+    assert f"its {name} is no file" in reasons[0]
+
+
+def test_of_what_is_known_of_a_checkpoint_no_more_is_read_than_any_needs(strangers_folder, monkeypatch):
+    monkeypatch.setattr(checkpoint_files, "LARGEST_ABOUT", 1000)
+    stored, reasons = checkpoints.Checkpoints(strangers_folder / "checkpoints", 3), []
+    stored.save(16, {"weights": np.zeros(2, np.float32)}, {"filler": "x" * 2000})
+    refuse(checkpoints.Checkpoints(stored.directory, 3).restore, {"weights": np.zeros(2, np.float32)}, reasons.append)
+    assert "more than 1,000 bytes" in reasons[0]
 
 
 def test_a_link_in_place_of_a_sweeps_checkpoints_costs_nothing_it_leads_to(strangers_folder):

@@ -138,6 +138,11 @@ def test_only_what_could_name_a_module_is_marked():
     assert type(trust.vouched(values)["layers"][1]) is str
 
 
+def test_a_path_of_a_file_may_hold_a_colon(own_folder):
+    path = write(own_folder / "c.yaml", {"env": "CartPole-v1", "init_from": "12:30"})
+    assert cli.parse("ppo", ["--config", str(path)])[1].init_from == Path("12:30")
+
+
 def write(path, values):
     path.parent.mkdir(exist_ok=True)
     path.write_text(yaml.safe_dump({"algorithm": "ppo", **values}))
