@@ -208,7 +208,7 @@ def _of_file(options: EvaluateOptions) -> tuple[Acting, Any]:
 
     from purejaxrl_gae.environments import make_environment
     from purejaxrl_gae.program.player import Actor, without_memory
-    from purejaxrl_gae.runs.numpy_policy import NumpyPolicy, NumpyRecurrentPolicy
+    from purejaxrl_gae.runs.numpy_policy import NumpyPolicy
     from purejaxrl_gae.runs.playing import check_policy_fits
     from purejaxrl_gae.runs.policies import load_policy
 
@@ -233,12 +233,17 @@ def _of_file(options: EvaluateOptions) -> tuple[Acting, Any]:
         return policy.act(jax.device_get(observations), chance(deterministic, key))
 
     def act_and_remember(deterministic, observations, memory, starts, key):
-        begun = np.where(np.asarray(starts)[:, None, None], policy.initial_memory(len(starts)), memory)
+        begun = jax.tree.map(partial(_where_begun, starts), policy.initial_memory(len(starts)), memory)
         return policy.act(jax.device_get(observations), begun, chance(deterministic, key))
 
-    if isinstance(policy, NumpyRecurrentPolicy):
+    if hasattr(policy, "initial_memory"):
         return lambda deterministic: Actor(partial(act_and_remember, deterministic), policy.initial_memory), environment
     return lambda deterministic: without_memory(partial(act, deterministic)), environment
+
+
+def _where_begun(starts: Any, fresh: np.ndarray, held: Any) -> np.ndarray:
+    """Returns an array of memory `[N, ...]`, that of a new episode where one begins."""
+    return np.where(np.reshape(starts, (-1, *(1,) * (fresh.ndim - 1))), fresh, held)
 
 
 def _where(options: EvaluateOptions, trained_in: dict[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def from_gymnax(
             raise UserError(f"env is {type(env).__name__}, which has no method {method!r}; gymnax's interface needs it")
     params = getattr(env, "default_params", None) if params is None else params
     name = name or str(getattr(env, "name", type(env).__name__))
-    params = _with_parameters(name, params, dict(env_args or {}), max_episode_steps)
+    params = with_parameters(name, params, dict(env_args or {}), max_episode_steps)
     if ranges:
         return _randomized(name, env, params, ranges)
     try:
@@ -172,8 +172,21 @@ def _batched(env: Any, params: Any, state_types: Any, kinds: Any, types: Any):
     return reset, step
 
 
-def _with_parameters(name: str, params: Any, env_args: dict[str, Any], max_episode_steps: int | None) -> Any:
-    """Returns the parameters with some replaced; each keeps its kind of number."""
+def with_parameters(
+    name: str, params: Any, env_args: dict[str, Any], max_episode_steps: int | None, limit: str = LIMIT
+) -> Any:
+    """Returns the parameters with some replaced; each keeps its kind of number.
+
+    Args:
+      name: of the environment, for messages.
+      params: a dataclass.
+      env_args: fields to replace.
+      max_episode_steps: replaces the time limit where there is one among them; None replaces nothing.
+      limit: name of the time limit.
+
+    Raises:
+      UserError: there is no such field, or the value is of another kind.
+    """
     fields = [field.name for field in dataclasses.fields(params)] if dataclasses.is_dataclass(params) else []
     replaced = {}
     for argument, value in env_args.items():
@@ -182,18 +195,18 @@ def _with_parameters(name: str, params: Any, env_args: dict[str, Any], max_episo
                 f"env_args has {argument!r}, which is no parameter of {name}{closest(argument, fields)}; "
                 f"its parameters: {', '.join(fields) or 'none'}"
             )
-        replaced[argument] = _like(argument, value, getattr(params, argument))
-    if max_episode_steps is not None and LIMIT in fields:
-        replaced[LIMIT] = max_episode_steps
+        replaced[argument] = _like(argument, value, getattr(params, argument), limit)
+    if max_episode_steps is not None and limit in fields:
+        replaced[limit] = max_episode_steps
     return dataclasses.replace(params, **replaced) if replaced else params
 
 
-def _like(argument: str, value: Any, current: Any) -> Any:
+def _like(argument: str, value: Any, current: Any, limit: str) -> Any:
     """Returns a value of the kind a parameter has; anything but a single number cannot be checked."""
     if isinstance(current, bool) or not isinstance(current, (int, float)):
         return value
     number = coerce(f"{argument} of env_args", value, type(current))
-    low, high = (1, LONGEST_TIME_LIMIT) if argument == LIMIT else (-LARGEST_INT, LARGEST_INT)
+    low, high = (1, LONGEST_TIME_LIMIT) if argument == limit else (-LARGEST_INT, LARGEST_INT)
     if isinstance(number, int) and not low <= number <= high:
         raise UserError(f"{argument} of env_args is {shown(number)}; it must be between {low} and {high}")
     return number

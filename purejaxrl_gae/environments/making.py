@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -15,7 +16,15 @@ from purejaxrl_gae.settings.config import read_arguments
 from purejaxrl_gae.settings.errors import UserError, first_line, shown
 from purejaxrl_gae.settings.search_space import Dimension, read_ranges
 
-PREFIXES = ("brax", "mjx", "gymnasium", "jumanji", "pgx", "envpool")
+COMPILED = {  # prefixes of libraries in JAX: the module here, and its function of a name
+    "brax": "brax_adapter:from_brax",
+    "craftax": "craftax_adapter:from_craftax",
+    "jumanji": "jumanji_adapter:from_jumanji",
+    "mjx": "playground_adapter:from_playground",
+    "navix": "navix_adapter:from_navix",
+    "pgx": "pgx_adapter:from_pgx",
+}
+PREFIXES = (*COMPILED, "gymnasium", "envpool")
 
 
 class Request(NamedTuple):
@@ -53,9 +62,10 @@ def make_environment(
     """Makes an Environment, or a HostEnvironment, of whatever a config's `env` may be.
 
     Args:
-      env: a gymnax id; `brax:NAME`; `mjx:NAME` of MuJoCo Playground; `jumanji:NAME`; `pgx:NAME`; `gymnasium:ID`;
-        `envpool:ID`; `MODULE:FACTORY`, a function to import and call with `env_args`; an Environment; an object with
-        gymnax's methods, or a pair `(object, params)` of one; or one of Brax, MuJoCo Playground or Gymnasium.
+      env: a gymnax id; `brax:NAME`; `mjx:NAME` of MuJoCo Playground; `jumanji:NAME`; `pgx:NAME`; `craftax:NAME`;
+        `navix:NAME`; `gymnasium:ID`; `envpool:ID`; `MODULE:FACTORY`, a function to import and call with `env_args`; an
+        Environment; an object with gymnax's methods, or a pair `(object, params)` of one; or one of Brax, MuJoCo
+        Playground or Gymnasium.
       env_args: `name=value` for the constructor; for gymnax they replace fields of the parameters.
       randomize: `name=uniform:low:high` for parameters of a gymnax environment; see `randomized.Randomized`.
       max_episode_steps: time limit in place of the environment's own. Where the environment lets nothing but itself
@@ -119,22 +129,9 @@ def _find_named(env: str, request: Request, common: dict[str, Any]) -> Any:
         return from_gymnax_id(env, ranges=request.ranges, **common)
     if kind in PREFIXES:
         _refuse_ranges(env, request)
-    if kind == "brax":
-        from purejaxrl_gae.environments.brax_adapter import from_brax
-
-        return from_brax(name, **common)
-    if kind == "mjx":
-        from purejaxrl_gae.environments.playground_adapter import from_playground
-
-        return from_playground(name, **common)
-    if kind == "jumanji":
-        from purejaxrl_gae.environments.jumanji_adapter import from_jumanji
-
-        return from_jumanji(name, **common)
-    if kind == "pgx":
-        from purejaxrl_gae.environments.pgx_adapter import from_pgx
-
-        return from_pgx(name, **common)
+    if kind in COMPILED:
+        module, _, function = COMPILED[kind].partition(":")
+        return getattr(import_module(f"{__package__}.{module}"), function)(name, **common)
     if kind == "envpool":
         return _of_envpool(env, name, request)
     if kind == "gymnasium":

@@ -38,6 +38,35 @@ def reset_where(
     return compute_if_any(ended, with_resets, lambda key, ended, *old: old, key, ended, states, observations)
 
 
+def reset_few_where(
+    reset: Callable[[jax.Array], tuple[Any, Any]],
+    keys: jax.Array,
+    ended: jax.Array,
+    states: Any,
+    observations: Any,
+    at_once: int,
+) -> tuple[Any, Any]:
+    """Begins new episodes as `reset_where` does, some copies at a time until all have, where a reset costs much.
+
+    Args:
+      reset: of M keys, yields M fresh states and observations.
+      keys: `[N]`, so that a copy's new episode does not depend on which others have ended.
+      ended: `[N]` bool.
+      states: pytree, leading axis N.
+      observations: `[N, *shape]`.
+      at_once: M, how many are computed in one turn.
+    """
+
+    def begin_some(carry):
+        left, old = carry
+        places = jnp.argsort(~left)[:at_once]  # of those left first
+        kept = jax.tree.map(lambda leaf: leaf[places], old)
+        begun = select_copies(left[places], reset(keys[places]), kept)
+        return left.at[places].set(False), jax.tree.map(lambda leaf, own: leaf.at[places].set(own), old, begun)
+
+    return jax.lax.while_loop(lambda carry: jnp.any(carry[0]), begin_some, (ended, (states, observations)))[1]
+
+
 def select_copies(condition: jax.Array, chosen: Any, otherwise: Any) -> Any:
     """Takes, of two pytrees alike, the first's copies where `condition` `[N]` is set, the second's elsewhere."""
 

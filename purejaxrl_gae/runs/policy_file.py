@@ -43,7 +43,7 @@ def make_policy_writer(setup: Setup, learner: Learner) -> tuple[str, Callable[[L
     if isinstance(setup.network, ActorCritic):
         return "policy.npz", lambda learner: _contents(setup, _layers(setup, setup.network, learner))
     try:
-        from purejaxrl_gae.runs.program_policy import exported
+        from purejaxrl_gae.runs.program_export import exported
 
         program = exported(setup, learner)
     except ImportError as error:
@@ -100,7 +100,7 @@ def _contents(setup: Setup, policy: dict[str, Any]) -> bytes:
 
 def _program(setup: Setup, learner: Learner, program: Any) -> dict[str, Any]:
     """Returns the arrays of a policy.stablehlo: the program, its weights, and what it takes and gives."""
-    from purejaxrl_gae.runs.program_policy import program_arrays
+    from purejaxrl_gae.runs.program_export import program_arrays
 
     described = {"seen": list(_leaves(setup.environment, None).values()), "mask": None}
     return program_arrays(setup, learner, program) | {

@@ -5,9 +5,15 @@
     actions = policy.act(observations)                      # the most probable ones
     actions = policy.act(observations, jax.random.key(0))   # drawn from the policy
 
+or, of a network with memory, from that of an episode that begins:
+
+    memory = policy.initial_memory()
+    action, memory = policy.act(observation, memory)
+
 The file is a .npz: `program` is what `deserialize` of jax.export reads, a function of the arrays `weight_0`, …
 as a tuple, observations `[B, *shape]` float32, two uint32 of a random key, and whether to take the most probable
-actions. Normalisation, sampling and action bounds are inside.
+actions. With memory it also takes, behind the observations, a tuple of arrays `[B, ...]`, and returns `(actions,
+memory)`; `memory_0`, … are what one episode begins with. Normalisation, sampling and action bounds are inside.
 """
 
 import hashlib
@@ -25,16 +31,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from purejaxrl_gae.environments.structures import batched, seen_types
-from purejaxrl_gae.program import memories, player
-from purejaxrl_gae.program.types import Learner, Normalizers, Setup
 from purejaxrl_gae.runs.npz import StoredArrays
 from purejaxrl_gae.runs.numpy_spaces import NumpyActions, NumpyLeaves, read_actions, read_leaves
-from purejaxrl_gae.settings import parts, trust
-from purejaxrl_gae.settings.errors import UserError, first_line
+from purejaxrl_gae.settings import trust
 
-FORMAT = 1
-PLATFORMS = ("cpu", "cuda", "tpu")
+FORMAT = 2
+WITHOUT_MEMORY = 1  # the format of a program that older versions read too
 KEY_TYPE = "threefry2x32"
 READ_ELSEWHERE = (
     "import sys; from jax import export; "
@@ -72,17 +74,31 @@ class ProgramPolicy:
         Raises:
           ValueError: the observations have another shape.
         """
+        return self._acted(observations, (), key)[0]
+
+    def _acted(self, observations: Any, memory: tuple[Any, ...], key: jax.Array | None) -> tuple[Any, Any]:
+        """Returns actions and what is remembered behind them, of one or any batch of observations and memories."""
         leaves, structure = jax.tree.flatten(observations)
-        types = self.program.in_avals[len(self.weights) : -2]
+        count = len(self.observations.seen)
         given = [each if hasattr(each, "dtype") else np.asarray(each) for each in leaves]
         encoded = [leaf.encode(own) for leaf, own in zip(self.observations.seen, given, strict=True)]
         leading = encoded[0].shape[: encoded[0].ndim - len(self.observations.seen[0].shape)]
+        found, wanted = [np.shape(own) for own in memory], [(*leading, *own.shape[1:]) for own in self._types[count:]]
+        if found != wanted:
+            raise ValueError(f"memory has the shapes {found}; of these observations they must be {wanted}")
         rows = [
-            jnp.reshape(own, (-1, *kind.shape[1:])).astype(kind.dtype) for own, kind in zip(encoded, types, strict=True)
+            jnp.reshape(own, (-1, *kind.shape[1:])).astype(kind.dtype)
+            for own, kind in zip([*encoded, *memory], self._types, strict=True)
         ]
         data = jax.random.key_data(jax.random.key(0, impl=KEY_TYPE) if key is None else key)
-        actions = self._call(self._placed, jax.tree.unflatten(structure, rows), data, key is None)
-        return jax.tree.map(lambda leaf: leaf.reshape(*leading, *leaf.shape[1:]), actions)
+        seen, held = jax.tree.unflatten(structure, rows[:count]), tuple(rows[count:])
+        acted = self._call(self._placed, (seen, held) if held else (seen,), data, key is None)
+        return jax.tree.map(lambda leaf: leaf.reshape(*leading, *leaf.shape[1:]), acted if held else (acted, ()))
+
+    @property
+    def _types(self) -> tuple[Any, ...]:
+        """Types of the arrays of observations, and of memory, that the program takes."""
+        return tuple(self.program.in_avals[len(self.weights) : -2])
 
     @cached_property
     def _placed(self) -> tuple[jax.Array, ...]:
@@ -90,81 +106,47 @@ class ProgramPolicy:
 
     @cached_property
     def _call(self) -> Callable[..., Any]:
-        program, (batch, *_) = self.program, self.program.in_avals[len(self.weights)].shape
-        if batch != 1:
-            return jax.jit(program.call)
+        program, (batch, *_) = self.program, self._types[0].shape
 
-        def one_by_one(weights, rows, data, deterministic):
-            number = jax.tree.leaves(rows)[0].shape[0]
+        def all_at_once(weights, inputs, data, deterministic):
+            return program.call(weights, *inputs, data, deterministic)
+
+        def one_by_one(weights, inputs, data, deterministic):
+            number = jax.tree.leaves(inputs)[0].shape[0]
             keys = jax.random.split(jax.random.wrap_key_data(data, impl=KEY_TYPE), number)
-            each = jax.tree.map(lambda leaf: leaf[:, None], rows), jax.random.key_data(keys)
-            stacked = jax.lax.map(lambda own: program.call(weights, *own, deterministic), each)
+            each = jax.tree.map(lambda leaf: leaf[:, None], inputs), jax.random.key_data(keys)
+            stacked = jax.lax.map(lambda own: program.call(weights, *own[0], own[1], deterministic), each)
             return jax.tree.map(lambda leaf: leaf[:, 0], stacked)
 
-        return jax.jit(one_by_one)
+        return jax.jit(one_by_one if batch == 1 else all_at_once)
 
 
-def exported(setup: Setup, learner: Learner) -> export.Exported:
-    """Makes the program of a setup's policy, the same for all learners.
+@dataclass(frozen=True, eq=False)
+class RecurrentProgramPolicy(ProgramPolicy):
+    """A policy that remembers.
 
-    Args:
-      setup: static parts.
-      learner: one of them, or its shapes and types.
-
-    Raises:
-      UserError: the network cannot be exported, or has memory.
+    Attributes:
+      memory: what one episode begins with, the arrays of its network's memory in their order.
     """
-    if memories.has_memory(setup.network):
-        raise UserError(f"network is {parts.name_of(setup.config.network)}, which remembers: no file can do that yet")
-    structure = jax.tree.structure(_policy_weights(setup, learner))
 
-    def act(weights, observations, key_data, deterministic):
-        params, moments = jax.tree.unflatten(structure, weights)
-        acting = Learner(params, (), (), Normalizers(moments, None))
-        number = jax.tree.leaves(observations)[0].shape[:1]
-        key, nothing = jax.random.wrap_key_data(key_data, impl=KEY_TYPE), ((), jnp.zeros(number, bool))
-        return player.act(setup, acting, observations, nothing, key, deterministic)[0]
+    memory: tuple[np.ndarray, ...] = field(kw_only=True, repr=False)
 
-    def with_batch_of(size):
-        observations = batched(seen_types(setup.environment), size)
-        key_data = jax.ShapeDtypeStruct((2,), jnp.uint32)
-        weights = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in weights_of(setup, learner))
-        of_any = export.export(jax.jit(act), platforms=PLATFORMS)
-        return of_any(weights, observations, key_data, jax.ShapeDtypeStruct((), jnp.bool_))
+    def initial_memory(self, *batch_shape: int) -> tuple[np.ndarray, ...]:
+        """Returns what is remembered where an episode begins: of one, or of a batch of that shape."""
+        return tuple(np.broadcast_to(leaf, (*batch_shape, *leaf.shape)) for leaf in self.memory)
 
-    try:
-        try:
-            program = with_batch_of(*export.symbolic_shape("batch"))
-        except Exception:  # whatever a network raises that has to know how many observations there are
-            program = with_batch_of(1)
-        refuse_calls(program.mlir_module())
-    except Exception as error:
-        name = parts.name_of(setup.config.network)
-        raise UserError(f"network is {name}, which has no form as a file: {first_line(error)}") from error
-    return program
+    def act(self, observations: Any, memory: Any, key: jax.Array | None = None) -> tuple[Any, Any]:  # type: ignore[override]
+        """Returns actions and what is remembered behind this step.
 
+        Args:
+          observations: as of ProgramPolicy.
+          memory: of as many, what the last step returned, or `initial_memory` where an episode begins.
+          key: draws actions from the policy; where None, the most probable ones are taken.
 
-def weights_of(setup: Setup, learner: Learner) -> list[Any]:
-    """Returns the arrays that a policy's program gets, of parameters and of the observations' moments."""
-    return jax.tree.leaves(_policy_weights(setup, learner))
-
-
-def _policy_weights(setup: Setup, learner: Learner) -> Any:
-    params = learner.params
-    if setup.network.has_own_value_params:
-        params = {"policy": params["policy"]}
-    return params, learner.normalizers.observations
-
-
-def program_arrays(setup: Setup, learner: Learner, program: export.Exported) -> dict[str, np.ndarray]:
-    """Returns the arrays of a program and its weights."""
-    contents = bytes(program.serialize())
-    arrays: dict[str, Any] = {
-        "format": np.int64(FORMAT),
-        "program": np.frombuffer(contents, np.uint8),
-        "program_signature": np.str_(trust.signed(_digest(contents)).get(trust.SIGNATURE, "")),
-    }
-    return arrays | {f"weight_{i}": np.asarray(each) for i, each in enumerate(weights_of(setup, learner))}
+        Raises:
+          ValueError: observations or memory have another shape.
+        """
+        return self._acted(observations, memory, key)
 
 
 def read_program(arrays: StoredArrays, environment: dict[str, Any]) -> ProgramPolicy:
@@ -177,29 +159,40 @@ def read_program(arrays: StoredArrays, environment: dict[str, Any]) -> ProgramPo
     """
     if int(arrays.scalar("format")) > FORMAT:
         raise ValueError(f"it is of format {arrays.scalar('format')}; this version reads {FORMAT} and older")
-    count = sum(name.startswith("weight_") for name in arrays.names())
-    weights = tuple(arrays[f"weight_{index}"] for index in range(count))
+    weights, memory = _numbered(arrays, "weight"), _numbered(arrays, "memory")
     contents = arrays["program"].tobytes()
     program = export.deserialize(bytearray(contents))
     observations = read_leaves(json.loads(str(arrays.scalar("observations"))))
     actions = read_actions(json.loads(str(arrays.scalar("actions"))))
-    takes = [(each.shape, each.dtype) for each in program.in_avals]
-    kinds = [dtype for _, dtype in takes[count:-2]]
-    batch, *_ = takes[count][0]
-    seen = [((batch, *leaf.shape), kind) for leaf, kind in zip(observations.seen, kinds, strict=True)]
-    wanted = [*((each.shape, each.dtype) for each in weights), *seen, ((2,), np.uint32), ((), np.bool_)]
+    takes, gives = _forms(program.in_avals), _forms(program.out_avals)
+    kinds = [dtype for _, dtype in takes[len(weights) :]]
+    batch, *_ = takes[len(weights)][0]
+    seen = [((batch, *leaf.shape), kind) for leaf, kind in zip(observations.seen, kinds, strict=False)]
+    held = [((batch, *each.shape), each.dtype) for each in memory]
+    wanted = [*_forms(weights), *seen, *held, ((2,), np.uint32), ((), np.bool_)]
     has_effects = program.ordered_effects or program.unordered_effects
-    if takes != wanted or program.nr_devices != 1 or has_effects:
+    if takes != wanted or gives[len(gives) - len(held) :] != held or program.nr_devices != 1 or has_effects:
         raise ValueError("its program does not take what a policy's does")
     if batch != 1 and not export.is_symbolic_dim(batch):
         raise ValueError(f"its program takes {batch} observations at once; it must be one, or any number")
-    signed = {**_digest(contents), trust.SIGNATURE: str(arrays.scalar("program_signature", ""))}
+    signed = {**digest_of(contents), trust.SIGNATURE: str(arrays.scalar("program_signature", ""))}
     if isinstance(trust.of_file(signed, "the policy")["program"], trust.Foreign):
         refuse_calls(_text_of(contents))
-    return ProgramPolicy(environment, observations, actions, program, weights)
+    fields = environment, observations, actions, program, weights
+    return RecurrentProgramPolicy(*fields, memory=memory) if memory else ProgramPolicy(*fields)
 
 
-def _digest(contents: bytes) -> dict[str, Any]:
+def _numbered(arrays: StoredArrays, name: str) -> tuple[np.ndarray, ...]:
+    """Returns the arrays `name_0`, `name_1`, …, as many as there are of that name."""
+    count = sum(each.startswith(f"{name}_") for each in arrays.names())
+    return tuple(arrays[f"{name}_{index}"] for index in range(count))
+
+
+def _forms(arrays: Any) -> list[tuple[Any, Any]]:
+    return [(each.shape, each.dtype) for each in arrays]
+
+
+def digest_of(contents: bytes) -> dict[str, Any]:
     """Returns what of a program is signed."""
     return {"program": f"sha256:{hashlib.sha256(contents).hexdigest()}"}
 

@@ -50,8 +50,9 @@ class TrainingConfig:
     algorithm: ClassVar[str]
 
     env: Any = "Pendulum-v1"
-    """gymnax id, brax:NAME, mjx:NAME of MuJoCo Playground, jumanji:NAME, pgx:NAME, gymnasium:ID, envpool:ID, or
-    MODULE:FACTORY of your own; in Python also an object with gymnax's methods, an Environment or a HostEnvironment"""
+    """gymnax id, brax:NAME, mjx:NAME of MuJoCo Playground, jumanji:NAME, pgx:NAME, craftax:NAME, navix:NAME,
+    gymnasium:ID, envpool:ID, or MODULE:FACTORY of your own; in Python also an object with gymnax's methods, an
+    Environment or a HostEnvironment"""
     env_args: tuple[str, ...] = ()
     """name=value … for the environment's constructor, as backend=spring; of a gymnax id for its parameters"""
     randomize: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purejaxrl_gae.environments import end_nonfinite_episodes, make_environment, probes, stagger_first_episodes
+from purejaxrl_gae.environments.wrappers import reset_few_where, select_copies
 
 
 def ends(environment, num_envs, num_steps):
@@ -67,3 +68,27 @@ def test_a_nonfinite_step_ends_its_episode_without_reward_and_leaves_the_others(
     assert np.all(np.isfinite(contained.final_observations)) and np.all(np.isfinite(contained.observations))
     assert contained.states.time.tolist() == [1, 0, 0, 1]
     np.testing.assert_array_equal(contained.observations[0], step.observations[0])
+
+
+def test_resets_of_a_few_at_once_are_those_of_all_and_no_more_are_computed():
+    keys = jax.random.split(jax.random.key(0), 8)
+    old = jnp.arange(8), {"seen": -jnp.ones((8, 2))}
+    turns = []
+
+    def begin(keys):
+        jax.debug.callback(lambda: turns.append(len(keys)))
+        drawn = jax.vmap(lambda key: jax.random.uniform(key, (2,)))(keys)
+        return jnp.full(len(keys), 100), {"seen": drawn}
+
+    few = jax.jit(lambda ended: reset_few_where(begin, keys, ended, *old, at_once=3))
+    fresh = begin(keys)
+    for ended, expected in (([0, 0, 0, 0, 0, 0, 0, 0], 0), ([0, 1, 0, 0, 0, 1, 0, 1], 1), ([1] * 8, 3)):
+        jax.effects_barrier()
+        turns.clear()
+        ended = jnp.array(ended, bool)
+        jax.tree.map(np.testing.assert_array_equal, few(ended), select_copies(ended, fresh, old))
+        jax.effects_barrier()
+        assert turns == [3] * expected
+    both = jax.vmap(few)(jnp.array([[1] * 8, [0, 0, 1, 0, 0, 0, 0, 0]], bool))
+    np.testing.assert_array_equal(both[1]["seen"][0], fresh[1]["seen"])
+    np.testing.assert_array_equal(both[0][1], [0, 1, 100, 3, 4, 5, 6, 7])

@@ -3,7 +3,9 @@
 import dataclasses
 import io
 import json
+import subprocess
 import sys
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +17,9 @@ pytest.importorskip("flatbuffers")
 from jax import export
 
 from purejaxrl_gae import A2CConfig, UserError, kernels, load_policy, networks
-from purejaxrl_gae.program import algorithms, player
-from purejaxrl_gae.runs import program_policy
+from purejaxrl_gae.evaluate import EvaluateOptions, evaluate
+from purejaxrl_gae.program import algorithms, memories, player
+from purejaxrl_gae.runs import playing, program_policy
 from purejaxrl_gae.runs.policy_file import make_policy_writer
 from purejaxrl_gae.settings.trust import Foreign
 
@@ -198,3 +201,148 @@ def test_one_of_any_size_is_not_read(contents, monkeypatch):
 def test_an_environment_to_import_is_a_strangers_without_a_signature(contents):
     stored = changed(contents, environment=np.str_(json.dumps({"env": "planted:make"})), signature=None)
     assert isinstance(load_policy(io.BytesIO(stored)).environment["env"], Foreign)
+
+
+class Remembered(NamedTuple):
+    """A user's own form of memory: sums of what the policy has seen, and how many steps the value function has."""
+
+    sums: jax.Array
+    steps: jax.Array
+
+
+class Summing:
+    """A user's network whose policy and value function share nothing, and both remember."""
+
+    has_own_value_params, has_action_values = True, False
+
+    def init(self, key):
+        return {"policy": jax.random.normal(key, (3, 1)), "value": {"by_step": jnp.array(0.5)}}
+
+    def initial_memory(self, n):
+        return {"both": Remembered(jnp.full((n, 3), 0.25, jnp.float32), jnp.zeros(n, jnp.int32))}
+
+    def _along(self, inputs):
+        fresh = self.initial_memory(inputs.starts.shape[1])["both"]
+
+        def one(held, step):
+            observed, starts = step
+            sums = jnp.where(starts[:, None], fresh.sums, held.sums) + observed
+            held = Remembered(sums, jnp.where(starts, fresh.steps, held.steps) + 1)
+            return held, held
+
+        return jax.lax.scan(one, inputs.memory["both"], (inputs.observations, inputs.starts))
+
+    def remember(self, params, inputs):
+        used = 0 * params["value"]["by_step"].astype(jnp.int32)  # as a value function's own cell would use its weights
+        last = self._along(inputs)[0]
+        return {"both": last._replace(steps=last.steps + used)}
+
+    def policy(self, params, inputs):
+        mean = jnp.tanh(self._along(inputs)[1].sums @ params["policy"])
+        return kernels.DiagonalGaussian(mean, jnp.zeros_like(mean))
+
+    def value(self, params, inputs):
+        return params["value"]["by_step"] * self._along(inputs)[1].steps
+
+    def prediction(self, params, inputs, actions):
+        return self.value(params, inputs)
+
+
+class OneAtATime(Summing):
+    def policy(self, params, inputs):
+        if not isinstance(inputs.starts.shape[1], int):
+            raise TypeError("how many observations are there?")
+        return super().policy(params, inputs)
+
+
+@pytest.fixture(scope="module", params=[Summing, OneAtATime])
+def remembering(request):
+    algorithm, learner = made(network=request.param())
+    return algorithm, learner, file_of(algorithm, learner)
+
+
+def test_a_policy_with_memory_acts_and_remembers_as_its_agent(remembering):
+    algorithm, learner, contents = remembering
+    policy, network = load_policy(io.BytesIO(contents)), algorithm.setup.network
+    held, remembered = memories.initial_memory(network, 4), policy.initial_memory(4)
+    nowhere = jnp.zeros(4, bool)
+    for step in range(3):
+        seen = jax.random.normal(jax.random.key(step), (4, 3))
+        expected, held = player.act(algorithm.setup, learner, seen, (held, nowhere), None, deterministic=True)
+        actions, remembered = policy.act(seen, remembered)
+        np.testing.assert_allclose(actions, expected, rtol=1e-5)
+        np.testing.assert_allclose(remembered[0], held["both"].sums, rtol=1e-5)
+        np.testing.assert_array_equal(remembered[1], step + 1)
+    drawn = np.asarray(policy.act(seen, remembered, jax.random.key(0))[0])
+    assert len(np.unique(drawn)) > 1 and np.all(np.abs(drawn) <= 2.0)
+
+
+def test_memory_is_of_as_many_as_the_observations(remembering):
+    policy = load_policy(io.BytesIO(remembering[2]))
+    action, (sums, steps) = policy.act(np.zeros(3), policy.initial_memory())
+    assert action.shape == (1,) and sums.shape == (3,) and steps.shape == () and steps == 1
+    actions, (sums, steps) = policy.act(np.zeros((2, 4, 3)), policy.initial_memory(2, 4))
+    assert actions.shape == (2, 4, 1) and sums.shape == (2, 4, 3) and steps.dtype == np.int32
+    with pytest.raises(
+        ValueError, match=r"^memory has the shapes \[\(3, 3\), \(3,\)\]; .* must be \[\(4, 3\), \(4,\)\]"
+    ):
+        policy.act(np.zeros((4, 3)), policy.initial_memory(3))
+
+
+def test_evaluate_forgets_where_an_episode_begins(tmp_path):
+    """On the host, where 20 copies play 25 episodes, the file's policy scores what its network does."""
+    pytest.importorskip("gymnasium")
+    algorithm, learner = made(network=Summing(), env="gymnasium:Pendulum-v1", max_episode_steps=6)
+    path = tmp_path / "policy.stablehlo"
+    path.write_bytes(file_of(algorithm, learner))
+    scores = evaluate(EvaluateOptions(policy=path, episodes=25, seed=5))
+    expected = playing.make_player(algorithm.setup, 25)(learner, playing.key_of_seed(5), True).returns
+    np.testing.assert_allclose(scores["return_mean"], np.mean(expected), rtol=1e-5)
+    np.testing.assert_allclose(scores["return_min"], np.min(expected), rtol=1e-5)
+
+
+def test_memory_goes_without_its_module(remembering, tmp_path):
+    """In a process that cannot import the network's module, nor register its NamedTuple."""
+    path = tmp_path / "policy.stablehlo"
+    path.write_bytes(remembering[2])
+    script = (
+        "import sys, numpy as np; from purejaxrl_gae import load_policy\n"
+        "policy = load_policy(sys.argv[1]); memory = policy.initial_memory(2)\n"
+        "for _ in range(3): actions, memory = policy.act(np.ones((2, 3)), memory)\n"
+        "print(actions.shape, memory[1].tolist())"
+    )
+    played = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
+    assert played.stdout.strip() == "(2, 1) [3, 3]"
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"memory_0": np.zeros(4, np.float32)},
+        {"memory_1": np.zeros((), np.float32)},
+        {"memory_1": None},
+        {"memory_0": None, "memory_1": None},
+        {"memory_2": np.zeros(3, np.float32)},
+    ],
+)
+def test_memory_that_does_not_fit_its_program_is_refused(remembering, arrays):
+    with pytest.raises(ValueError, match=r"^its program does not take what a policy's does$"):
+        load_policy(io.BytesIO(changed(remembering[2], **arrays)))
+
+
+def test_a_program_whose_memory_changes_its_form_is_refused(contents):
+    def growing(weights, seen, memory, key, deterministic):
+        return seen[:, :1], (jnp.concatenate([memory[0], memory[0]], axis=1),)
+
+    weights = jax.tree.leaves((means(jax.random.key(0), jnp.zeros((1, 3))), kernels.init_moments((3,))))
+    types = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in weights]
+    seen, key = jax.ShapeDtypeStruct((1, 3), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.uint32)
+    made = export.export(jax.jit(growing))(tuple(types), seen, (seen,), key, jax.ShapeDtypeStruct((), bool))
+    program = np.frombuffer(made.serialize(), np.uint8)
+    with pytest.raises(ValueError, match=r"^its program does not take what a policy's does$"):
+        load_policy(io.BytesIO(changed(contents, program=program, memory_0=np.zeros(3, np.float32))))
+
+
+def test_only_a_file_with_memory_needs_this_version(contents, remembering):
+    formats = [int(np.load(io.BytesIO(each))["format"]) for each in (contents, remembering[2])]
+    assert formats == [program_policy.WITHOUT_MEMORY, program_policy.FORMAT] == [1, 2]
