@@ -28,7 +28,7 @@ def from_playground(
       max_episode_steps: the time limit; the `episode_length` of the task's config, or else 1000, where None.
 
     Raises:
-      UserError: Playground is not installed, does not know the name or an argument; or observes more than one array.
+      UserError: Playground is not installed, does not know the name or an argument, or cannot fetch the robot.
     """
     arguments = dict(env_args or {})
     if isinstance(env, str):

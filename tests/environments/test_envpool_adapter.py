@@ -96,3 +96,16 @@ def test_a_real_pool_shows_every_step():
         before, ends = step.observations, ends + int((step.terminated | step.truncated).sum())
     assert ends >= 9 and np.all(step.rewards == 1.0)
     np.testing.assert_array_equal(copies.reset(5), make_environment("envpool:CartPole-v1").open(3, 5).reset())
+
+
+def test_its_mujoco_steps_are_gymnasiums():
+    pytest.importorskip("envpool")
+    pytest.importorskip("mujoco")
+    from benchmarks.envpool_agreement import compare
+
+    for task in ("HalfCheetah-v5", "Hopper-v5"):
+        found = compare(task, 60)
+        assert found["steps"] > 300 and found["ends that differ"] == 0
+        assert found["observation, median"] < 1e-12 and found["observation, largest"] < 1e-5
+        assert found["reward, largest"] < 1e-6 and found["first observations"] < 0.15
+    assert found["ends"] > 0, "of Hopper"

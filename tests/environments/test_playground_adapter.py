@@ -68,3 +68,24 @@ def test_what_is_wrong_is_refused_in_one_line(env, env_args, message):
         make_environment(env, env_args=env_args)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", registry.ALL_ENVS)
+def test_every_task_is_traced_through_a_reset_and_a_step(name):
+    try:
+        environment = make_environment(f"mjx:{name}")
+    except UserError as error:
+        if "'git', 'clone'" in str(error):
+            pytest.skip("its robot is fetched from the network")
+        raise
+
+    def first_step(key):
+        states, observations = environment.reset(key, 2)
+        return observations, environment.step(key, states, jnp.zeros((2, *environment.actions.shape)))
+
+    observations, step = jax.eval_shape(first_step, jax.random.key(0))
+    wanted = jax.tree.map(lambda leaf: ((2, *leaf.shape), leaf.dtype), environment.observations)
+    for each in (observations, step.observations, step.final_observations):
+        assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), each) == wanted
+    assert step.rewards.shape == step.terminated.shape == step.truncated.shape == (2,)
