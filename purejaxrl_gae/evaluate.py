@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from purejaxrl_gae.settings import trust
-from purejaxrl_gae.settings.config import TrainingConfig, with_values
+from purejaxrl_gae.settings.config import ENVIRONMENT_FIELDS, TrainingConfig, with_values
 from purejaxrl_gae.settings.errors import UserError, first_line, shown
 from purejaxrl_gae.settings.fields import check_types, require_between, require_name
 
@@ -255,6 +255,15 @@ def _where(options: EvaluateOptions, trained_in: dict[str, Any]) -> dict[str, An
     checked = with_values(TrainingConfig(), values, source)
     if not isinstance(checked.env, str):
         raise UserError(f"{source}: env is {shown(checked.env)}; it must be the name of an environment")
+    others = values.keys() - set(ENVIRONMENT_FIELDS)
+    if others:
+        raise UserError(
+            f"{source} says {shown(min(others))} of its environment; it may say {', '.join(ENVIRONMENT_FIELDS)}"
+        )
+    try:
+        checked.validate()
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
     return {name: getattr(checked, name) for name in values}
 
 

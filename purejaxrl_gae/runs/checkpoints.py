@@ -91,8 +91,9 @@ class Checkpoints:
         """
         try:
             return sorted(self._open().all_steps()) if self.directory.is_dir() else []
-        except OSError as error:
-            raise RunError(f"{self.directory} cannot be read: {error.strerror or error}") from None
+        except Exception as error:  # whatever orbax raises at files that are not its own
+            reason = getattr(error, "strerror", None) or _one_line(error)
+            raise RunError(f"{self.directory} cannot be read: {reason}") from None
 
     def path(self, step: int) -> Path:
         """Returns the folder of a checkpoint."""
@@ -168,6 +169,7 @@ class Checkpoints:
         if self._manager is None:
             logging.getLogger("absl").setLevel(logging.ERROR)
             self.directory.mkdir(parents=True, exist_ok=True)
+            _refuse_devices(self.directory)
             own = jax.process_index()  # a state is whole in every process: none needs to wait for another
             alone = ocp.options.MultiprocessingOptions(
                 primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process_{own}"
@@ -237,6 +239,17 @@ def _is_key(leaf: Any) -> bool:
 def _name(path: Any) -> str:
     """Words a leaf's path, as `learner.params.policy.mlp.Dense_0.kernel`."""
     return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+def _refuse_devices(folder: Path) -> None:
+    """Refuses a folder in which a name or a link leads to a device or a pipe, which may have no end to read.
+
+    Raises:
+      OSError: names the first.
+    """
+    for path in folder.rglob("*"):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError(errno.EINVAL, f"{path.relative_to(folder)} is no file")
 
 
 @contextlib.contextmanager

@@ -150,10 +150,10 @@ def read_layers(arrays: StoredArrays, environment: dict[str, Any]) -> NumpyPolic
       ValueError: they are of a newer format, or do not fit together.
     """
     found = arrays.scalar("format")
-    if int(found) > FORMAT:
-        raise ValueError(f"it is of format {found}; this version reads {FORMAT} and older")
+    if not 1 <= int(found) <= FORMAT:
+        raise ValueError(f"it is of format {found}; this version reads 1 to {FORMAT}")
     layers = [
-        (arrays[f"kernel_{index}"].astype(np.float64), arrays[f"bias_{index}"].astype(np.float64), bool(activated))
+        (_weights(arrays, f"kernel_{index}"), _weights(arrays, f"bias_{index}"), bool(activated))
         for index, activated in enumerate(arrays["activated"])
     ]
     mean, variance = (arrays.get(f"observation_{name}") for name in ("mean", "variance"))
@@ -176,13 +176,23 @@ def read_layers(arrays: StoredArrays, environment: dict[str, Any]) -> NumpyPolic
         _check_shapes(policy)
         return policy
     names = arrays.names()
-    weights = {
-        name.removeprefix("cell_"): arrays[name].astype(np.float64) for name in names if name.startswith("cell_")
-    }
+    weights = {name.removeprefix("cell_"): _weights(arrays, name) for name in names if name.startswith("cell_")}
     cell = NumpyCell(str(arrays.scalar("cell")), int(arrays.scalar("layers_before_cell")), weights)
     recurrent = NumpyRecurrentPolicy(**fields, cell=cell)
     _check_shapes(recurrent)
     return recurrent
+
+
+def _weights(arrays: StoredArrays, name: str) -> np.ndarray:
+    """Returns weights in double precision.
+
+    Raises:
+      ValueError: they are not all finite numbers, which no training leaves behind.
+    """
+    weights = arrays[name]
+    if weights.dtype.kind not in "fiu" or not np.isfinite(weights).all():
+        raise ValueError(f"its {name} is not of finite numbers")
+    return weights.astype(np.float64)
 
 
 def _observations(arrays: StoredArrays, *, normalized: bool) -> NumpyLeaves:
@@ -214,7 +224,7 @@ def _convolutions(arrays: StoredArrays, observations: NumpyLeaves) -> NumpyConvo
     if "convolution_strides" not in arrays:
         return None
     layers = [
-        (arrays[f"convolution_kernel_{i}"].astype(float), arrays[f"convolution_bias_{i}"].astype(float), int(stride))
+        (_weights(arrays, f"convolution_kernel_{i}"), _weights(arrays, f"convolution_bias_{i}"), int(stride))
         for i, stride in enumerate(arrays["convolution_strides"])
     ]
     start, shape = int(arrays.scalar("image_start", 0)), observations.seen[0].shape

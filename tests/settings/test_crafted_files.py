@@ -279,12 +279,27 @@ POLICIES = {
     "half an archive": lambda: npz()[:400],
     "a newer format": lambda: npz(format=np.int64(99)),
     "a format that is no number": lambda: npz(format=np.str_("os:system")),
+    "a format below all": lambda: npz(format=np.int64(-3)),
+    "weights that are not numbers": lambda: npz(kernel_0=np.full((4, 2), np.nan)),
+    "weights that are dates": lambda: npz(kernel_0=np.ones((4, 2), "M8[s]")),
     "a format of many numbers": lambda: npz(format=np.arange(9)),
     "an activation of its own": lambda: npz(activation=np.str_("os:system")),
     "an environment that is a list": lambda: npz(environment=np.str_('["os:system"]')),
     "an environment that is no text": lambda: npz(environment=np.str_('{"env": 5}')),
     "an environment of deep lists": lambda: npz(environment=np.str_("[" * 50_000)),
     "an environment with other arguments": lambda: npz(environment=np.str_('{"env": "CartPole-v1", "request": 1}')),
+    "an environment with a field of the training": lambda: npz(
+        environment=np.str_('{"env": "CartPole-v1", "seed": 1}')
+    ),
+    "an environment without end": lambda: npz(
+        environment=np.str_('{"env": "CartPole-v1", "action_repeat": 1000000000}')
+    ),
+    "an environment of a terabyte": lambda: npz(
+        environment=np.str_('{"env": "CartPole-v1", "frame_stack": 1000000000}')
+    ),
+    "an environment of many processes": lambda: npz(
+        environment=np.str_('{"env": "gymnasium:CartPole-v1", "env_workers": 1000000}')
+    ),
     "an environment of wrong types": lambda: npz(environment=np.str_('{"env": "CartPole-v1", "action_repeat": {}}')),
     "layers that do not fit": lambda: npz(kernel_0=np.zeros((5, 2))),
     "no layers": lambda: npz(kernel_0=None),
@@ -365,15 +380,21 @@ def test_no_checkpoint_runs_anything_or_fills_the_memory(strangers_folder, monke
     assert len(reasons) == 1
 
 
-@pytest.mark.parametrize("name", ["about.json", "arrays.npz"])
+@pytest.mark.parametrize("name", ["about.json", "arrays.npz", "_CHECKPOINT_METADATA"])
 def test_what_is_no_file_of_a_checkpoint_is_not_opened(strangers_folder, name):
-    stored, reasons = checkpoints.Checkpoints(strangers_folder / "checkpoints", 3), []
+    stored = checkpoints.Checkpoints(strangers_folder / "checkpoints", 3)
     stored.save(16, {"weights": np.zeros(2, np.float32)}, {})
     (found,) = stored.path(16).rglob(name)
     found.unlink()
     found.symlink_to("/dev/null")  # as well it could be one without an end
-    refuse(checkpoints.Checkpoints(stored.directory, 3).restore, {"weights": np.zeros(2, np.float32)}, reasons.append)
-    assert f"its {name} is no file" in reasons[0]
+    assert f"{name} is no file" in refuse(checkpoints.Checkpoints(stored.directory, 3).restore, {}, pytest.fail)
+
+
+def test_metadata_of_deep_lists_are_one_line(strangers_folder):
+    stored = checkpoints.Checkpoints(strangers_folder / "checkpoints", 3)
+    stored.save(16, {"weights": np.zeros(2, np.float32)}, {})
+    (stored.path(16) / "_CHECKPOINT_METADATA").write_text("[" * 100_000)
+    assert "cannot be read" in refuse(checkpoints.Checkpoints(stored.directory, 3).restore, {}, pytest.fail)
 
 
 def test_of_what_is_known_of_a_checkpoint_no_more_is_read_than_any_needs(strangers_folder, monkeypatch):
