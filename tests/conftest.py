@@ -13,16 +13,32 @@ import tempfile
 import pytest
 
 CACHE_SETTINGS = {
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.15",  # to keep and to find a smaller one takes as long
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
 }
 COMPILED_SOON = (
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",
     "--xla_cpu_use_fusion_emitters=false",  # halves the time
+    "--xla_cpu_parallel_codegen_split_count=1",  # both cores are busy with tests
 )
 # The same since jaxlib 0.11; on 0.10 it makes several devices differ from one by bits.
 SAME_SINCE_011 = "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters=true"
+# Files of most seconds, in that order: begun last, one of them would keep one core busy alone.
+LONGEST = (
+    "test_many_agents.py",
+    "test_ppo.py",
+    "test_host_environments.py",
+    "test_sweep.py",
+    "test_command_line.py",
+    "test_training.py",
+    "test_brax_adapter.py",
+    "test_every_algorithm.py",
+    "test_encoders.py",
+    "test_run.py",
+    "test_gymnax_adapter.py",
+    "test_spaces.py",
+)
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ  # which inherits what is set here
 MADE_HERE = "JAX_COMPILATION_CACHE_DIR" not in os.environ  # not so in workers, which inherit it
 
@@ -47,6 +63,12 @@ def pytest_configure(config):
     """Tells XLA how to compile where XLA_FLAGS does not, but for the slow tests, which run longer than they compile."""
     if not IS_WORKER and config.getoption("markexpr") == "not slow":
         os.environ.setdefault("XLA_FLAGS", " ".join(known(COMPILED_SOON)))
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the longest files first; pytest's option --no-loadscope-reorder keeps them there."""
+    place = {name: index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 
 
 def pytest_report_header():

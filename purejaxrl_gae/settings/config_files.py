@@ -51,13 +51,15 @@ def file_name(env: str) -> str:
 def preset_path(config: Any) -> Path | None:
     """Returns the preset for a config's algorithm and environment, or None where there is none.
 
-    For a config with memory that is `ENV+memory`, where there is one.
+    For a config with memory that is `ENV+memory`, where there is one. A task of EnvPool that Gymnasium has under the
+    same name takes Gymnasium's, where it has none of its own.
     """
     if not isinstance(config.env, str):
         return None
-    folder, name = configs_directory() / config.algorithm, file_name(config.env)
-    names = (name,) if config.memory == "none" else (f"{name}{WITH_MEMORY}", name)
-    paths = (folder / f"{each}.yaml" for each in names)
+    folder = configs_directory() / config.algorithm
+    envs = (config.env, config.env.replace("envpool:", "gymnasium:", 1))
+    endings = ("",) if config.memory == "none" else (WITH_MEMORY, "")
+    paths = (folder / f"{file_name(env)}{ending}.yaml" for env in envs for ending in endings)
     return next(filter(is_file, paths), None)
 
 

@@ -25,7 +25,9 @@ CLASSIC_AND_MINATAR = [
 ]
 
 
-MUJOCO = (*("HalfCheetah", "Hopper", "Walker2d", "Swimmer", "Reacher", "InvertedPendulum", "InvertedDoublePendulum"),)
+MUJOCO = (
+    *("HalfCheetah", "Hopper", "Walker2d", "Swimmer", "Ant", "Reacher", "InvertedPendulum", "InvertedDoublePendulum"),
+)
 ON_THE_HOST = [*(f"gymnasium:{name}-v5" for name in MUJOCO), "gymnasium:ALE/Pong-v5"]
 
 
@@ -36,6 +38,13 @@ def test_every_shipped_file_is_a_valid_config(path):
     assert path.parent.name == "seeds" or config_files.preset_path(training_config) == path
     training_config.validate()
     assert training_config.env == values["env"]
+
+
+def test_a_task_by_envpool_takes_gymnasiums_preset_and_stays_by_envpool():
+    by_gymnasium = config_files.with_preset(PPOConfig(env="gymnasium:Hopper-v5"))
+    by_envpool = config_files.with_preset(PPOConfig(env="envpool:Hopper-v5"))
+    assert by_envpool == dataclasses.replace(by_gymnasium, env="envpool:Hopper-v5")
+    assert config_files.preset_name(PPOConfig(env="envpool:NoSuchTask-v5")) is None
 
 
 def test_a_shipped_file_can_be_named_without_its_path_in_any_folder(tmp_path, monkeypatch):
