@@ -1,9 +1,13 @@
 """From a config's words to an environment."""
 
+import importlib
+import tomllib
+from pathlib import Path
+
 import gymnax
 import pytest
 
-from purejaxrl_gae.environments import Environment, make_environment, probes
+from purejaxrl_gae.environments import Environment, make_environment, making, probes
 from purejaxrl_gae.settings.errors import UserError
 
 MODULE = """
@@ -108,3 +112,13 @@ def test_an_optional_package_that_is_missing_is_named_with_its_extra(monkeypatch
         make_environment("brax:hopper")
     with pytest.raises(UserError, match=r"needs MuJoCo Playground: pip install 'purejaxrl-gae\[playground\]'"):
         make_environment("mjx:CartpoleBalance")
+
+
+def test_every_prefix_of_a_compiled_library_has_its_adapter_and_its_extra():
+    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    for prefix, where in making.COMPILED.items():
+        module, _, function = where.partition(":")
+        assert callable(getattr(importlib.import_module(f"purejaxrl_gae.environments.{module}"), function))
+        assert {"mjx": "playground"}.get(prefix, prefix) in extras
