@@ -20,6 +20,7 @@ from purejaxrl_gae.environments.action_spaces import (
 )
 from purejaxrl_gae.environments.contract import OneHot, OneHotLeaves, make_one_hot, one_hot_of
 from purejaxrl_gae.environments.structures import described, in_words, is_structured, kept_types, same_structure
+from purejaxrl_gae.settings import errors
 from purejaxrl_gae.settings.errors import UserError, closest
 
 parts_of = partial(structures.parts_of, spaces)
@@ -147,20 +148,15 @@ def check_interface(name: str, env: gymnasium.Env, types: Any) -> dict[str, Any]
     """Resets and steps once; returns the `info` of the reset.
 
     Raises:
-      UserError: what they return is not Gymnasium's interface.
+      UserError: they raise, or what they return is not Gymnasium's interface.
     """
-    outputs: Any = env.reset(seed=0)
+    outputs = _first_call(f"reset of {name}", lambda: env.reset(seed=0))
     if not isinstance(outputs, tuple) or len(outputs) != 2:
         raise UserError(f"reset of {name} must return (observation, info); it returned {in_words(outputs)}")
     _check_observation(name, "reset", env, types, outputs[0])
     info = outputs[1] if isinstance(outputs[1], dict) else {}
     env.action_space.seed(0)
-    try:
-        outputs = env.step(env.action_space.sample())
-    except ValueError as error:  # Gymnasium's own wrappers unpack five values
-        if "values to unpack" not in str(error):
-            raise
-        raise UserError(wrong_step(name, env.unwrapped.step(env.action_space.sample()))) from None
+    outputs = _first_call(f"step of {name}", lambda: _step(name, env))
     if not isinstance(outputs, tuple) or len(outputs) != 5:
         raise UserError(wrong_step(name, outputs))
     _check_observation(name, "step", env, types, outputs[0])
@@ -168,6 +164,25 @@ def check_interface(name: str, env: gymnasium.Env, types: Any) -> dict[str, Any]
         if np.shape(value) != ():
             raise UserError(f"{field} of {name} has shape {np.shape(value)}; it must be a scalar")
     return info
+
+
+def _step(name: str, env: gymnasium.Env) -> Any:
+    try:
+        return env.step(env.action_space.sample())
+    except ValueError as error:  # Gymnasium's own wrappers unpack five values
+        if "values to unpack" not in str(error):
+            raise
+        raise UserError(wrong_step(name, env.unwrapped.step(env.action_space.sample()))) from None
+
+
+def _first_call(what: str, call: Callable[[], Any]) -> Any:
+    """Makes a call that an environment of anyone may not survive; says so in one line."""
+    try:
+        return call()
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{what} raised {errors.described(error)}") from error
 
 
 def _check_observation(name: str, source: str, env: gymnasium.Env, types: Any, observation: Any) -> None:

@@ -299,7 +299,23 @@ def four_values(self, action):
     return self.observation(), 0.0, False, {}
 
 
+def raising(error):
+    def call(self, *arguments, **options):
+        raise error
+
+    return call
+
+
 WRONG = {
+    "a first step that raises": (
+        changed(step=raising(KeyError("motor\nbroke"))),
+        "step of Changed raised KeyError: 'motor",
+    ),
+    "a first step that exits": (changed(step=raising(SystemExit(3))), "step of Changed raised SystemExit: 3"),
+    "a first reset that raises": (
+        changed(reset=raising(OSError(5, "io"))),
+        "reset of Changed raised OSError: .Errno 5. io",
+    ),
     "text in a Dict": (
         changed(observation_space=spaces.Dict(a=spaces.Box(0.0, 1.0), b=spaces.Text(3))),
         "observation_space of Changed has Text, which is not supported; it must be of Box, Discrete",
