@@ -8,6 +8,7 @@ is `python -m purejaxrl_gae.ppo --env Pendulum-v1`.
 import importlib
 import sys
 
+from purejaxrl_gae.runs import streams
 from purejaxrl_gae.settings.errors import UserError, closest
 
 TRAINING = {
@@ -44,7 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the command that the first argument names, or lists them all."""
     command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if command in ("-h", "--help", "help"):
-        print(describe())
+        with streams.dispensable():
+            streams.Stream("stdout").write(describe() + "\n")
     elif command == "--version":
         print(importlib.import_module("purejaxrl_gae").__version__)
     elif command in TRAINING:

@@ -54,6 +54,8 @@ def run_and_exit(action: Callable[[], Any]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's own notes on cached programs are not for users
     try:
         action()
+    except BrokenPipeError:  # whoever reads has seen enough, as of `--help | head`
+        streams.forget_unwritable(sys.stdout)
     except UserError as error:
         _fail(error, 2)
     except RunError as error:
@@ -62,6 +64,22 @@ def run_and_exit(action: Callable[[], Any]) -> None:
         sys.exit(interrupted.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def show(result: str) -> None:
+    """Prints what a command is for.
+
+    Raises:
+      BrokenPipeError: nobody reads on.
+      RunError: it cannot be written.
+    """
+    try:
+        print(result, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        streams.forget_unwritable(sys.stdout)
+        raise RunError(f"standard output cannot be written: {error.strerror}") from None
 
 
 def _fail(error: Exception, exit_code: int) -> None:

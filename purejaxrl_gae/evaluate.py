@@ -285,10 +285,10 @@ def _of_run(options: EvaluateOptions) -> tuple[Acting, Any]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
-    from purejaxrl_gae.cli import parse_options, run_and_exit
+    from purejaxrl_gae.cli import parse_options, run_and_exit, show
 
     def play():
-        print(json.dumps(evaluate(parse_options("evaluate", EvaluateOptions, arguments)), indent=2))
+        show(json.dumps(evaluate(parse_options("evaluate", EvaluateOptions, arguments)), indent=2))
 
     run_and_exit(play)
 

@@ -49,12 +49,12 @@ def export(options: ExportOptions) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
-    from purejaxrl_gae.cli import parse_options, run_and_exit
+    from purejaxrl_gae.cli import parse_options, run_and_exit, show
 
     def write():
         options = parse_options("export", ExportOptions, arguments)
         export(options)
-        print(f"policy in {options.output}")
+        show(f"policy in {options.output}")
 
     run_and_exit(write)
 

@@ -233,12 +233,12 @@ def _number(value: Any) -> Any:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
-    from purejaxrl_gae.cli import parse_options, run_and_exit
+    from purejaxrl_gae.cli import parse_options, run_and_exit, show
 
     def plot():
         options = parse_options("plot", PlotOptions, arguments, positional="run_dirs")
         draw(options)
-        print(f"wrote {options.output}")
+        show(f"wrote {options.output}")
 
     run_and_exit(plot)
 

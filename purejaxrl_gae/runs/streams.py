@@ -66,7 +66,7 @@ def dispensable() -> Iterator[None]:
         yield
     finally:
         for file in (sys.stdout, sys.stderr):
-            _forget_unwritable(file)
+            forget_unwritable(file)
 
 
 def _open_missing() -> None:
@@ -84,7 +84,7 @@ def _open_missing() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
 
 
-def _forget_unwritable(file: Any) -> None:
+def forget_unwritable(file: Any) -> None:
     """Sends to the null device what Python would else fail to write when it ends."""
     try:
         file.flush()

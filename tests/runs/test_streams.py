@@ -6,10 +6,13 @@ import subprocess
 import sys
 import warnings
 
+import numpy as np
 import pytest
 
+from purejaxrl_gae import cli
 from purejaxrl_gae.runs import programs
 from purejaxrl_gae.runs.display import Display
+from purejaxrl_gae.settings.errors import RunError
 
 
 def closed_pipe():
@@ -84,6 +87,25 @@ def test_a_command_ends_with_its_own_exit_code_whatever_its_outputs_are(redirect
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, timeout=300)
     assert done.stdout.split()[-1] == "7"
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["", "ppo --help", "sweep --help", "evaluate --policy policy.npz --episodes 1"])
+def test_whoever_reads_no_further_gets_no_traceback(command, tmp_path):
+    policy = dict(kernel_0=np.zeros((4, 2)), bias_0=np.zeros(2), activated=[False], discrete=True, activation="tanh")
+    np.savez(tmp_path / "policy.npz", format=2, environment='{"env": "CartPole-v1"}', observation_shape=[4], **policy)
+    program = f"( {sys.executable} -m purejaxrl_gae {command}; echo $? >&2 ) | true"
+    search = {"PYTHONPATH": os.getcwd(), "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(
+        ["bash", "-c", program], cwd=tmp_path, env={**os.environ, **search}, capture_output=True, text=True, timeout=300
+    )
+    assert done.stderr == "0\n"
+
+
+def test_a_result_that_cannot_be_written_is_one_line(monkeypatch):
+    with open("/dev/full", "w") as full:  # closed without complaint, as Python does at its end
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(RunError, match="standard output cannot be written: No space left"):
+            cli.show("result")
 
 
 def test_a_compilation_cache_that_a_full_disk_does_not_take_is_no_news():
