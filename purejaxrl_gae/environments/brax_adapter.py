@@ -4,11 +4,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from purejaxrl_gae.environments.contract import Environment
-from purejaxrl_gae.environments.physics import from_physics, renderer
+from purejaxrl_gae.environments.physics import from_physics, mend_clip, renderer
 from purejaxrl_gae.environments.quiet import construct, quietly
 from purejaxrl_gae.settings.errors import UserError, closest
 
@@ -61,24 +58,6 @@ def _refuse_wrapped(env: Any) -> None:
         wrapper = wrapper.env
 
 
-class NumpyWithOldClip:
-    """jax.numpy, whose `clip` also takes its bounds by their names of before jax 0.10."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(jnp, name)
-
-    @staticmethod
-    def clip(array: jax.Array, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> jax.Array:
-        """See jax.numpy.clip."""
-        return jnp.clip(array, min if a_min is None else a_min, max if a_max is None else a_max)
-
-
-def _mend_clip(fluid: Any) -> None:
-    """Lets the swimmer, alone in a fluid, be built: Brax 0.14's fluid names a bound as jax 0.10 no longer does."""
-    if "a_min" not in inspect.signature(jnp.clip).parameters and fluid.jp is jnp:
-        fluid.jp = NumpyWithOldClip()
-
-
 def _build(name: str, arguments: dict[str, Any]) -> Any:
     """Makes the Brax environment of that name."""
     try:
@@ -86,7 +65,7 @@ def _build(name: str, arguments: dict[str, Any]) -> Any:
             from brax import envs, fluid
     except ImportError as error:
         raise UserError(f"env is 'brax:{name}', which needs Brax: pip install 'purejaxrl-gae[brax]'") from error
-    _mend_clip(fluid)
+    mend_clip(fluid)  # of the swimmer, alone in one
     known = dict(envs._envs)
     if name not in known:
         hint = closest(name, known) or f"; it knows {', '.join(sorted(known))}"

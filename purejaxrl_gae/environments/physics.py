@@ -6,6 +6,7 @@ are vmapped, steps counted and finished copies reset as the contract wants it: e
 own, computed only in steps in which an episode ended.
 """
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -122,3 +123,21 @@ def renderer(name: str, draw: Callable[[list[Any]], Any]) -> Render:
             raise not_drawn(name, error) from error
 
     return render
+
+
+class NumpyWithOldClip:
+    """jax.numpy, whose `clip` also takes its bounds by their names of before jax 0.10."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(jnp, name)
+
+    @staticmethod
+    def clip(array: jax.Array, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> jax.Array:
+        """See jax.numpy.clip."""
+        return jnp.clip(array, min if a_min is None else a_min, max if a_max is None else a_max)
+
+
+def mend_clip(module: Any) -> None:
+    """Lets a module of Brax 0.14 or Playground 0.2 be used that names a bound as jax 0.10 no longer does."""
+    if "a_min" not in inspect.signature(jnp.clip).parameters and getattr(module, "jp", None) is jnp:
+        module.jp = NumpyWithOldClip()

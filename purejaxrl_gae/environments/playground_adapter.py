@@ -1,12 +1,14 @@
 """Environments of MuJoCo Playground, simulated by MJX inside the compiled program."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 
 from purejaxrl_gae.environments.contract import Environment
-from purejaxrl_gae.environments.physics import from_physics, renderer
+from purejaxrl_gae.environments.physics import from_physics, mend_clip, renderer
 from purejaxrl_gae.environments.quiet import construct, quietly
 from purejaxrl_gae.settings.errors import UserError, closest
 
@@ -63,5 +65,18 @@ def _build(name: str, arguments: dict[str, Any]) -> tuple[Any, int]:
             raise UserError(f"env_args has {argument!r}, which mjx:{name} does not take{closest(argument, config)}")
     if "impl" in config and jax.default_backend() != "gpu":
         arguments = {"impl": "jax", **arguments}
-    env = construct(f"mjx:{name}", lambda: registry.load(name, config=config, config_overrides=arguments))
+    env = construct(f"mjx:{name}", lambda: _load(registry, name, config, arguments))
+    mend_clip(sys.modules[type(env).__module__])
     return env, int(config.get("episode_length", MAX_EPISODE_STEPS))
+
+
+def _load(registry: Any, name: str, config: Any, arguments: dict[str, Any]) -> Any:
+    """Loads a task; where its robot is not there and cannot be fetched, says where it is to be."""
+    try:
+        return registry.load(name, config=config, config_overrides=arguments)
+    except subprocess.CalledProcessError as error:
+        from mujoco_playground._src import mjx_env
+
+        raise FileNotFoundError(
+            f"its robot could not be fetched; it needs the repository mujoco_menagerie, at {mjx_env.MENAGERIE_PATH}"
+        ) from error

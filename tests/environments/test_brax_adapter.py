@@ -2,6 +2,7 @@
 
 import warnings
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from purejaxrl_gae.environments import BoxActions, from_brax, make_environment
+from purejaxrl_gae.environments.physics import mend_clip
 from purejaxrl_gae.settings.errors import UserError
 
 pytest.importorskip("brax")
@@ -188,3 +190,12 @@ def test_frames_or_one_line(environment, played):
     assert [frame.shape for frame in frames] == [(240, 320, 3)] * 2
     assert frames[0].dtype == np.uint8
     assert np.any(frames[0] != frames[1])
+
+
+def test_a_module_that_names_the_bounds_of_clip_as_before_is_mended_and_no_other():
+    old, other = SimpleNamespace(jp=jnp), SimpleNamespace(jp=np)
+    for module in (old, other):
+        mend_clip(module)
+    np.testing.assert_array_equal(old.jp.clip(jnp.array([-2.0, 2.0]), a_max=1.0), [-2.0, 1.0])
+    np.testing.assert_array_equal(old.jp.clip(jnp.array([-2.0, 2.0]), -1.0, 1.0), [-1.0, 1.0])
+    assert old.jp.float32 is jnp.float32 and other.jp is np

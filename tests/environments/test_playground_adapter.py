@@ -1,5 +1,6 @@
 """MuJoCo Playground behind the contract."""
 
+import subprocess
 from functools import partial
 
 import jax
@@ -70,13 +71,22 @@ def test_what_is_wrong_is_refused_in_one_line(env, env_args, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_robot_that_cannot_be_fetched_is_named_with_its_place(monkeypatch):
+    def load(name, config, config_overrides):
+        raise subprocess.CalledProcessError(128, ["git", "clone"])
+
+    monkeypatch.setattr(registry, "load", load)
+    with pytest.raises(UserError, match=r"cannot be built: its robot could not be fetched; .*mujoco_menagerie$"):
+        make_environment("mjx:Go1JoystickFlatTerrain")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", registry.ALL_ENVS)
 def test_every_task_is_traced_through_a_reset_and_a_step(name):
     try:
         environment = make_environment(f"mjx:{name}")
     except UserError as error:
-        if "'git', 'clone'" in str(error):
+        if "its robot could not be fetched" in str(error):
             pytest.skip("its robot is fetched from the network")
         raise
 
