@@ -57,7 +57,7 @@ def test_probe_discount_is_valued_one_step_back(continuous):
 def test_probe_action_finds_the_rewarded_action():
     network, params, _ = train_probe(probes.action())
     assert network.policy(params, jnp.ones((1, 1))).log_prob(jnp.array([1])) > np.log(0.9)
-    network, params, _ = train_probe(probes.action(continuous=True))
+    network, params, _ = train_probe(probes.action(continuous=True), learning_rate=3e-3)  # 1e-2 loses a seed in eight
     np.testing.assert_allclose(network.policy(params, jnp.ones((1, 1))).mode(), 0.5, atol=0.15)
 
 
