@@ -41,7 +41,7 @@ def compare(task: str, steps: int) -> dict[str, float]:
     pool, world = envpool.make(task, env_type="gymnasium", num_envs=8, seed=0), gymnasium.make(task)
     rng, joints = np.random.default_rng(0), world.unwrapped.model.nq
     world.reset(seed=0)
-    observations, first, rows = np.array(pool.reset()[0]), [], []
+    observations, rows = np.array(pool.reset()[0]), []
     for _ in range(steps):
         actions = rng.uniform(-1.0, 1.0, (8, *world.action_space.shape))
         following, rewards, terminated, truncated, _ = pool.step(actions)

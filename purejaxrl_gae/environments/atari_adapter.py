@@ -14,6 +14,7 @@ import numpy as np
 
 from purejaxrl_gae.environments.gymnasium_forms import action_space, checked_spec, observation_types
 from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep, copy_seeds
+from purejaxrl_gae.environments.quiet import importing
 from purejaxrl_gae.settings.errors import UserError, first_line
 
 FRAME_SKIP = 4
@@ -67,12 +68,8 @@ def from_atari(
 
 
 def _register_games(env_id: str) -> None:
-    try:
+    with importing(f"gymnasium:{env_id}", "ale-py", "atari"):
         import ale_py
-    except ImportError:
-        raise UserError(
-            f"env is 'gymnasium:{env_id}', which needs ale-py: pip install 'purejaxrl-gae[atari]'"
-        ) from None
     gymnasium.register_envs(ale_py)
 
 

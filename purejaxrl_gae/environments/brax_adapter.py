@@ -6,7 +6,7 @@ from typing import Any
 
 from purejaxrl_gae.environments.contract import Environment
 from purejaxrl_gae.environments.physics import from_physics, mend_clip, renderer
-from purejaxrl_gae.environments.quiet import construct, quietly
+from purejaxrl_gae.environments.quiet import construct, importing, quietly
 from purejaxrl_gae.settings.errors import UserError, closest
 
 MAX_EPISODE_STEPS = 1000
@@ -60,11 +60,8 @@ def _refuse_wrapped(env: Any) -> None:
 
 def _build(name: str, arguments: dict[str, Any]) -> Any:
     """Makes the Brax environment of that name."""
-    try:
-        with quietly():
-            from brax import envs, fluid
-    except ImportError as error:
-        raise UserError(f"env is 'brax:{name}', which needs Brax: pip install 'purejaxrl-gae[brax]'") from error
+    with importing(f"brax:{name}", "Brax", "brax"), quietly():
+        from brax import envs, fluid
     mend_clip(fluid)  # of the swimmer, alone in one
     known = dict(envs._envs)
     if name not in known:

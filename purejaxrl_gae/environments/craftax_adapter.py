@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from purejaxrl_gae.environments.contract import DiscreteActions, Environment, Step
 from purejaxrl_gae.environments.gymnax_adapter import LARGEST_INT, with_parameters
-from purejaxrl_gae.environments.quiet import construct, quietly
+from purejaxrl_gae.environments.quiet import construct, importing, quietly
 from purejaxrl_gae.environments.wrappers import reset_few_where
 from purejaxrl_gae.parallel.sharding import keys_of_copies
 from purejaxrl_gae.settings.errors import UserError, closest
@@ -33,11 +33,8 @@ def from_craftax(
       UserError: Craftax is not installed, or does not know the name or a parameter.
     """
     name, arguments = f"craftax:{env}", dict(env_args or {})
-    try:
-        with quietly():
-            from craftax.craftax_env import make_craftax_env_from_name
-    except ImportError as error:
-        raise UserError(f"env is {name!r}, which needs Craftax: pip install 'purejaxrl-gae[craftax]'") from error
+    with importing(name, "Craftax", "craftax"), quietly():
+        from craftax.craftax_env import make_craftax_env_from_name
     if env not in NAMES:
         raise UserError(f"env is {name!r}, which Craftax does not know{closest(env, NAMES)}")
     game = construct(name, lambda: make_craftax_env_from_name(env, auto_reset=False))

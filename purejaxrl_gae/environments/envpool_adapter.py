@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from purejaxrl_gae.environments.host_environment import HostCopies, HostEnvironment, HostStep, copy_seeds
+from purejaxrl_gae.environments.quiet import importing
 from purejaxrl_gae.environments.structures import batched, shape_and_dtype_of
 from purejaxrl_gae.settings.errors import UserError, closest, first_line
 
@@ -37,12 +38,10 @@ def from_envpool(
       UserError: EnvPool is missing, does not know the name or an argument, or a space is not supported.
     """
     name = f"envpool:{env}"
-    try:
+    with importing(name, "EnvPool", "envpool"):
         import envpool
 
         from purejaxrl_gae.environments.gymnasium_forms import action_space, observation_types, one_hot_encoding
-    except ImportError as error:
-        raise UserError(f"env is {name!r}, which needs EnvPool: pip install 'purejaxrl-gae[envpool]'") from error
     from purejaxrl_gae.environments.host_wrappers import StickyCopies, one_hot_observations
 
     known = envpool.list_all_envs()

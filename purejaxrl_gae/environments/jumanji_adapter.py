@@ -9,7 +9,7 @@ import numpy as np
 
 from purejaxrl_gae.environments.action_spaces import ActionSpace, DiscreteActions, box_actions, multi_discrete_actions
 from purejaxrl_gae.environments.contract import Environment, Step
-from purejaxrl_gae.environments.quiet import construct, quietly
+from purejaxrl_gae.environments.quiet import construct, importing, quietly
 from purejaxrl_gae.environments.structures import ACTION_MASK, as_kept, kept_types, shape_of
 from purejaxrl_gae.environments.wrappers import reset_where
 from purejaxrl_gae.parallel.sharding import keys_of_copies
@@ -36,12 +36,9 @@ def from_jumanji(
         several agents.
     """
     name, arguments = f"jumanji:{env}", dict(env_args or {})
-    try:
-        with quietly():
-            import jumanji
-            from jumanji.registration import registered_environments
-    except ImportError as error:
-        raise UserError(f"env is {name!r}, which needs Jumanji: pip install 'purejaxrl-gae[jumanji]'") from error
+    with importing(name, "Jumanji", "jumanji"), quietly():
+        import jumanji
+        from jumanji.registration import registered_environments
     known = registered_environments()
     if env not in known:
         raise UserError(f"env is {name!r}, which Jumanji does not know{closest(env, known)}")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae.environments.contract import DiscreteActions, Environment, Step
-from purejaxrl_gae.environments.quiet import construct, quietly
+from purejaxrl_gae.environments.quiet import construct, importing, quietly
 from purejaxrl_gae.environments.wrappers import reset_where
 from purejaxrl_gae.parallel.sharding import keys_of_copies
 from purejaxrl_gae.settings.errors import UserError, closest
@@ -29,11 +29,8 @@ def from_navix(
       UserError: NAVIX is not installed, or does not know the name or an argument.
     """
     name, arguments = f"navix:{env}", dict(env_args or {})
-    try:
-        with quietly():
-            import navix
-    except ImportError as error:
-        raise UserError(f"env is {name!r}, which needs NAVIX: pip install 'purejaxrl-gae[navix]'") from error
+    with importing(name, "NAVIX", "navix"), quietly():
+        import navix
     known = navix.registry()
     if env not in known:
         raise UserError(f"env is {name!r}, which NAVIX does not know{closest(env, known)}")

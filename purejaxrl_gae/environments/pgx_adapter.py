@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl_gae.environments.contract import DiscreteActions, Environment, Step
-from purejaxrl_gae.environments.quiet import construct, quietly
+from purejaxrl_gae.environments.quiet import construct, importing, quietly
 from purejaxrl_gae.environments.structures import ACTION_MASK
 from purejaxrl_gae.environments.wrappers import reset_where
 from purejaxrl_gae.parallel.sharding import keys_of_copies
@@ -28,11 +28,8 @@ def from_pgx(
       UserError: pgx is not installed, does not know the name or an argument; or the game is of several players.
     """
     name, arguments = f"pgx:{env}", dict(env_args or {})
-    try:
-        with quietly():
-            import pgx
-    except ImportError as error:
-        raise UserError(f"env is {name!r}, which needs pgx: pip install 'purejaxrl-gae[pgx]'") from error
+    with importing(name, "pgx", "pgx"), quietly():
+        import pgx
     known = pgx.available_envs()
     if env not in known:
         raise UserError(f"env is {name!r}, which pgx does not know{closest(env, known)}")

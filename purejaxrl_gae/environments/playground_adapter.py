@@ -9,7 +9,7 @@ import jax
 
 from purejaxrl_gae.environments.contract import Environment
 from purejaxrl_gae.environments.physics import from_physics, mend_clip, renderer
-from purejaxrl_gae.environments.quiet import construct, quietly
+from purejaxrl_gae.environments.quiet import construct, importing, quietly
 from purejaxrl_gae.settings.errors import UserError, closest
 
 MAX_EPISODE_STEPS = 1000
@@ -50,12 +50,8 @@ def from_playground(
 
 def _build(name: str, arguments: dict[str, Any]) -> tuple[Any, int]:
     """Makes the task of that name; returns it with its usual time limit."""
-    try:
-        with quietly():
-            from mujoco_playground import registry
-    except ImportError as error:
-        install = "pip install 'purejaxrl-gae[playground]'"
-        raise UserError(f"env is 'mjx:{name}', which needs MuJoCo Playground: {install}") from error
+    with importing(f"mjx:{name}", "MuJoCo Playground", "playground"), quietly():
+        from mujoco_playground import registry
     if name not in registry.ALL_ENVS:
         hint = closest(name, registry.ALL_ENVS) or "; see mujoco_playground.registry.ALL_ENVS"
         raise UserError(f"env is 'mjx:{name}', which MuJoCo Playground does not know{hint}")

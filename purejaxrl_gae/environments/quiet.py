@@ -29,6 +29,19 @@ def quietly() -> Iterator[None]:
             mujoco.set_mju_user_warning(before)
 
 
+@contextlib.contextmanager
+def importing(env: str, library: str, extra: str) -> Iterator[None]:
+    """Words the failure of an import that an environment needs.
+
+    Raises:
+      UserError: the library is not installed; names the extra that it comes with.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(f"env is {env!r}, which needs {library}: pip install 'purejaxrl-gae[{extra}]'") from error
+
+
 def construct(env: str, make: Callable[[], Any]) -> Any:
     """Calls `make`, without what the libraries print meanwhile.
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from purejaxrl_gae.runs import json_lines
 from purejaxrl_gae.settings.errors import RunError
 
 FORMAT = 2  # 1 had no digest over what is stored beside the state
@@ -248,7 +249,7 @@ def _refuse_devices(folder: Path) -> None:
       OSError: names the first.
     """
     for path in folder.rglob("*"):
-        if path.exists() and not (path.is_file() or path.is_dir()):
+        if json_lines.may_have_no_end(path):
             raise OSError(errno.EINVAL, f"{path.relative_to(folder)} is no file")
 
 

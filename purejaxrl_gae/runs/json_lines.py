@@ -36,7 +36,7 @@ def read(path: Path, is_right: Callable[[dict[str, Any]], bool]) -> Lines:
       OSError: the file cannot be read, or is none: a device or a pipe, which a link may lead to, may have no end.
     """
     found = Lines([], [], {})
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if may_have_no_end(path):
         raise OSError(errno.EINVAL, "it is no file")
     *whole, last = path.read_bytes().split(b"\n") if path.exists() else [b""]
     for number, line in enumerate([*whole, last], 1):
@@ -47,6 +47,11 @@ def read(path: Path, is_right: Callable[[dict[str, Any]], bool]) -> Lines:
         elif number <= len(whole):
             found.unreadable[number] = line + b"\n"
     return found
+
+
+def may_have_no_end(path: Path) -> bool:
+    """Says whether a path is, or leads by a link to, a device or a pipe."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def is_number(value: Any) -> bool:

@@ -71,7 +71,6 @@ def test_what_an_encoding_cannot_say_is_escaped(monkeypatch):
 
 PROGRAM = r"""
 import sys
-import warnings
 from purejaxrl_gae.runs import streams
 with streams.dispensable():
     streams.Stream("stdout").write("x\n")
