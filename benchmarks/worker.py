@@ -43,13 +43,14 @@ class Unavailable(Exception):
     """A peer that cannot be run here, in one line."""
 
 
-def start(target: str, spec: dict[str, Any], python: str = sys.executable) -> Prepared:
+def start(target: str, spec: dict[str, Any], python: str = sys.executable, folder: Path = ROOT) -> Prepared:
     """The side that `MODULE:FUNCTION(**spec)` prepares in a process of its own.
 
     Args:
       target: the function, which returns a Prepared.
       spec: its keywords, plain JSON.
       python: interpreter.
+      folder: to start in; a package in it stands before the installed one and this checkout's.
 
     Raises:
       Unavailable: there is no such interpreter, or the function failed, for example because a package is missing.
@@ -59,7 +60,7 @@ def start(target: str, spec: dict[str, Any], python: str = sys.executable) -> Pr
     command = [python, "-m", "benchmarks.worker", target]
     try:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            command, cwd=folder, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
     except OSError as error:
         raise Unavailable(f"{python}: {error.strerror}") from None
