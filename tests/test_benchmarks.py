@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from benchmarks import (
+    any_commit,
     budget,
+    commits,
     defaults,
     device_run,
     floor,
@@ -277,3 +279,32 @@ def test_a_run_on_a_device_writes_every_row_and_ends_with_its_time(tmp_path, mon
     device_run.run(tmp_path / "rows.json", quick=True, sections=("gae",))
     assert json.loads((tmp_path / "rows.json").read_text())["results"] == {"gae": {"one": 1.0}}
     assert "left out is what follows gae, one" in capsys.readouterr().out
+
+
+def test_one_function_written_twice_compiles_to_the_same_instructions_and_another_to_others():
+    def instructions(function):
+        return any_commit.instructions(jax.jit(function).lower(jnp.ones((4, 4))).compile().as_text())
+
+    once, twice = lambda x: jnp.tanh(x @ x).sum(), lambda x: jnp.tanh(x @ x).sum()
+    precise = lambda x: jnp.tanh(jnp.dot(x, x, precision="highest")).sum()  # noqa: E731
+    assert instructions(once) == instructions(twice) == instructions(precise)
+    assert instructions(once) != instructions(lambda x: jnp.sin(x @ x).sum())
+
+
+def test_pairs_of_processes_are_merged_by_their_medians_and_the_shortest_compile_time():
+    timings = [
+        Timing("here", compiling, 1.0, 10.0, ratio, [1.0]) for compiling, ratio in ((3, 0.9), (2, 1.0), (4, 1.3))
+    ]
+    merged = commits.merged(timings)
+    assert (merged.compile_seconds, merged.ratio, merged.runs) == (2, 1.0, [1.0, 1.0, 1.0])
+
+
+def test_a_side_started_in_a_folder_imports_the_package_there(tmp_path):
+    package = tmp_path / "benchmarked"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from benchmarks.worker import Prepared\ndef side(): return Prepared(0.5, lambda turn: turn + 0.5, 1)\n"
+    )
+    prepared = worker.start("benchmarked:side", {}, folder=tmp_path)
+    assert (prepared.compile_seconds, prepared.run(2)) == (0.5, 2.5)
+    prepared.close()
