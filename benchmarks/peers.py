@@ -96,6 +96,20 @@ def sb3_ppo(**settings: Any) -> Prepared:
     return _learn(PPO, _ppo_arguments(settings), settings, ("stable-baselines3", "torch"), device="cpu")
 
 
+def sb3_atari_ppo(**settings: Any) -> Prepared:
+    """Stable-Baselines3's PPO with the Nature CNN, on its own Atari wrappers."""
+    import ale_py
+    import gymnasium
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.env_util import make_atari_env
+    from stable_baselines3.common.vec_env import VecFrameStack
+
+    gymnasium.register_envs(ale_py)
+    environments = VecFrameStack(make_atari_env(settings["env"], n_envs=settings["num_envs"], seed=0), n_stack=4)
+    model = PPO("CnnPolicy", environments, seed=0, device="cpu", **_ppo_arguments(settings))
+    return _learning(model, settings, environments, versions_of("stable-baselines3", "torch", "ale-py"))
+
+
 def sbx_ppo(**settings: Any) -> Prepared:
     """PPO of SBX, Stable-Baselines3's sibling in JAX; it compiles in the turn that does not count."""
     from sbx import PPO
@@ -141,9 +155,14 @@ def _learn(kind: Any, arguments: dict[str, Any], settings: dict[str, Any], packa
     """Runs of `learn` on Gymnasium's environment of that name; building model and environments does not count."""
     from stable_baselines3.common.env_util import make_vec_env
 
-    num_envs, steps = settings["num_envs"], settings["num_envs"] * settings["num_steps"] * settings["updates"]
-    environments = make_vec_env(settings["env"], n_envs=num_envs, seed=0)
+    environments = make_vec_env(settings["env"], n_envs=settings["num_envs"], seed=0)
     model = kind("MlpPolicy", environments, seed=0, **arguments, **more)
+    return _learning(model, settings, environments, versions_of(*packages))
+
+
+def _learning(model: Any, settings: dict[str, Any], environments: Any, notes: dict[str, Any]) -> Prepared:
+    """Runs of `learn`, its steps counted."""
+    steps = settings["num_envs"] * settings["num_steps"] * settings["updates"]
 
     def run(_: int) -> float:
         started = time.perf_counter()
@@ -153,7 +172,7 @@ def _learn(kind: Any, arguments: dict[str, Any], settings: dict[str, Any], packa
             raise RuntimeError(f"the peer counted {model.num_timesteps} steps, not {steps}")
         return seconds
 
-    return Prepared(0.0, run, steps, environments.close, versions_of(*packages))
+    return Prepared(0.0, run, steps, environments.close, notes)
 
 
 def torchrl_gae(num_steps: int, num_envs: int, gamma: float, gae_lambda: float) -> Prepared:

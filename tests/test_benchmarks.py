@@ -15,6 +15,7 @@ from benchmarks import (
     defaults,
     device_run,
     floor,
+    host,
     kernels,
     measure,
     objectives,
@@ -308,3 +309,13 @@ def test_a_side_started_in_a_folder_imports_the_package_there(tmp_path):
     prepared = worker.start("benchmarked:side", {}, folder=tmp_path)
     assert (prepared.compile_seconds, prepared.run(2)) == (0.5, 2.5)
     prepared.close()
+
+
+def test_our_side_of_the_host_benchmark_trains_on_and_names_an_environment_that_is_not_there():
+    fields = {"num_envs": 2, "num_steps": 4, "num_minibatches": 2, "update_epochs": 1, "total_timesteps": 16}
+    prepared = host.ours(fields | {"env": "gymnasium:CartPole-v1"})
+    assert prepared.items == 16
+    assert prepared.run(0) > 0 and prepared.run(1) > 0
+    prepared.close()
+    with pytest.raises(Unavailable, match="NoSuchEnv"):
+        host.ours(fields | {"env": "gymnasium:NoSuchEnv-v1"})
