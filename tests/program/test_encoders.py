@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +13,10 @@ from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import A2CConfig, OffPolicyConfig, PPOConfig, ReinforceConfig, TRPOConfig
 from purejaxrl_gae.environments import DiscreteActions
+from purejaxrl_gae.parallel.platform import traced_for
 from purejaxrl_gae.program import algorithms, training
 from purejaxrl_gae.program.actor_critic import make_actor_critic
-from purejaxrl_gae.program.encoders import make_convolutions
+from purejaxrl_gae.program.encoders import convolve, make_convolutions
 from purejaxrl_gae.program.policy_curvature import make_policy_fisher_product
 from purejaxrl_gae.settings.errors import UserError
 
@@ -58,6 +60,18 @@ def test_convolutions_are_flax_convolutions(encoder, shape):
     for name, layer in their_gradient["params"].items():
         for part, gradient in layer.items():
             np.testing.assert_allclose(our_gradient["params"][name][part], gradient, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 64])
+def test_one_product_or_one_for_each_place_is_the_same_convolution_and_slope(channels):
+    images = jax.random.normal(jax.random.key(0), (3, 9, 10, channels))
+    kernel = jax.random.normal(jax.random.key(1), (4, 4, channels, 8)) / math.sqrt(16 * channels)
+
+    def value_and_slopes(platform):
+        with traced_for(platform):
+            return jax.jit(jax.value_and_grad(lambda *both: (convolve(*both, 2) ** 2).mean(), (0, 1)))(images, kernel)
+
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), value_and_slopes("cpu"), value_and_slopes("cuda"))
 
 
 def test_the_encoders_have_their_papers_layers():
