@@ -1,15 +1,28 @@
 """Figures of a suite: learning curves by task, performance profiles over its tasks, heat maps of a grid."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.results.records import has_failed
 from benchmarks.results.suites import Suite, grid_name
 from benchmarks.results.tables import ALGORITHMS, Records, scores_of, task_name
-from purejaxrl_gae.runs.figures import Curve, Trials, draw_curve_panels, draw_heat_map, draw_profiles
+from purejaxrl_gae.runs.figures import (
+    Curve,
+    Trials,
+    by_label,
+    draw_heat_map,
+    draw_middle,
+    draw_profiles,
+    picture,
+    return_label,
+)
 from purejaxrl_gae.settings.config_files import file_name
 from purejaxrl_gae.settings.errors import UserError
+
+PANELS_IN_A_ROW = 3
 
 
 def draw(suite: Suite, records: Records, folder: Path) -> list[Path]:
@@ -39,6 +52,30 @@ def curves_of(suite: Suite, records: Records) -> dict[str, list[Curve]]:
             steps, returns = np.array(points, float).T
             panels.setdefault(task_name(key.env), []).append(Curve(label(suite, key.algo, key.variant), steps, returns))
     return panels
+
+
+def draw_curve_panels(panels: Mapping[str, Sequence[Curve]], output: Path, title: str) -> None:
+    """Draws the curves of several tasks side by side, each label in one style, with one legend."""
+    everything = [curve for curves in panels.values() for curve in curves]
+    styles = {label: (f"C{index % 10}", "-:"[index // 10 % 2]) for index, label in enumerate(by_label(everything))}
+    columns = min(len(panels), PANELS_IN_A_ROW)
+    rows = -(-len(panels) // columns)
+    lines: dict[str, Any] = {}
+    with picture(output, None, (max(3.6 * columns, 5.0), 2.8 * rows + 0.6)) as whole:
+        figure = whole.figure
+        whole.remove()
+        for index, (task, curves) in enumerate(panels.items()):
+            axes = figure.add_subplot(rows, columns, index + 1)
+            for label, members in by_label(curves).items():
+                lines[label] = draw_middle(axes, label, members, *styles[label])
+            axes.set_title(task, fontsize=10)
+            axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 5))
+            axes.grid(alpha=0.3)
+            if index >= len(panels) - columns:
+                axes.set_xlabel("environment steps")
+        figure.suptitle(title)
+        figure.supylabel(return_label(everything), fontsize=10)
+        figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=4, frameon=False)
 
 
 def profiles(suite: Suite, records: Records) -> dict[str, np.ndarray]:

@@ -31,7 +31,6 @@ from purejaxrl_gae.settings.search_space import Dimension
 
 LARGEST_INT = 2**31 - 1  # of int32
 LIMIT = "max_steps_in_episode"
-NEEDS_FILES = ("MNISTBandit-bsuite",)  # loads a data set at construction
 
 
 def from_gymnax_id(env_id: str, **changes: Any) -> Environment:

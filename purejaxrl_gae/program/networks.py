@@ -18,33 +18,19 @@ from purejaxrl_gae.environments import ActionSpace
 from purejaxrl_gae.environments.structures import (
     batch_shape,
     batched,
-    described,
     is_structured,
     mask_name,
     reshaped,
-    same_structure,
     seen_types,
 )
-from purejaxrl_gae.kernels import Categorical, in_float32
-from purejaxrl_gae.program import memories
+from purejaxrl_gae.kernels import in_float32
 from purejaxrl_gae.program.actor_critic import make_actor_critic, with_mask
-from purejaxrl_gae.program.heads import sampled_types
+from purejaxrl_gae.program.network_checks import check_network
 from purejaxrl_gae.program.observed import Seen
 from purejaxrl_gae.program.pure_modules import PureModule, pure
 from purejaxrl_gae.program.types import Network, Params, Setup
 from purejaxrl_gae.settings import parts
 from purejaxrl_gae.settings.errors import UserError, first_line
-
-DISTRIBUTION_METHODS = (
-    "noise",
-    "from_noise",
-    "sample",
-    "mode",
-    "log_prob",
-    "entropy",
-    "kl_divergence",
-    "fisher_product",
-)
 
 
 def separate(policy: Any, value: Any) -> "ModuleNetwork":
@@ -218,75 +204,6 @@ def _refuse_choice_of_leaves(name: str, config: Any) -> None:
                 f"{field} is {','.join(getattr(config, field))}, but network is {name}, which is handed all leaves and "
                 "chooses by itself; leave it out"
             )
-
-
-def check_network(name: str, network: Any, observations: Any, actions: ActionSpace) -> None:
-    """Traces a network on two observations, which computes nothing, and holds the outputs to the contract.
-
-    Raises:
-      UserError: names the output and what it must be.
-    """
-    missing = [each for each in ("init", "policy", "value") if not callable(getattr(network, each, None))]
-    if missing:
-        raise UserError(
-            f"network is {name}, which made a {type(network).__name__} without {missing[0]!r}; it must return "
-            f"networks.separate(policy, value), networks.joint(module), or a Network"
-        )
-
-    def outputs(params, seen):
-        memory = memories.initial_memory(network, 2)
-        distribution, remembered = memories.act(network, params, seen, memory, jnp.zeros(2, bool))
-        return distribution, memories.value(network, params, seen, memory), memory, remembered
-
-    try:
-        params = jax.eval_shape(network.init, jax.eval_shape(jax.random.key, 0))
-        distribution, values, *held = jax.eval_shape(outputs, params, batched(observations, 2))
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"network is {name}, which raised {type(error).__name__} for observations {described(observations)}: "
-            f"{first_line(error)}"
-        ) from error
-    _check_distribution(name, distribution, actions)
-    if str(held[0]) != str(held[1]):  # shapes and types of pytrees
-        raise UserError(f"network is {name}, which remembers {held[1]}; it must be as initial_memory: {held[0]}")
-    if not (hasattr(values, "shape") and values.shape == (2,) and jnp.issubdtype(values.dtype, jnp.floating)):
-        form = parts.form_of(values)
-        raise UserError(f"network is {name}, whose values of 2 observations are {form}; they must be 2 real numbers")
-
-
-def _check_distribution(name: str, distribution: Any, actions: ActionSpace) -> None:
-    lacking = [each for each in DISTRIBUTION_METHODS if not callable(getattr(distribution, each, None))]
-    if lacking:
-        kind = type(distribution).__name__
-        raise UserError(
-            f"network is {name}, whose policy returned a {kind} without {lacking[0]!r}; it must return a distribution, "
-            f"as kernels.Categorical(logits) or kernels.DiagonalGaussian(mean, log_std)"
-        )
-    key = jax.eval_shape(jax.random.key, 0)
-    sampled = jax.eval_shape(lambda each, key: each.from_noise(each.noise(key)), distribution, key)
-    log_probs = jax.eval_shape(lambda each, chosen: each.log_prob(chosen), distribution, sampled)
-    wanted = sampled_types(actions, 2)
-    kinds = [
-        [(leaf.shape, jnp.issubdtype(leaf.dtype, jnp.integer)) for leaf in jax.tree.leaves(each)]
-        for each in (sampled, wanted)
-    ]
-    if not same_structure(sampled, wanted) or kinds[0] != kinds[1]:
-        shapes = [f"{list(leaf.shape[1:])} of type {leaf.dtype}" for leaf in jax.tree.leaves(sampled)]
-        raise UserError(
-            f"network is {name}, whose policy gives actions {', '.join(shapes)}; the environment has {actions} ones"
-        )
-    if isinstance(distribution, Categorical) and distribution.logits.shape[-1] != actions.num_outputs:
-        raise UserError(
-            f"network is {name}, whose policy has {distribution.logits.shape[-1]} logits; the environment has "
-            f"{actions.num_outputs} actions"
-        )
-    if log_probs.shape != (2,):
-        raise UserError(
-            f"network is {name}, whose log-probabilities of 2 actions have the shape {list(log_probs.shape)}; it must "
-            f"be [2]"
-        )
 
 
 def require_own_value_params(setup: Setup, who: str) -> None:

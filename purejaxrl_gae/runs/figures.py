@@ -1,6 +1,6 @@
 """Pictures of runs and sweeps, for the `[plot]` extra; each is readable without a caption."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,6 @@ from purejaxrl_gae.settings.errors import UserError, shown
 
 POINTS = 100
 RESAMPLES = 500
-PANELS_IN_A_ROW = 3
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -65,8 +64,8 @@ def check_output(path: Path) -> None:
 
 
 @contextmanager
-def picture(output: Path, title: str | None, size: tuple[float, float] = (7.0, 4.2), panels: int = 0) -> Iterator[Any]:
-    """Opens axes to draw on, or a list of `panels` of them three in a row, written to a file afterwards.
+def picture(output: Path, title: str | None, size: tuple[float, float] = (7.0, 4.2)) -> Iterator[Any]:
+    """Opens axes to draw on, in a figure that is written to a file afterwards.
 
     Raises:
       UserError: matplotlib is not installed, or the picture cannot be written.
@@ -78,17 +77,11 @@ def picture(output: Path, title: str | None, size: tuple[float, float] = (7.0, 4
         import matplotlib.pyplot as plt
     except ImportError:
         raise UserError("plotting needs matplotlib: pip install 'purejaxrl-gae[plot]'") from None
-    columns = min(panels, PANELS_IN_A_ROW) or 1
-    rows = -(-panels // columns) or 1
-    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
-    for unused in axes.flat[panels or 1 :]:
-        unused.remove()
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
     try:
-        yield list(axes.flat[:panels]) if panels else axes[0, 0]
-        if title and panels:
-            figure.suptitle(title)
-        elif title:
-            axes[0, 0].set_title(title)
+        yield axes
+        if title:
+            axes.set_title(title)
         figure.savefig(output, dpi=150)
     except (OSError, ValueError) as error:
         raise UserError(f"output is {str(output)!r}, which cannot be written: {error}") from None
@@ -99,44 +92,24 @@ def picture(output: Path, title: str | None, size: tuple[float, float] = (7.0, 4
 def draw_curves(curves: Sequence[Curve], output: Path, title: str | None, position: str = "environment steps") -> None:
     """Draws the interquartile mean over seeds with its 95% bootstrap interval; what has one seed is one line."""
     with picture(output, title) as axes:
-        for label, members in _by_label(curves).items():
+        for label, members in by_label(curves).items():
             seeds = f"{len(members)} seeds" if len(members) > 1 else "1 seed"
-            _draw_middle(axes, f"{label}, {seeds}", members)
+            draw_middle(axes, f"{label}, {seeds}", members)
         axes.set_xlabel(position)
-        axes.set_ylabel(_return_label(curves))
+        axes.set_ylabel(return_label(curves))
         axes.grid(alpha=0.3)
         axes.legend(loc="best", frameon=False)
 
 
-def draw_curve_panels(panels: Mapping[str, Sequence[Curve]], output: Path, title: str | None) -> None:
-    """Draws the curves of several tasks side by side, each label in one style, with one legend."""
-    everything = [curve for curves in panels.values() for curve in curves]
-    styles = {label: (f"C{index % 10}", "-:"[index // 10 % 2]) for index, label in enumerate(_by_label(everything))}
-    columns = min(len(panels), PANELS_IN_A_ROW)
-    size = (max(3.6 * columns, 5.0), 2.8 * -(-len(panels) // columns) + 0.6)
-    lines: dict[str, Any] = {}
-    with picture(output, title, size, len(panels)) as all_axes:
-        for index, (axes, (task, curves)) in enumerate(zip(all_axes, panels.items(), strict=True)):
-            for label, members in _by_label(curves).items():
-                lines[label] = _draw_middle(axes, label, members, *styles[label])
-            axes.set_title(task, fontsize=10)
-            axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 5))
-            axes.grid(alpha=0.3)
-            if index >= len(panels) - columns:
-                axes.set_xlabel("environment steps")
-        figure = all_axes[0].figure
-        figure.supylabel(_return_label(everything), fontsize=10)
-        figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=4, frameon=False)
-
-
-def _by_label(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
+def by_label(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
+    """Returns label -> its curves, labels in order of appearance."""
     groups: dict[str, list[Curve]] = {}
     for curve in curves:
         groups.setdefault(curve.label, []).append(curve)
     return groups
 
 
-def _draw_middle(axes: Any, label: str, members: Sequence[Curve], color: str | None = None, style: str = "-") -> Any:
+def draw_middle(axes: Any, label: str, members: Sequence[Curve], color: str | None = None, style: str = "-") -> Any:
     """Draws one label's curves as one line with its interval, and returns the line."""
     start = max(member.positions[0] for member in members)
     stop = min(member.positions[-1] for member in members)
@@ -149,8 +122,9 @@ def _draw_middle(axes: Any, label: str, members: Sequence[Curve], color: str | N
     return line
 
 
-def _return_label(curves: Sequence[Curve]) -> str:
-    several = any(len(members) > 1 for members in _by_label(curves).values())
+def return_label(curves: Sequence[Curve]) -> str:
+    """Returns what the axis of returns is called."""
+    several = any(len(members) > 1 for members in by_label(curves).values())
     return "return of the last 100 training episodes" + (",\nIQM over seeds, 95% interval" if several else "")
 
 

@@ -146,11 +146,7 @@ class RunOptions(SharedOptions):
         return {**values, "init_from": None if self.init_from is None else str(self.init_from.resolve())}
 
     def validate(self) -> None:
-        """Refuses wrong values.
-
-        Raises:
-          UserError: names the field, the value and what would be valid.
-        """
+        """See SharedOptions.validate."""
         super().validate()
         refuse_no_reference(self.callback)
         require_between(self, 0, 2**62, "eval_freq", "checkpoint_freq")
@@ -188,11 +184,7 @@ class SweepOptions(SharedOptions):
     """agents to train at once; 0: as many as fit into half the memory"""
 
     def validate(self) -> None:
-        """Refuses wrong values.
-
-        Raises:
-          UserError: names the field, the value and what would be valid.
-        """
+        """See SharedOptions.validate."""
         super().validate()
         require_between(self, 0, MOST_CONFIGURATIONS, "optuna_rounds")
         require_between(self, 0, MOST_AGENTS, "max_agents")

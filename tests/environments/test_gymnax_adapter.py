@@ -8,9 +8,9 @@ import pytest
 from gymnax.environments import spaces
 
 from purejaxrl_gae.environments import BoxActions, DiscreteActions, make_environment, probes
-from purejaxrl_gae.environments.gymnax_adapter import NEEDS_FILES
 from purejaxrl_gae.settings.errors import UserError
 
+NEEDS_FILES = ("MNISTBandit-bsuite",)  # loads a data set at construction
 CLASSIC_AND_MINATAR = [
     env_id
     for env_id in gymnax.registered_envs

@@ -124,7 +124,63 @@ def test_trpo_refuses_a_joint_network_in_one_line():
         trpo.make_algorithm(TRPOConfig(env="CartPole-v1", **SMALL, batch_size=0, network=joint))
 
 
+class ForgetsTheKey(kernels.Categorical):
+    def sample(self):
+        return self.mode()
+
+
+class DrawsForOneStep(kernels.Categorical):
+    def noise(self, key, leading=()):
+        return super().noise(key)
+
+
+class HasAnEntropyOfEachAction(kernels.Categorical):
+    def entropy(self):
+        return -jax.nn.softmax(self.logits) * jax.nn.log_softmax(self.logits)
+
+
+class HasNoFisherMatrix(kernels.Categorical):
+    def fisher_product(self, tangent):
+        return tangent.logits
+
+
+class ActsInLogits(kernels.Categorical):
+    def mode(self):
+        return self.logits
+
+
+def acting_by(distribution, dtype=jnp.float32):
+    weights = jnp.zeros((4, 2), dtype)
+    return networks.separate(
+        (lambda key, x: weights, lambda weights, x: distribution(x.astype(dtype) @ weights)), LINEAR
+    )
+
+
 REFUSED = {
+    "values_of_16_bits": (
+        lambda: networks.separate(Policy(), (LINEAR[0], lambda params, x: (x @ params).astype(jnp.bfloat16))),
+        "has values of type bfloat16; it must be float32, whatever it computes in",
+    ),
+    "parameters_of_16_bits": (
+        lambda: acting_by(kernels.Categorical, jnp.bfloat16),
+        "has a parameter of type bfloat16; it must be float32",
+    ),
+    "a_counter_as_parameter": (
+        lambda: networks.separate(Policy(), (lambda key, x: 0, lambda count, x: x[:, 0])),
+        "has a parameter of type int32; it must be float32",
+    ),
+    "probabilities_of_16_bits": (
+        lambda: acting_by(lambda logits: kernels.Categorical(logits.astype(jnp.bfloat16))),
+        "has a log_prob of type bfloat16; it must be float32",
+    ),
+    "a_sample_without_a_key": (lambda: acting_by(ForgetsTheKey), "policy's sample raised TypeError"),
+    "noise_of_one_step": (lambda: acting_by(DrawsForOneStep), "noise.* must be three times noise"),
+    "an_entropy_of_each_action": (
+        lambda: acting_by(HasAnEntropyOfEachAction),
+        r"policy's entropy of 2 states is float32\[2, 2\]; it must be 2 real numbers",
+    ),
+    "no_fisher_matrix": (lambda: acting_by(HasNoFisherMatrix), "fisher_product must have the form of the distribution"),
+    "a_mode_that_is_no_action": (lambda: acting_by(ActsInLogits), r"policy's mode gives actions \[2\] of type float32"),
     "no_such_name": ("seperate", "network is 'seperate'; it must be one of .*did you mean 'separate'"),
     "no_function": (f"{__name__}:SMALL", "network is 'test_networks:SMALL', a dict; it must be a function"),
     "no_such_argument": (lambda images: images, "which asks for 'images'; it may name observations, actions, config"),

@@ -38,6 +38,7 @@ def test_every_shipped_file_is_a_valid_config(path):
     assert path.parent.name == "seeds" or config_files.preset_path(training_config) == path
     training_config.validate()
     assert training_config.env == values["env"]
+    assert not [note for note in training_config.notes() if "is called" in note], "a name that is not the one of today"
 
 
 def test_a_task_by_envpool_takes_gymnasiums_preset_and_stays_by_envpool():
