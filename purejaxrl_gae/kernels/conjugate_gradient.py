@@ -42,14 +42,15 @@ def conjugate_gradient(
 ) -> ConjugateGradientResult:
     """Solves A x = b from x = 0 (Hestenes and Stiefel 1952).
 
-    Stops after `max_iters` products, or once |r| <= tol |b|. A direction p with p^T A p <= 0 or a number that is not
+    Stops after `max_iters` products, or once |r| <= tol |b|, where no tol asks for less than the precision of the
+    numbers: from there on the recurrence's residual falls further, but b - A x does not. A direction p with p^T A p <= 0 or a number that is not
     finite ends the search too, with the iterate reached so far and `failed` set.
 
     Args:
       matvec: x -> A x, for pytrees like `b`.
       b: right side, an array or pytree.
       max_iters: most products to make, static.
-      tol: residual at which to stop, relative to |b|.
+      tol: residual at which to stop, relative to |b|; at least the machine epsilon, 1.2e-7 in float32.
 
     Returns:
       See ConjugateGradientResult; x = 0 for b = 0.
@@ -63,6 +64,7 @@ def conjugate_gradient(
       [0.0909, 0.6364]
     """
     b_squared = tree_dot(b, b)
+    tol = jnp.maximum(tol, jnp.finfo(b_squared.dtype).eps)
 
     def goes_on(carry):
         _, _, _, r_squared, iterations, failed = carry

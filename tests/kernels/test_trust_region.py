@@ -365,3 +365,12 @@ def test_everything_is_vmapped_over_deltas_and_problems():
     results = jax.jit(jax.vmap(lambda delta: solve_step(problem, delta)))(deltas)
     assert np.all(results.search.divergence <= deltas)
     assert np.all(np.diff(results.search.divergence) > 0)
+
+
+def test_conjugate_gradients_stop_where_rounding_keeps_the_residual():
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(40, 400)).astype(np.float32)
+    matrix, b = jnp.asarray(factor @ factor.T / 400), jnp.asarray(rng.normal(size=40).astype(np.float32))
+    result = kernels.conjugate_gradient(lambda x: matrix @ x, b, max_iters=100, tol=0.0)
+    assert result.iterations < 30
+    assert jnp.linalg.norm(b - matrix @ result.x) <= 2e-6 * jnp.linalg.norm(b)
