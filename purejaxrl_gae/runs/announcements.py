@@ -41,6 +41,12 @@ def say_what_runs(display: Display, setup: Setup, seeds: np.ndarray, used: list[
         display.complain(f"note: {note}")
 
 
+def say_why_it_stopped(display: Display, env_steps: int, goal_score: float | None) -> None:
+    """Prints what ended a run before its last step: a score that was reached, or else a callback."""
+    why = "a callback returned True" if goal_score is None else f"the last 100 episodes reached {goal_score:g}"
+    display.say(f"stopped at step {env_steps:,}: {why}")
+
+
 def say_how_it_ended(display: Display, summary: dict[str, Any], scores: Scores) -> None:
     """Prints steps, speed and scores, and what the scores hide; of several seeds a table too.
 

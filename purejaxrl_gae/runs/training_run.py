@@ -15,7 +15,13 @@ from purejaxrl_gae.program.experience import SCORE_WINDOW
 from purejaxrl_gae.program.optimizers import say_schedule
 from purejaxrl_gae.program.types import Counters
 from purejaxrl_gae.runs import devices, provenance, reports
-from purejaxrl_gae.runs.announcements import became_nonfinite, say_how_it_ended, say_what_next, say_what_runs
+from purejaxrl_gae.runs.announcements import (
+    became_nonfinite,
+    say_how_it_ended,
+    say_what_next,
+    say_what_runs,
+    say_why_it_stopped,
+)
 from purejaxrl_gae.runs.callbacks import CallbackFailure, Callbacks, OnReport
 from purejaxrl_gae.runs.device_memory import keep_freed_memory
 from purejaxrl_gae.runs.display import Display
@@ -184,8 +190,11 @@ class Session:
                 stops = self.callbacks.stop_after(record)
             except CallbackFailure as failure:
                 raise self.keeping.failed(failure, programs.save(state), updates) from failure
-            if self._goal_reached(stretch.counters) or stops:
-                return state, updates, self._goal_reached(stretch.counters)
+            reached = self._goal_reached(stretch.counters)
+            if (reached or stops) and not last:
+                say_why_it_stopped(self.display, record["env_steps"], self.options.goal_score if reached else None)
+            if reached or stops:
+                return state, updates, reached
         return state, updates, False
 
     def _start(self, programs: Programs) -> tuple[Any, int]:

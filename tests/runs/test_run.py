@@ -194,13 +194,14 @@ def test_resume_refuses_to_change_the_training(finished):
         cli.parse("ppo", ["--resume", str(finished[0]), "--learning-rate", "1e-3"])
 
 
-def test_the_goal_score_ends_the_run_early(tmp_path):
+def test_the_goal_score_ends_the_run_early(tmp_path, capsys):
     config_ = dataclasses.replace(TINY, total_timesteps=100_000)
     summary = training_run.run(config_, options(tmp_path / "goal", goal_score=15.0))
     assert summary["goal_reached"] is True
     assert summary["train_return_last100"] >= 15.0
     assert summary["env_steps"] < 100_000
     assert summary["episodes"] >= 100
+    assert f"stopped at step {summary['env_steps']:,}: the last 100 episodes reached 15\n" in capsys.readouterr().out
 
 
 def test_numbers_that_are_not_finite_stop_the_run_and_name_update_and_checkpoint(tmp_path):

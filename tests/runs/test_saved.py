@@ -107,7 +107,7 @@ def test_a_run_that_cannot_start_from_another_leaves_no_folder(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_callback_gets_every_record_and_stops_the_run_that_goes_on_when_resumed(tmp_path):
+def test_a_callback_gets_every_record_and_stops_the_run_that_goes_on_when_resumed(tmp_path, capsys):
     seen = []
 
     def on_report(record):
@@ -120,8 +120,10 @@ def test_a_callback_gets_every_record_and_stops_the_run_that_goes_on_when_resume
     assert [record["env_steps"] for record in seen] == [line["env_steps"] for line in lines] == [64, 128]
     assert summary["env_steps"] == 128
     assert not summary["goal_reached"]
+    assert "stopped at step 128: a callback returned True\n" in capsys.readouterr().out
     further = training_run.run(TINY, dataclasses.replace(options(None), resume=tmp_path))
     assert further["env_steps"] == TINY.env_steps > 128
+    assert "stopped" not in capsys.readouterr().out
 
 
 def test_a_callback_that_raises_ends_in_one_line_and_a_saved_run(tmp_path, monkeypatch):
