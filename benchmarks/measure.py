@@ -26,6 +26,9 @@ from purejaxrl_gae.runs.reports import versions
 Side = Callable[[], Prepared]
 REST = 0.3  # seconds between turns: threads of the side that has run last still spin for a while
 BLOCK = 0.02  # seconds that a kernel is repeated for, at least
+LARGE = (
+    1_000_000  # items from which on a kernel is called from Python: a dispatch is nothing beside one pass over memory
+)
 
 
 @dataclass(frozen=True)
@@ -144,8 +147,12 @@ def kernel_side(function: Callable[..., Any], arguments: tuple, items: float) ->
     """A jittable kernel, repeated inside one program as it would stand in a training program: no dispatch counts.
 
     Every repetition's inputs depend on the outputs of the one before by one element of each, which never really
-    changes, so the compiler can neither leave one out nor compute a part ahead of the loop.
+    changes, so the compiler can neither leave one out nor compute a part ahead of the loop. Such a loop copies what it
+    carries, which would be most of the time of arrays larger than the caches: those are called from Python, and their
+    outputs are fresh memory, as NumPy's are.
     """
+    if items >= LARGE:
+        return called_side(function, arguments, items)
 
     def repeated(count, *arguments):
         def once(_, carry):
@@ -165,6 +172,17 @@ def kernel_side(function: Callable[..., Any], arguments: tuple, items: float) ->
         return repeating(
             lambda count: jax.block_until_ready(program(jnp.int32(count), *inputs)), compile_seconds, items
         )
+
+    return prepare
+
+
+def called_side(function: Callable[..., Any], arguments: tuple, items: float) -> Side:
+    """A jittable kernel, called again and again, its outputs awaited."""
+
+    def prepare() -> Prepared:
+        inputs = jax.block_until_ready(jax.tree.map(jnp.asarray, arguments))
+        program = jax.jit(function).lower(*inputs).compile()
+        return python_side(lambda: jax.block_until_ready(program(*inputs)), items)()
 
     return prepare
 
