@@ -4,7 +4,8 @@ Every peer gets the same network, hyperparameters and counted steps of one updat
 fewer updates, and speeds are compared for one environment step. Compile time stands apart; a peer's start-up does not
 count.
 
-    reference      `benchmarks.reference_ppo`, the common way to write PPO as one JAX program; in this process
+    reference      `benchmarks.reference_ppo`, the common way to write PPO as one JAX program, in this process; in rows
+                   of memory `benchmarks.reference_ppo_rnn`
     rejax          its PPO, in a process of its own
     sb3, sbx       Stable-Baselines3's PPO and A2C in PyTorch, SBX's PPO in JAX, on Gymnasium's environments;
                    they train one agent, so in rows of many seeds their speed counts as it is
@@ -23,7 +24,7 @@ from typing import Any
 import jax
 import tyro
 
-from benchmarks import all_cores, ours, reference_ppo, trpo
+from benchmarks import all_cores, memory, ours, reference_ppo, trpo
 from benchmarks.measure import (
     Side,
     Timing,
@@ -48,7 +49,7 @@ class Row:
 
     Attributes:
       title: as printed.
-      algorithm: which peers there are.
+      algorithm: which peers there are; `memory` is PPO with a gated recurrent unit, `memory-shared` with one trunk.
       env: environment.
       num_envs: N.
       num_steps: T.
@@ -77,6 +78,10 @@ ROWS = {
     "a2c-pendulum": Row("A2C Pendulum 16x16", "a2c", "Pendulum-v1", 16, 16, 600, 16),
     "trpo": Row("TRPO Pendulum 2x1024", "trpo", "Pendulum-v1", 2, 1024, 20, 4),
     "trpo-16": Row("TRPO Pendulum 2x1024, 16 seeds", "trpo", "Pendulum-v1", 2, 1024, 20, 4, 16),
+    "memory": Row("PPO, GRU, CartPole 64x128", "memory", "CartPole-v1", 64, 128, 8, 0),
+    "memory-shared": Row("the same, one trunk", "memory-shared", "CartPole-v1", 64, 128, 8, 0),
+    "memory-pendulum": Row("PPO, GRU, Pendulum 16x128", "memory", "Pendulum-v1", 16, 128, 24, 0),
+    "memory-chain": Row("PPO, GRU, MemoryChain 64x32", "memory", "MemoryChain-bsuite", 64, 32, 24, 0),
 }
 
 
@@ -208,17 +213,27 @@ def trpo_sides(row: Row, pythons: dict[str, str]) -> dict[str, Side]:
     return trpo.sides(row.num_seeds, row.updates, row.peer_updates, pythons)
 
 
+def memory_sides(row: Row, _: dict[str, str]) -> dict[str, Side]:
+    """Ours and the reference with memory."""
+    config = memory.config(row.env, row.num_envs, row.num_steps, row.updates, shared=row.algorithm == "memory-shared")
+    return memory.sides(config, reference_config(config))
+
+
 SIDES: dict[str, Callable[[Row, dict[str, str]], dict[str, Side]]] = {
     "ppo": ppo_sides,
     "a2c": a2c_sides,
     "trpo": trpo_sides,
+    "memory": memory_sides,
+    "memory-shared": memory_sides,
 }
 
 
 def bars(row: Row, results: list[Timing]) -> list[dict]:
-    """PPO on Pendulum: at least 1.5 times the fastest form of the reference; TRPO: see `benchmarks.trpo`."""
+    """PPO on Pendulum: at least 1.5 times the fastest form of the reference; others: see their modules."""
     if row.algorithm == "trpo":
         return trpo.bars(row.num_seeds, results)
+    if row.algorithm.startswith("memory"):
+        return memory.bars(row.title, results)
     references = [timing.ratio for timing in results if timing.name.startswith("reference")]
     if row.algorithm != "ppo" or row.env != "Pendulum-v1" or not references:
         return []

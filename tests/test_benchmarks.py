@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -18,13 +19,16 @@ from benchmarks import (
     host,
     kernels,
     measure,
+    memory,
     objectives,
     overhead,
     pallas_gae,
     peers,
     pieces,
     reference_ppo,
+    reference_ppo_rnn,
     scaling,
+    training,
     worker,
 )
 from benchmarks.curves import last_hundred
@@ -32,6 +36,7 @@ from benchmarks.measure import Timing
 from benchmarks.worker import Prepared, Unavailable
 from purejaxrl_gae import kernels as own_kernels
 from purejaxrl_gae.environments import make_environment
+from purejaxrl_gae.program import algorithms
 from purejaxrl_gae.runs.statistics import Aggregate
 
 
@@ -187,6 +192,49 @@ def test_the_reference_counts_the_same_steps_and_carries_its_info_out():
     result = jax.eval_shape(reference_ppo.make_train(config), jax.random.key(0))
     assert {leaf.shape for leaf in jax.tree.leaves(result["metrics"])} == {(3, 8, 4)}
     assert {"returned_episode_returns", "returned_episode"} <= set(result["metrics"])
+
+
+@pytest.mark.parametrize("name", ["memory", "memory-shared", "memory-chain"])
+def test_the_reference_with_memory_has_our_layers_and_counts_our_steps(name):
+    row = replace(training.ROWS[name], num_envs=8, num_steps=6, updates=3)
+    own = memory.config(row.env, 8, 6, 3, shared=row.algorithm == "memory-shared")
+    algorithm = algorithms.make_algorithm(own)
+    result = jax.eval_shape(memory.reference(own, training.reference_config(own)), jax.random.key(0))
+    assert {leaf.shape for leaf in jax.tree.leaves(result["metrics"])} == {(3, 6, 8)}
+
+    def size(params):
+        return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+    assert own.env_steps == 3 * 6 * 8
+    params = jax.eval_shape(algorithm.setup.network.init, jax.random.key(0))
+    assert size(params) == size(result["runner_state"][0].params)
+
+
+def test_the_reference_with_memory_forgets_where_an_episode_begins():
+    network = reference_ppo_rnn.RecurrentActorCritic(2, True, 8, shared=False)
+    steps, begins = jax.random.normal(jax.random.key(0), (6, 1, 3)), jnp.zeros((6, 1), bool).at[4].set(True)
+    fresh = network.begin(1)
+    params = network.init(jax.random.key(1), fresh, steps, begins)
+    _, policy, value = network.apply(params, fresh, steps, begins)
+    _, late_policy, late_value = network.apply(params, fresh, steps[4:], begins[4:])
+    np.testing.assert_allclose(policy.logits[4:], late_policy.logits, atol=1e-6)
+    np.testing.assert_allclose(value[4:], late_value, atol=1e-6)
+    _, _, unbroken = network.apply(params, fresh, steps, jnp.zeros_like(begins))
+    assert np.abs(unbroken[4:] - value[4:]).min() > 1e-4
+
+
+@pytest.mark.slow
+def test_the_reference_with_memory_learns():
+    options = reference_ppo_rnn.Options(observe=(0, 2), num_seeds=2)
+    for returns in reference_ppo_rnn.train_seeds(options):
+        assert returns[:100].mean() < 40.0 and returns[-100:].mean() > 150.0
+
+
+def test_rows_with_memory_are_held_to_their_bar(capsys):
+    timings = [Timing(name, 1.0, 1.0, 1.0, ratio) for name, ratio in (("purejaxrl_gae", 1.0), ("reference", 1.3))]
+    (found,) = training.bars(training.ROWS["memory-pendulum"], timings)
+    assert found["met"] and found["limit"] == 1.2 and "GRU, Pendulum" in capsys.readouterr().out
+    assert training.bars(training.ROWS["memory"], timings[:1]) == []
 
 
 def test_every_peer_kernel_computes_what_ours_does():

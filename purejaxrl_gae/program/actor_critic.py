@@ -15,7 +15,7 @@ from flax import linen as nn
 from purejaxrl_gae.environments import ActionSpace, DiscreteActions
 from purejaxrl_gae.environments.structures import batch_shape, named_leaves, types_of
 from purejaxrl_gae.kernels import Categorical, in_float32
-from purejaxrl_gae.program.cells import CELLS, Cell
+from purejaxrl_gae.program.cells import CELLS, Cell, of_steps
 from purejaxrl_gae.program.encoders import Convolutions
 from purejaxrl_gae.program.initialization import draw_orthogonal, draw_uniform
 from purejaxrl_gae.program.layers import MLP, PolicyNetwork
@@ -100,13 +100,12 @@ class ActorCritic:
         if self.cell is None:
             return ()
         assert isinstance(inputs, Sequence)
-        return {name: self._encoded(params, name, inputs)[1] for name in inputs.memory}
+        return {name: self._encoded(params, "policy" if self.shared else name, inputs)[1] for name in inputs.memory}
 
     @in_float32
     def policy(self, params: Params, inputs: Inputs) -> Distribution:
         """Returns the action distributions of `[..., *shape]` observations, or of a Sequence of them."""
-        policy = _apply(self.policy_network, params["policy"], self._encoded(params, "policy", inputs)[0])
-        return with_mask(policy, inputs, self.observed["policy"].types, self.mask)
+        return self._policy_of(params, inputs, self._encoded(params, "policy", inputs)[0])
 
     def value(self, params: Params, inputs: Inputs) -> jax.Array:
         """Returns V, `[...]`, of `[..., *shape]` observations; sum_b pi(b|s) Q(s, b) where Q is learned.
@@ -114,19 +113,27 @@ class ActorCritic:
         It is in the units of the rewards learned from, which `normalize_rewards` scales; `values.make_value_function`
         gives it in the environment's own.
         """
-        outputs = _apply(self.value_network, params["value"], self._encoded(params, "value", inputs)[0])
+        outputs = self._value_outputs(params, self._encoded(params, "value", inputs)[0])
         if self.has_action_values:
             policy = self.policy(params, inputs)
             assert isinstance(policy, Categorical)
             return jnp.sum(jax.nn.softmax(policy.logits) * outputs, axis=-1)
         return jnp.squeeze(outputs, axis=-1)
 
+    def policy_and_value(self, params: Params, inputs: Inputs) -> tuple[Distribution, jax.Array]:
+        """Returns `(policy(params, inputs), value(params, inputs))`; a shared memory moves through time once."""
+        if not self.shared or self.cell is None or self.has_action_values:
+            return self.policy(params, inputs), self.value(params, inputs)
+        features = self._encoded(params, "policy", inputs)[0]
+        values = jnp.squeeze(self._value_outputs(params, features), axis=-1)
+        return in_float32(self._policy_of)(params, inputs, features), values
+
     def prediction(self, params: Params, inputs: Inputs, actions: jax.Array | None) -> jax.Array:
         """Returns what the value loss compares with its targets, `[...]`: V(s), or Q(s, a) of the actions taken."""
         if not self.has_action_values:
             return self.value(params, inputs)
         assert actions is not None, "action values are compared at the actions taken"
-        outputs = _apply(self.value_network, params["value"], self._encoded(params, "value", inputs)[0])
+        outputs = self._value_outputs(params, self._encoded(params, "value", inputs)[0])
         return jnp.take_along_axis(outputs, actions[..., None], axis=-1)[..., 0]
 
     def trunk_of_policy(self, params: Params) -> tuple[Params, Params]:
@@ -135,6 +142,19 @@ class ActorCritic:
             return {}, {}
         trunk_params = params["encoder"] if self.shared else params["policy"]["encoder"]
         return (trunk_params, {}) if self.cell is None else (trunk_params["layers"], trunk_params["cell"])
+
+    def _policy_of(self, params: Params, inputs: Inputs, features: jax.Array) -> Distribution:
+        policy = self._apply(self.policy_network, params["policy"], features)
+        return with_mask(policy, inputs, self.observed["policy"].types, self.mask)
+
+    def _value_outputs(self, params: Params, features: jax.Array) -> jax.Array:
+        return self._apply(self.value_network, params["value"], features)
+
+    def _apply(self, network: nn.Module, params: Params, inputs: jax.Array) -> Any:
+        """Applies layers to `[..., F]`; to trajectories as to one batch of steps, twice as fast to differentiate."""
+        if self.cell is None:
+            return _apply(network, params, inputs)
+        return of_steps(lambda steps: _apply(network, params, steps), inputs)
 
     @in_float32  # a shared trunk is the policy's too
     def _encoded(self, params: Params, name: str, inputs: Inputs) -> tuple[jax.Array, Any]:
@@ -147,7 +167,7 @@ class ActorCritic:
         if self.cell is None:
             return _apply(self.trunk, trunk_params, flat), ()
         assert isinstance(inputs, Sequence), "a network with memory needs a Sequence"
-        features = _apply(self.trunk, trunk_params["layers"], flat)
+        features = self._apply(self.trunk, trunk_params["layers"], flat)
         memory = inputs.memory["encoder" if self.shared else name]
         return self.cell.apply(trunk_params["cell"], features, inputs.starts, memory)
 

@@ -15,7 +15,7 @@ from purejaxrl_gae.program.types import Distribution, Inputs, Network, Params, S
 
 def initial_memory(network: Network, n: int) -> Any:
     """Returns what `n` environments remember when an episode begins; () of a network that does not say."""
-    return network.initial_memory(n) if hasattr(network, "initial_memory") else ()
+    return _strongly_typed(network.initial_memory(n)) if hasattr(network, "initial_memory") else ()
 
 
 def has_memory(network: Network) -> bool:
@@ -38,7 +38,8 @@ def act(
     inputs = one_step(observations, memory, starts)
     if not isinstance(inputs, Sequence):
         return network.policy(params, inputs), ()
-    return jax.tree.map(lambda leaf: leaf[0], network.policy(params, inputs)), network.remember(params, inputs)
+    distribution = jax.tree.map(lambda leaf: leaf[0], network.policy(params, inputs))
+    return distribution, _strongly_typed(network.remember(params, inputs))
 
 
 def value(network: Network, params: Params, observations: Any, memory: Any) -> jax.Array:
@@ -126,6 +127,11 @@ def with_whole_trajectories(setup: Setup) -> Setup:
         if fitted[name] != value
     )
     return setup._replace(config=dataclasses.replace(setup.config, **fitted), notes=setup.notes + notes)
+
+
+def _strongly_typed(memory: Any) -> Any:
+    """Returns arrays that keep their types: `jnp.full(n, 0.5)` is float32 only until it meets another type."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), memory)
 
 
 def _num_minibatches(wanted: int, config: Any) -> int:

@@ -26,8 +26,10 @@ def policy_and_value(network: Network, params: Params, inputs: Inputs) -> tuple[
       params: its parameters.
       inputs: `[..., *shape]` observations, or a Sequence of them.
     """
-    if takes_branches() or not isinstance(network, ActorCritic) or not _are_alike(network):
+    if not isinstance(network, ActorCritic):
         return network.policy(params, inputs), network.value(params, inputs)
+    if takes_branches() or not _are_alike(network):
+        return network.policy_and_value(params, inputs)
     return _at_once(network, params, inputs)
 
 

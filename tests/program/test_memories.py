@@ -15,12 +15,14 @@ from purejaxrl_gae.ppo import PPOConfig
 from purejaxrl_gae.program import (
     actor_critic,
     algorithms,
+    cells,
     estimators,
     memories,
     minibatches,
     policy_curvature,
     training,
 )
+from purejaxrl_gae.program.side_by_side import policy_and_value
 from purejaxrl_gae.program.types import Sequence
 from purejaxrl_gae.settings.errors import UserError
 from purejaxrl_gae.trpo import TRPOConfig
@@ -75,6 +77,14 @@ class Summing:
         return self.value(params, inputs)
 
 
+class WeaklyTyped(Summing):
+    def initial_memory(self, n):
+        return jnp.full((n, 1), 0.0)
+
+    def remember(self, params, inputs):
+        return jnp.where(True, 1.0, jnp.full((inputs.starts.shape[1], 1), 2.0))
+
+
 class Forgetful(Summing):
     def remember(self, params, inputs):
         return jnp.zeros(3)
@@ -82,13 +92,14 @@ class Forgetful(Summing):
 
 @functools.cache
 def collected(memory):
-    """Two rollouts, by parameters far from their flat start: `(network, params, experiences)`."""
-    config = PPOConfig(
-        env=counting(), num_envs=4, num_steps=7, num_minibatches=2, memory=memory, memory_size=5, hidden_sizes=(6,)
-    )
+    """Two rollouts, by parameters far from their flat start: `(network, params, experiences)`; "shared" is a GRU."""
+    shared = memory == "shared"
+    config = PPOConfig(env=counting(), num_envs=4, num_steps=7, num_minibatches=2, memory_size=5, hidden_sizes=(6,))
+    config = dataclasses.replace(config, memory="gru", network="shared") if shared else config
+    config = dataclasses.replace(config, memory=memory) if memory in CELLS else config
     config = dataclasses.replace(config, normalize_observations=False, normalize_rewards=False)
     if memory == "own":
-        config = dataclasses.replace(config, network=Summing(), memory="none")
+        config = dataclasses.replace(config, network=Summing())
     algorithm = algorithms.make_algorithm(config)
     state = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
     params = jax.tree.map(
@@ -102,7 +113,7 @@ def collected(memory):
     return algorithm.setup.network, params, experiences
 
 
-@pytest.mark.parametrize("memory", [*CELLS, "own"])
+@pytest.mark.parametrize("memory", [*CELLS, "shared", "own"])
 def test_ratios_are_one_in_every_minibatch_before_the_first_step(memory):
     network, params, experiences = collected(memory)
     ends = jnp.stack([experience.terminated | experience.truncated for experience in experiences])
@@ -135,7 +146,7 @@ def by_single_steps(network, params, experiences):
     return np.stack(values), np.stack(next_values)
 
 
-@pytest.mark.parametrize("memory", [*CELLS, "own"])
+@pytest.mark.parametrize("memory", [*CELLS, "shared", "own"])
 def test_values_are_those_of_the_memory_before_and_behind_time_limits_of_that_before_the_reset(memory):
     network, params, experiences = collected(memory)
     values, next_values = by_single_steps(network, params, experiences)
@@ -161,6 +172,42 @@ def test_values_estimated_anew_by_the_same_parameters_are_the_same():
     again = estimators.revalued(network, params, experience)
     np.testing.assert_allclose(again.values, experience.values, atol=1e-6)
     np.testing.assert_allclose(again.next_values, experience.next_values, atol=1e-6)
+
+
+@pytest.mark.parametrize("memory", ["gru", "shared"])
+def test_policy_and_value_at_once_are_the_two(memory):
+    network, params, (_, experience) = collected(memory)
+
+    def both(params):
+        return policy_and_value(network, params, experience.inputs)
+
+    def apart(params):
+        return network.policy(params, experience.inputs), network.value(params, experience.inputs)
+
+    jax.tree.map(np.testing.assert_array_equal, *(jax.jit(each)(params) for each in (both, apart)))
+    loops = [str(jax.make_jaxpr(each)(params)).count("scan[") for each in (both, apart)]
+    assert loops == ([1, 2] if memory == "shared" else [2, 2])
+
+
+def test_layers_see_the_steps_of_trajectories_as_one_batch():
+    steps, seen = jax.random.normal(jax.random.key(0), (3, 4, 2)), []
+
+    def layers(inputs):
+        seen.append(inputs.shape)
+        return {"sums": inputs.sum(-1), "twice": 2 * inputs}
+
+    found = cells.of_steps(layers, steps)
+    jax.tree.map(np.testing.assert_array_equal, found, layers(steps))
+    assert seen == [(12, 2), (3, 4, 2)] and found["sums"].shape == (3, 4)
+
+
+def test_a_memory_of_weak_type_is_taken_as_the_type_that_it_has():
+    config = PPOConfig(env=counting(), num_envs=4, num_steps=7, num_minibatches=2, network=WeaklyTyped())
+    algorithm = algorithms.make_algorithm(config)
+    assert not jax.eval_shape(lambda: memories.initial_memory(algorithm.setup.network, 4)).weak_type
+    state = training.init_state(algorithm, jax.random.key(0), algorithm.hyperparameters)
+    again = jax.eval_shape(lambda state: training.update(algorithm, algorithm.hyperparameters, state)[0], state)
+    assert str(jax.eval_shape(lambda: state.world.memory)) == str(again.world.memory)
 
 
 def small_network(memory, shared=False):
