@@ -24,6 +24,9 @@ SIZES = dict(
 UPDATES = 24 * 16
 # Some seeds stay near 0.7 on the second, where they remember too few of the signs.
 LEARNED = {"t_maze": 0.8, "repeat_previous": 0.6}
+# Of three times as many steps at a rate of 3e-3 a linear unit has 0.5 here and still rises, with every one of six seeds;
+# with what A2C's preset has, 0.64 to 1.
+SLOWEST = {("a2c", "lru", "repeat_previous"): dict(learning_rate=0.012, ent_coef=0.05)}
 LEARN = {
     "a2c": A2CConfig(
         **SIZES, learning_rate=3e-3, optimizer="adam", ent_coef=0.01, norm_adv=True, total_timesteps=110 * UPDATES
@@ -59,7 +62,8 @@ def test_a2c_turns_the_right_way_with_memory_only():
 @pytest.mark.parametrize("algorithm", LEARN)
 def test_what_needs_memory_is_learned_with_every_cell(algorithm, memory, probe):
     config = LEARN[algorithm]
-    config = dataclasses.replace(config, total_timesteps=3 * config.total_timesteps)
+    more = SLOWEST.get((algorithm, memory, probe), {})
+    config = dataclasses.replace(config, total_timesteps=3 * config.total_timesteps, **more)
     assert last_score(config, memory, probe) > LEARNED[probe]
 
 
