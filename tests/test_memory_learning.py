@@ -24,7 +24,7 @@ SIZES = dict(
 UPDATES = 24 * 16
 # Some seeds stay near 0.7 on the second, where they remember too few of the signs.
 LEARNED = {"t_maze": 0.8, "repeat_previous": 0.6}
-# Of three times as many steps at a rate of 3e-3 a linear unit has 0.5 here and still rises, with every one of six seeds;
+# After three times as many steps at a rate of 3e-3 a linear unit has 0.5 here and still rises, with each of six seeds;
 # with what A2C's preset has, 0.64 to 1.
 SLOWEST = {("a2c", "lru", "repeat_previous"): dict(learning_rate=0.012, ent_coef=0.05)}
 LEARN = {
