@@ -98,6 +98,24 @@ def test_a_real_pool_shows_every_step():
     np.testing.assert_array_equal(copies.reset(5), make_environment("envpool:CartPole-v1").open(3, 5).reset())
 
 
+@pytest.mark.parametrize("game", ["Pong-v5", "Breakout-v5"])
+def test_an_atari_stack_holds_the_frames_of_one_episode(game):
+    pytest.importorskip("envpool")
+    copies = make_environment(f"envpool:{game}", max_episode_steps=12).open(3, 5)
+    generator, before, ends = np.random.default_rng(0), copies.reset(), 0
+    assert before.shape == (3, 4, 84, 84) and before.dtype == np.uint8
+    for _ in range(40):
+        step = copies.step(generator.integers(0, 4, 3))
+        np.testing.assert_array_equal(step.final_observations[:, :3], before[:, 1:])
+        ended = step.terminated | step.truncated
+        begun, going_on = step.observations[ended], step.observations[~ended]
+        np.testing.assert_array_equal(going_on, step.final_observations[~ended])
+        np.testing.assert_array_equal(begun, np.repeat(begun[:, :1], 4, axis=1))  # the first frame, four times
+        before, ends = step.observations, ends + int(ended.sum())
+    assert ends == 9
+    copies.close()
+
+
 def test_its_mujoco_steps_are_gymnasiums():
     pytest.importorskip("envpool")
     pytest.importorskip("mujoco")
