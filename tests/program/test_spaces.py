@@ -1,6 +1,7 @@
 """Dictionaries of observations, masks and every kind of action through whole updates."""
 
 import io
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -138,11 +139,46 @@ SPACES = {
 }
 
 
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_every_algorithm_takes_every_space(algorithm, space):
+def pictures():
+    """Shows a picture of uint8 beside two numbers, which stay as they are."""
+
+    def shown(numbers):
+        pixels = jnp.zeros((numbers.shape[0], 10, 10, 2), jnp.uint8)
+        return {"picture": pixels, "place": numbers}
+
+    def reset(key, num_envs):
+        numbers = jnp.zeros((num_envs, 2))
+        return numbers, shown(numbers)
+
+    def step(key, numbers, actions):
+        never = jnp.zeros(numbers.shape[0], bool)
+        return Step(numbers, shown(numbers), numbers[:, 0], never, ~never, shown(numbers))
+
+    types = {"picture": jax.ShapeDtypeStruct((10, 10, 2), jnp.uint8), "place": REAL(2)}
+    return Environment("pictures", types, THREE, None, reset, step)
+
+
+# The rows of the table in docs/spaces.md: an environment, and fields of the config.
+ROWS = {
+    "one array of numbers; discrete actions": (wandering(), {}),
+    "real actions within bounds, `clip`": (wandering(BoxActions((2,), (-1.0, -1.0), (1.0, 2.0))), {}),
+    "real actions within bounds, `tanh`": (
+        wandering(BoxActions((2,), (-1.0, -1.0), (1.0, 2.0))),
+        {"action_bounds": "tanh"},
+    ),
+    "binary actions": (wandering(BinaryActions((3,))), {}),
+    "a picture of uint8 beside numbers, behind convolutions": (pictures(), {"encoder": "minatar_cnn"}),
+    "dictionary or tuple of observations, with an action mask": (SPACES["masked"], {}),
+    "several discrete numbers at once, with a mask": (SPACES["multi_discrete_masked"], {}),
+    "dictionary or tuple of actions: discrete, several discrete, binary, real": (SPACES["joint"], {}),
+    "the same with memory": (SPACES["joint"], {"memory": "gru", "memory_size": 4}),
+    "dictionary of observations, a mask, and memory": (SPACES["masked"], {"memory": "lstm", "memory_size": 4}),
+}
+
+
+def assert_an_update_keeps_its_form(algorithm, environment, changes):
     """Traced: an update's state has the form it had, so that it can be scanned."""
-    config = algorithms.config_class(algorithm)(env=SPACES[space], num_envs=4, num_steps=8, hidden_sizes=(8,))
+    config = algorithms.config_class(algorithm)(env=environment, num_envs=4, num_steps=8, hidden_sizes=(8,), **changes)
     changes = {"num_minibatches": 2, "batch_size": 16}
     values = {name: value for name, value in changes.items() if hasattr(config, name)}
     made = algorithms.make_algorithm(type(config)(**{**vars(config), **values}))
@@ -151,6 +187,26 @@ def test_every_algorithm_takes_every_space(algorithm, space):
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), state
     )
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_algorithm_takes_every_space(algorithm, row):
+    assert_an_update_keeps_its_form(algorithm, *ROWS[row])
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "a2c", "off_policy"])
+def test_one_trunk_with_memory_takes_masks_too(algorithm):
+    changes = {"memory": "gru", "memory_size": 4, "network": "shared"}
+    assert_an_update_keeps_its_form(algorithm, SPACES["masked"], changes)
+
+
+def test_the_page_has_a_row_for_each_of_these_and_no_other():
+    lines = (Path(__file__).parents[2] / "docs" / "spaces.md").read_text().splitlines()
+    begin = lines.index("| space | PPO | TRPO | A2C | REINFORCE | off-policy |")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[begin + 2 :]]
+    rows = rows[: next(index for index, cells in enumerate(rows) if len(cells) != 6)]
+    assert rows == [[row, *["yes"] * len(ALGORITHMS)] for row in ROWS]
 
 
 def network(types, actions=THREE, **changes):
