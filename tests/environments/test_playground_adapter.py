@@ -80,15 +80,19 @@ def test_a_robot_that_cannot_be_fetched_is_named_with_its_place(monkeypatch):
         make_environment("mjx:Go1JoystickFlatTerrain")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", registry.ALL_ENVS)
-def test_every_task_is_traced_through_a_reset_and_a_step(name):
+def made(name):
     try:
-        environment = make_environment(f"mjx:{name}")
+        return make_environment(f"mjx:{name}")
     except UserError as error:
         if "its robot could not be fetched" in str(error):
             pytest.skip("its robot is fetched from the network")
         raise
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", registry.ALL_ENVS)
+def test_every_task_is_traced_through_a_reset_and_a_step(name):
+    environment = made(name)
 
     def first_step(key):
         states, observations = environment.reset(key, 2)
@@ -99,3 +103,26 @@ def test_every_task_is_traced_through_a_reset_and_a_step(name):
     for each in (observations, step.observations, step.final_observations):
         assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), each) == wanted
     assert step.rewards.shape == step.terminated.shape == step.truncated.shape == (2,)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", registry.ALL_ENVS)
+def test_every_task_really_steps(name):
+    """Computes, which is what tracing does not: half a minute of compiling each, minutes for a humanoid."""
+    environment = made(name)
+
+    @partial(jax.jit, compiler_options=QUICK)
+    def play(key):
+        states, first = environment.reset(key, 2)
+
+        def one(states, key):
+            actions = jax.random.uniform(key, (2, *environment.actions.shape), minval=-1.0, maxval=1.0)
+            step = environment.step(key, states, actions)
+            return step.states, step._replace(states=None)
+
+        return first, jax.lax.scan(one, states, jax.random.split(key, 3))[1]
+
+    first, steps = jax.device_get(play(jax.random.key(0)))
+    shown = jax.tree.leaves(steps.final_observations)
+    assert all(np.isfinite(leaf).all() for leaf in (*jax.tree.leaves(first), *shown, steps.rewards))
+    assert any(np.any(leaf[0] != leaf[2]) for leaf in shown), "nothing has moved"
