@@ -43,8 +43,8 @@ def conjugate_gradient(
     """Solves A x = b from x = 0 (Hestenes and Stiefel 1952).
 
     Stops after `max_iters` products, or once |r| <= tol |b|, where no tol asks for less than the precision of the
-    numbers: from there on the recurrence's residual falls further, but b - A x does not. A direction p with p^T A p <= 0 or a number that is not
-    finite ends the search too, with the iterate reached so far and `failed` set.
+    numbers: from there on the recurrence's residual falls further, but b - A x does not. A direction p with
+    p^T A p <= 0 or a number that is not finite ends the search too, with the iterate reached so far and `failed` set.
 
     Args:
       matvec: x -> A x, for pytrees like `b`.
