@@ -44,7 +44,7 @@ class Row:
       update_epochs: passes of the optimizer over a rollout.
       num_minibatches: of a pass.
       updates: of a run.
-      bar: how many times faster than the peer our fastest side is to be.
+      bar: how many times faster than the peer our first side is to be.
     """
 
     ours: dict[str, dict[str, Any]]
@@ -156,9 +156,8 @@ def main() -> None:
         row = replace(ROWS[name], updates=1, num_steps=32, update_epochs=1) if options.quick else ROWS[name]
         timings = interleave(sides(row, pythons), options.repeats)
         print_table(f"PPO {row.peer_env}", timings)
-        speeds = {timing.name: timing.per_second for timing in timings}
-        peer = speeds.pop("sb3", None)
-        bars = [bar(f"{name}, over sb3", max(speeds.values()) / peer, row.bar, at_least=True)] if peer else []
+        ratios = [timing.ratio for timing in timings if timing.name == "sb3"]
+        bars = [bar(f"{name}, over sb3", ratio, row.bar, at_least=True) for ratio in ratios]
         results[name] = {"row": row, "timings": timings, "bars": bars}
         write_json(options.json, results)
 
