@@ -16,22 +16,12 @@ from typing import Annotated, Any
 
 import tyro
 
+from benchmarks.arguments import refuse_unknown_rows
 from benchmarks.measure import ROOT, Side, Timing, bar, interleave, print_table, write_json
-from benchmarks.training import ROWS, Row
+from benchmarks.training import ROWS, SETTINGS, Row
 from benchmarks.worker import start
 
-PPO = {
-    "num_minibatches": 4,
-    "update_epochs": 4,
-    "learning_rate": 3e-4,
-    "anneal_lr": False,
-    "ent_coef": 0.01,
-    "normalize_observations": False,
-    "normalize_rewards": False,
-}
-A2C = {"learning_rate": 7e-4, "gae_lambda": 1.0, "normalize_rewards": False}
-FIELDS = {"ppo": PPO, "a2c": A2C, "trpo": {"normalize_observations": False, "normalize_rewards": False}}
-KNOWN = tuple(name for name, row in ROWS.items() if row.algorithm in FIELDS)
+KNOWN = tuple(name for name, row in ROWS.items() if row.algorithm in SETTINGS)
 
 
 @dataclass(frozen=True)
@@ -55,10 +45,10 @@ class Options:
 
 
 def spec_of(row: Row) -> dict[str, Any]:
-    """Returns the keywords of a side: every number that a default could have changed between two commits."""
+    """Returns the keywords of a side: the settings of `benchmarks.training`."""
     shape = {"env": row.env, "num_envs": row.num_envs, "num_steps": row.num_steps}
     shape["total_timesteps"] = row.num_envs * row.num_steps * row.updates
-    return {"algorithm": row.algorithm, "fields": shape | FIELDS[row.algorithm], "num_seeds": row.num_seeds}
+    return {"algorithm": row.algorithm, "fields": shape | SETTINGS[row.algorithm], "num_seeds": row.num_seeds}
 
 
 @contextlib.contextmanager
@@ -108,9 +98,7 @@ def same_program(here: Timing, before: Timing) -> str:
 
 def main() -> None:
     options = tyro.cli(Options, prog="python -m benchmarks.commits")
-    unknown = [name for name in options.rows if name not in KNOWN]
-    if unknown:
-        raise SystemExit(f"rows has {unknown[0]!r}; it must be some of {', '.join(KNOWN)}")
+    refuse_unknown_rows(options.rows, KNOWN)
     results = {}
     with package_at(options.commit) as there:
         for name in options.rows:

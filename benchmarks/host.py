@@ -17,7 +17,8 @@ from typing import Any
 
 import tyro
 
-from benchmarks.measure import Side, bar, interleave, peer_side, print_table, pythons_of_peers, write_json
+from benchmarks.arguments import pythons_of_peers, refuse_unknown_rows
+from benchmarks.measure import Side, bar, interleave, peer_side, print_table, write_json
 from benchmarks.worker import Prepared, Unavailable
 
 HYPERPARAMETERS = {
@@ -148,9 +149,7 @@ def sides(row: Row, pythons: dict[str, str]) -> dict[str, Side]:
 
 def main() -> None:
     options = tyro.cli(Options, prog="python -m benchmarks.host")
-    unknown = [name for name in options.rows if name not in ROWS]
-    if unknown:
-        raise SystemExit(f"rows has {unknown[0]!r}; it must be some of {', '.join(ROWS)}")
+    refuse_unknown_rows(options.rows, ROWS)
     pythons, results = pythons_of_peers(options.peer), {}
     for name in options.rows:
         row = replace(ROWS[name], updates=1, num_steps=32, update_epochs=1) if options.quick else ROWS[name]

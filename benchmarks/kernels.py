@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from benchmarks.arguments import pythons_of_peers
 from benchmarks.measure import (
     Side,
     Timing,
@@ -26,7 +27,6 @@ from benchmarks.measure import (
     kernel_side,
     peer_side,
     python_side,
-    pythons_of_peers,
     write_json,
 )
 from benchmarks.worker import Prepared, Unavailable

@@ -250,23 +250,6 @@ def bar(what: str, value: float, limit: float, *, at_least: bool) -> dict[str, A
     return {"what": what, "value": value, "limit": limit, "at_least": at_least, "met": met}
 
 
-def pythons_of_peers(peers: Iterable[str]) -> dict[str, str]:
-    """`["sb3=PATH", ...]` as a mapping.
-
-    Raises:
-      SystemExit: one is not of that form.
-    """
-    pythons = {}
-    for peer in peers:
-        name, separator, path = peer.partition("=")
-        if not separator or not name or not path:
-            raise SystemExit(
-                f"peer is {peer!r}; it must be NAME=PATH of a Python interpreter, as in sb3=venv/bin/python"
-            )
-        pythons[name] = path
-    return pythons
-
-
 def machine() -> dict[str, Any]:
     """CPU model, cores and device."""
     return {

@@ -18,6 +18,7 @@ from pathlib import Path
 import jax
 import tyro
 
+from benchmarks.arguments import refuse_unknown_rows
 from benchmarks.measure import bar, write_json
 from purejaxrl_gae import PPOConfig
 from purejaxrl_gae.runs import training_run
@@ -113,9 +114,7 @@ def measure(row: str, options: Options) -> dict:
 
 def main() -> None:
     options = tyro.cli(Options)
-    unknown = [row for row in options.rows if row not in ROWS]
-    if unknown:
-        raise SystemExit(f"rows has {unknown[0]!r}; it must be some of {', '.join(ROWS)}")
+    refuse_unknown_rows(options.rows, ROWS)
     jax.config.update("jax_num_cpu_devices", 1)
     os.environ["FORCE_COLOR"] = "1"  # progress is drawn as on a terminal
     write_json(options.json, {row: measure(row, options) for row in options.rows})

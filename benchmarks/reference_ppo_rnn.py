@@ -89,7 +89,7 @@ class RecurrentActorCritic(nn.Module):
         return hidden, distribution, jnp.squeeze(critic, axis=-1)
 
     def begin(self, num_envs):
-        """What is remembered before anything is seen."""
+        """Returns the memory before anything is seen."""
         return (jnp.zeros((num_envs, self.width)),) * (1 if self.shared else 2)
 
 

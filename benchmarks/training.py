@@ -25,6 +25,7 @@ import jax
 import tyro
 
 from benchmarks import all_cores, memory, ours, reference_ppo, trpo
+from benchmarks.arguments import pythons_of_peers, refuse_unknown_rows
 from benchmarks.measure import (
     Side,
     Timing,
@@ -33,7 +34,6 @@ from benchmarks.measure import (
     jax_side,
     peer_side,
     print_table,
-    pythons_of_peers,
     write_json,
 )
 from purejaxrl_gae import A2CConfig, PPOConfig
@@ -41,6 +41,20 @@ from purejaxrl_gae import A2CConfig, PPOConfig
 PPO_PASSED_ON = ("learning_rate", "gamma", "gae_lambda", "num_minibatches", "update_epochs", "clip_coef")
 PPO_PASSED_ON += ("ent_coef", "vf_coef", "max_grad_norm")
 A2C_PASSED_ON = ("learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm")
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "num_minibatches": 4,
+        "update_epochs": 4,
+        "normalize_observations": False,
+        "learning_rate": 3e-4,
+        "anneal_lr": False,
+        "ent_coef": 0.01,
+        "normalize_rewards": False,
+    },
+    "a2c": {"learning_rate": 7e-4, "gae_lambda": 1.0, "normalize_rewards": False},
+    "trpo": trpo.SETTINGS,
+}
 
 
 @dataclass(frozen=True)
@@ -110,13 +124,7 @@ def ppo_config(row: Row) -> PPOConfig:
         total_timesteps=row.num_envs * row.num_steps * row.updates,
         num_envs=row.num_envs,
         num_steps=row.num_steps,
-        num_minibatches=4,
-        update_epochs=4,
-        normalize_observations=False,
-        learning_rate=3e-4,
-        anneal_lr=False,
-        ent_coef=0.01,
-        normalize_rewards=False,
+        **SETTINGS["ppo"],
     )
 
 
@@ -127,9 +135,7 @@ def a2c_config(row: Row) -> A2CConfig:
         total_timesteps=row.num_envs * row.num_steps * row.updates,
         num_envs=row.num_envs,
         num_steps=row.num_steps,
-        learning_rate=7e-4,
-        gae_lambda=1.0,
-        normalize_rewards=False,
+        **SETTINGS["a2c"],
     )
 
 
@@ -242,9 +248,7 @@ def bars(row: Row, results: list[Timing]) -> list[dict]:
 
 def main() -> None:
     options = tyro.cli(Options)
-    unknown = [name for name in options.rows if name not in ROWS]
-    if unknown:
-        raise SystemExit(f"rows has {unknown[0]!r}; it must be some of {', '.join(ROWS)}")
+    refuse_unknown_rows(options.rows, ROWS)
     pythons = pythons_of_peers(options.peer)
     results = {}
     for name in options.rows:

@@ -14,7 +14,8 @@ import tyro
 
 from benchmarks import all_cores as all_cores  # before anything that runs a JAX operation
 from benchmarks import ours
-from benchmarks.measure import Side, Timing, bar, interleave, peer_side, print_table, pythons_of_peers, write_json
+from benchmarks.arguments import pythons_of_peers
+from benchmarks.measure import Side, Timing, bar, interleave, peer_side, print_table, write_json
 from purejaxrl_gae import TRPOConfig
 
 PEER = "sb3-contrib"
@@ -30,6 +31,20 @@ PASSED_ON = (
     "n_critic_updates",
     "batch_size",
 )
+
+SETTINGS = {
+    "normalize_rewards": False,
+    "gamma": 0.99,
+    "gae_lambda": 0.95,
+    "target_kl": 0.01,
+    "cg_max_steps": 15,
+    "cg_damping": 0.1,
+    "line_search_shrinking_factor": 0.8,
+    "line_search_max_iter": 10,
+    "learning_rate": 1e-3,
+    "n_critic_updates": 15,
+    "batch_size": 128,
+}
 
 
 @dataclass(frozen=True)
@@ -55,17 +70,7 @@ def config(updates: int) -> TRPOConfig:
         total_timesteps=2 * 1024 * updates,
         num_envs=2,
         num_steps=1024,
-        normalize_rewards=False,
-        gamma=0.99,
-        gae_lambda=0.95,
-        target_kl=0.01,
-        cg_max_steps=15,
-        cg_damping=0.1,
-        line_search_shrinking_factor=0.8,
-        line_search_max_iter=10,
-        learning_rate=1e-3,
-        n_critic_updates=15,
-        batch_size=128,
+        **SETTINGS,
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import (
     any_commit,
+    arguments,
     budget,
     commits,
     defaults,
@@ -173,9 +174,9 @@ def test_bars_and_pythons_of_peers(capsys):
     assert measure.bar("ratio", 1.6, 1.5, at_least=True)["met"]
     assert not measure.bar("seconds", 3.6, 3.5, at_least=False)["met"]
     assert "MISSED" in capsys.readouterr().out
-    assert measure.pythons_of_peers(["sb3=a/python"]) == {"sb3": "a/python"}
+    assert arguments.pythons_of_peers(["sb3=a/python"]) == {"sb3": "a/python"}
     with pytest.raises(SystemExit, match="NAME=PATH"):
-        measure.pythons_of_peers(["sb3"])
+        arguments.pythons_of_peers(["sb3"])
 
 
 def test_json_says_what_the_figures_depend_on(tmp_path):
