@@ -6,7 +6,7 @@ last 100 training episodes with the paired difference. What no option has is han
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import tyro
 
 from benchmarks import fault_parts
 from benchmarks.curves import train_seeds
+from benchmarks.slide_trpo import SlideConfig
 from purejaxrl_gae import OffPolicyConfig, PPOConfig, TRPOConfig, with_preset
 from purejaxrl_gae.runs.statistics import with_interval
 
@@ -42,12 +43,20 @@ class Fault:
       what: the fault, in a few words.
       right: the config without it.
       fields: what puts it in.
+      kind: of the config with it, where the fault is an algorithm of its own; otherwise that of `right`.
     """
 
     numbers: str
     what: str
     right: Any
     fields: dict[str, Any]
+    kind: Any = None
+
+    @property
+    def wrong(self) -> Any:
+        """The config with the fault."""
+        same = {each.name: getattr(self.right, each.name) for each in fields(self.right)}
+        return (self.kind or type(self.right))(**{**same, **self.fields})
 
 
 CARTPOLE = replace(with_preset(PPOConfig(env="CartPole-v1")), total_timesteps=100_000)
@@ -60,8 +69,13 @@ WHOLE_EPISODES = {"num_envs": 11, "num_steps": 200, "batch_size": 110, "stagger_
 REACHER = PPOConfig(env="Reacher-misc", total_timesteps=100_000, num_envs=8, num_steps=256)  # two action dimensions
 REACHER = replace(REACHER, normalize_observations=True, anneal_lr=True)
 LAST_VALUE = {"advantage": fault_parts.own_value_behind_the_last_step}
+TRPO_CARTPOLE = replace(with_preset(TRPOConfig(env="CartPole-v1")), total_timesteps=50_000)
+SHORT = replace(CARTPOLE, num_envs=64, num_steps=16, norm_adv=False, normalize_rewards=False, max_episode_steps=512)
+PADDED = {"env": fault_parts.PaddedCartPole(), "advantage": fault_parts.padded_gae}
 OFF_POLICY = replace(with_preset(OffPolicyConfig(env="CartPole-v1")), total_timesteps=100_000)
 FAULTS = (
+    Fault("2", "the line search takes returns for the new surrogate", TRPO, {}, SlideConfig),
+    Fault("2", "the same, where returns are positive", TRPO_CARTPOLE, {}, SlideConfig),
     Fault("3", "a step must bring half of the promise", TRPO, {"acceptance_ratio": 0.5}),
     Fault("1, 3", "the same, and the promise fades", TRPO, {"acceptance_ratio": 0.5, "compound_expectation": True}),
     Fault("4", "time limit taken for an end, gamma = 0.95", PENDULUM, {"time_limit": "terminal"}),
@@ -74,7 +88,9 @@ FAULTS = (
     Fault("10", "24 of 2,200 samples dropped", EPISODES, {"batch_size": 64, "drop_last_minibatch": True}),
     Fault("11", "deviation fixed at 1", PENDULUM, {"learn_std": False, "log_std_init": 0.0}),
     Fault("12", "clipping range of 100", CARTPOLE, {"clip_coef": 100.0}),
+    Fault("13", "GAE by a matrix of T x T discounts", CARTPOLE, {"advantage": fault_parts.gae_by_matrix}),
     Fault("14", "value target of one step", CARTPOLE, {"value_target": "td"}),
+    Fault("15", "trajectories of 16 steps padded, in means too", SHORT, PADDED),
     Fault("16", "random samples of trajectories for epochs", CARTPOLE, {"minibatch_sampling": "trajectories"}),
     Fault("17", "ratios of probabilities", CARTPOLE, {"objective": fault_parts.ratios_of_probabilities}),
     Fault("18", "off-policy ratios without bound", OFF_POLICY, {"clip_ratios": False}),
@@ -96,7 +112,7 @@ def train_row(fault: Fault, num_seeds: int, known: list[dict[str, Any]]) -> dict
         "what": fault.what,
         "config": repr(fault.right),
         "right": without or final_scores(fault.right, num_seeds),
-        "wrong": final_scores(replace(fault.right, **fault.fields), num_seeds),
+        "wrong": final_scores(fault.wrong, num_seeds),
     }
 
 

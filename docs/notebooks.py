@@ -1,7 +1,7 @@
 """python docs/notebooks.py: writes docs/tutorial/colab/NAME.ipynb of each docs/tutorial/NAME.md.
 
 The Markdown is what one edits and reviews, and what the site executes. The notebook has the same cells without outputs,
-before them one that installs the package where Colab runs it.
+before them one that installs the package where it is missing, as in Colab.
 """
 
 import json
@@ -13,6 +13,12 @@ ROOT = Path(__file__).parent.parent
 TUTORIAL = ROOT / "docs" / "tutorial"
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", flags=re.DOTALL)
 CODE_CELL = re.compile(r"^```\{code-cell\} ipython3\n(.*?)^```\n", flags=re.DOTALL | re.MULTILINE)
+PLACEHOLDER = "example.org"
+MISSING = "upload a wheel beside this notebook (`pip wheel --no-deps .` makes one), then run this cell again"
+FROM_WHEEL = f"""    wheels = glob.glob("purejaxrl_gae-*.whl")
+    if not wheels:
+        sys.exit("{MISSING}")
+    %pip install -q "{{wheels[-1]}}[plot]\""""
 RELATIVE_LINK = re.compile(r"\[([^\]]*)\]\((?!https://)[^)]*\)")
 
 
@@ -31,11 +37,21 @@ def code_cells(source: Path) -> list[str]:
     return [code.rstrip("\n") for code in CODE_CELL.findall(source.read_text())]
 
 
-def installing() -> str:
-    """Returns the first cell: it installs the package from the repository that pyproject.toml names, in Colab alone."""
+def installing(repository: str | None = None) -> str:
+    """Returns the first cell, which installs the package where it is missing, as in Colab.
+
+    It takes a wheel that lies beside the notebook, or says how to get one; with an address, what lies there.
+
+    Args:
+      repository: address to install from; None: the one that pyproject.toml names.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = f"{project['name']} @ git+{project['urls']['Repository']}"
-    return f'import sys\n\nif "google.colab" in sys.modules:\n    %pip install -q "{wanted}"'
+    repository = repository or project["urls"]["Repository"]
+    if PLACEHOLDER in repository:
+        imports, install = "import glob\nimport importlib.util\nimport sys", FROM_WHEEL
+    else:
+        imports, install = "import importlib.util", f'    %pip install -q "{project["name"]}[plot] @ git+{repository}"'
+    return f'{imports}\n\nif importlib.util.find_spec("purejaxrl_gae") is None:\n{install}'
 
 
 def as_notebook(source: Path) -> str:

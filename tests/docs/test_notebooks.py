@@ -3,7 +3,7 @@
 import ast
 import importlib.util
 import json
-import tomllib
+import re
 from pathlib import Path
 
 import pytest
@@ -37,11 +37,34 @@ def test_both_forms_are_in_step(source):
     assert code[1:] == notebooks.code_cells(source)
 
 
+def first_cell_run(monkeypatch, is_installed, repository=None):
+    """Runs the first cell, and returns what it would have pip install."""
+    installed = []
+    code = re.sub(r"%pip install -q (.*)", r"install(f\1)", notebooks.installing(repository))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: SPEC if is_installed else None)
+    exec(code, {"install": installed.append})
+    return installed
+
+
+def test_the_first_cell_installs_a_wheel_that_lies_beside_or_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert first_cell_run(monkeypatch, is_installed=True) == []
+    with pytest.raises(SystemExit, match="upload a wheel beside this notebook"):
+        first_cell_run(monkeypatch, is_installed=False)
+    (tmp_path / "purejaxrl_gae-0.1.0-py3-none-any.whl").touch()
+    assert first_cell_run(monkeypatch, is_installed=False) == ["purejaxrl_gae-0.1.0-py3-none-any.whl[plot]"]
+
+
+def test_the_first_cell_takes_the_address_of_pyproject_once_there_is_one(monkeypatch):
+    address = "https://somewhere.net/purejaxrl_gae.git"
+    assert first_cell_run(monkeypatch, is_installed=True, repository=address) == []
+    found = first_cell_run(monkeypatch, is_installed=False, repository=address)
+    assert found == [f"purejaxrl-gae[plot] @ git+{address}"]
+
+
 @pytest.mark.parametrize("source", SOURCES, ids=name_of)
-def test_the_first_cell_installs_the_package_in_colab(source):
-    repository = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
-    first = "".join(cells_of(source)[0]["source"])
-    assert '"google.colab" in sys.modules' in first and f"git+{repository}" in first
+def test_every_notebook_begins_with_it(source):
+    assert "".join(cells_of(source)[0]["source"]) == notebooks.installing()
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=name_of)
