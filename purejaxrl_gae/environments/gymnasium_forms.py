@@ -19,6 +19,7 @@ from purejaxrl_gae.environments.action_spaces import (
     multi_discrete_actions,
 )
 from purejaxrl_gae.environments.contract import OneHot, OneHotLeaves, make_one_hot, one_hot_of
+from purejaxrl_gae.environments.gymnasium_masks import any_action
 from purejaxrl_gae.environments.structures import described, in_words, is_structured, kept_types, same_structure
 from purejaxrl_gae.settings import errors
 from purejaxrl_gae.settings.errors import UserError, closest
@@ -156,7 +157,7 @@ def check_interface(name: str, env: gymnasium.Env, types: Any) -> dict[str, Any]
     _check_observation(name, "reset", env, types, outputs[0])
     info = outputs[1] if isinstance(outputs[1], dict) else {}
     env.action_space.seed(0)
-    outputs = _first_call(f"step of {name}", lambda: _step(name, env))
+    outputs = _first_call(f"step of {name}", lambda: _step(name, env, any_action(env, outputs[0], info)))
     if not isinstance(outputs, tuple) or len(outputs) != 5:
         raise UserError(wrong_step(name, outputs))
     _check_observation(name, "step", env, types, outputs[0])
@@ -166,13 +167,13 @@ def check_interface(name: str, env: gymnasium.Env, types: Any) -> dict[str, Any]
     return info
 
 
-def _step(name: str, env: gymnasium.Env) -> Any:
+def _step(name: str, env: gymnasium.Env, action: Any) -> Any:
     try:
-        return env.step(env.action_space.sample())
+        return env.step(action)
     except ValueError as error:  # Gymnasium's own wrappers unpack five values
         if "values to unpack" not in str(error):
             raise
-        raise UserError(wrong_step(name, env.unwrapped.step(env.action_space.sample()))) from None
+        raise UserError(wrong_step(name, env.unwrapped.step(action))) from None
 
 
 def _first_call(what: str, call: Callable[[], Any]) -> Any:

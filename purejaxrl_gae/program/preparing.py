@@ -11,6 +11,7 @@ from purejaxrl_gae.environments import (
     stagger_first_episodes,
 )
 from purejaxrl_gae.environments.action_spaces import leaves
+from purejaxrl_gae.program.hidden_state import with_hint
 from purejaxrl_gae.program.memories import with_whole_trajectories
 from purejaxrl_gae.program.networks import make_network
 from purejaxrl_gae.program.types import Setup
@@ -41,7 +42,7 @@ def prepare(config: TrainingConfig, *, action_values: bool = False) -> Setup:
         environment = stagger_first_episodes(environment)
     check_bounds(environment, config.action_bounds)
     network = make_network(config, environment, action_values=action_values)
-    return with_whole_trajectories(Setup(config, environment, network))
+    return with_hint(with_whole_trajectories(Setup(config, environment, network)))
 
 
 def check_bounds(environment: Environment | HostEnvironment, action_bounds: str) -> None:

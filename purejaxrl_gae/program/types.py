@@ -213,7 +213,7 @@ class Setup(NamedTuple):
       config: the algorithm's config.
       environment: an Environment or a HostEnvironment, as the config changes it.
       network: policy and value function.
-      notes: on what was changed of the config, for whoever runs it.
+      notes: on what was changed of the config and on what is hidden, for whoever runs it.
     """
 
     config: Any

@@ -17,16 +17,17 @@ class Display:
     """Progress of one run.
 
     Args:
-      total_steps: environment steps of the whole run.
+      total_steps: environment steps of the whole run, as `update` counts them.
       enabled: show progress; messages are printed either way.
       muted: print nothing on standard output; for all but one of several processes.
+      agents: that make each of these steps; speeds are of all together.
     """
 
-    def __init__(self, total_steps: int, *, enabled: bool, muted: bool = False):
+    def __init__(self, total_steps: int, *, enabled: bool, muted: bool = False, agents: int = 1):
         output = cast(Any, Stream("stdout", self._lost))
         self._console = Console(file=output, highlight=False, soft_wrap=True, quiet=muted)
         self._errors = Console(file=cast(Any, Stream("stderr")), highlight=False, soft_wrap=True)
-        self._total_steps = total_steps
+        self._total_steps, self._agents = total_steps, agents
         self._enabled = enabled
         self._last_plain_line = -math.inf
         self._live: Progress | None = None
@@ -61,7 +62,7 @@ class Display:
         now = time.monotonic()
         if last or now - self._last_plain_line >= PLAIN_SECONDS:
             self._last_plain_line = now
-            left = (self._total_steps - env_steps) / max(steps_per_second, 1e-9)
+            left = self._agents * (self._total_steps - env_steps) / max(steps_per_second, 1e-9)
             self.say(
                 f"{env_steps:>12,} / {self._total_steps:,} steps  {_short(steps_per_second):>6} steps/s  "
                 f"score of the last 100 episodes {shown_score:>8}  time left {left:.0f} s"

@@ -81,7 +81,8 @@ def run(
         env = config.to_plain(training_config)["env"]
         path = new_run_path(options.run_dir, env, training_config.algorithm, training_config.seed)
     assert path is not None
-    display = Display(training_config.env_steps, enabled=options.progress, muted=not writes)
+    agents, steps = options.num_seeds, training_config.env_steps
+    display = Display(steps, enabled=options.progress, muted=not writes, agents=agents)
     reserved = options.resume is None and options.run_dir is None
     folder = RunFolder(path, display.complain, tensorboard=options.tensorboard, writes=writes, reserved=reserved)
     origin = provenance.of_this_process(preset)

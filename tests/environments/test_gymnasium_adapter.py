@@ -242,6 +242,57 @@ def free(self):
     return {"action_mask": np.ones(2, np.int8), "speed": np.zeros(1, np.float32)}
 
 
+class Strict(Counting):
+    """Refuses what its mask of three and two numbers forbids, from the first step on."""
+
+    action_space = spaces.MultiDiscrete([3, 2], start=[1, 0])
+
+    def observation(self):
+        self.mask = np.array([0, self.time % 2, 1, 1, 0], np.int8)
+        return np.array([self.time, self.episode], np.float64)
+
+    def step(self, action):
+        assert self.mask[action[0] - 1] and self.mask[3 + action[1]]
+        return super().step(action)
+
+
+class StrictInObservation(Strict):
+    observation_space = spaces.Dict({"action_mask": spaces.MultiBinary(5), "seen": spaces.Box(-1.0, 100.0, (2,))})
+
+    def observation(self):
+        seen = super().observation()
+        return {"action_mask": self.mask, "seen": seen.astype(np.float32)}
+
+
+class StrictInInfo(Strict):
+    def told(self):
+        return {"action_mask": self.mask}
+
+    def reset(self, **options):
+        return super().reset(**options)[0], self.told()
+
+    def step(self, action):
+        return *super().step(action)[:4], self.told()
+
+
+class StrictInTwo(StrictInInfo):
+    def told(self):
+        return {"action_mask": (self.mask[:3], self.mask[3:])}
+
+
+@pytest.mark.parametrize("env", [StrictInObservation, StrictInInfo, StrictInTwo])
+def test_masks_of_several_numbers_hold_from_the_first_step_on(env):
+    copies = from_gymnasium(env).open(2, 0)
+    shown = copies.reset()
+    for _ in range(12):
+        masks = shown.pop("action_mask")
+        (numbers,) = shown.values()
+        np.testing.assert_array_equal(masks, [[0, time % 2, 1, 1, 0] for time in numbers[:, 0]])
+        shown = copies.step(np.array([[2, 0], [2, 0]])).observations
+    with pytest.raises(CopyFailure, match="AssertionError"):
+        copies.step(np.array([[0, 0], [2, 0]]))
+
+
 def changed(**attributes):
     return type("Changed", (Counting,), attributes)
 

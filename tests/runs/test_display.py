@@ -26,3 +26,8 @@ def test_a_sweeps_table_fits_eighty_columns_and_says_everything(fields, capsys, 
     text = " ".join(" ".join(lines).split())
     assert "…" not in text and text.count("0.00123") == len(fields)
     assert all(part in text for part in ("-1234.5", "[-1300.2, -1200.8]", "-1400.0", "diverged"))
+
+
+def test_the_time_left_is_that_of_all_agents(capsys):
+    Display(1000, enabled=True, agents=4).update(500, 100.0, 1.0, last=True)
+    assert "time left 20 s" in capsys.readouterr().out
