@@ -1,5 +1,6 @@
 """README.md: short, and every command and block of it runs as written, in order, from an empty folder."""
 
+import json
 import os
 import re
 import shlex
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import faults
+from benchmarks.results import pages
 from purejaxrl_gae import cli
 from tests.pages import INSTALLING, ROOT, refuse_wrong_command
 
@@ -25,6 +28,23 @@ def commands():
 def test_it_is_short_and_has_the_test_command():
     assert len(PAGE.read_text().splitlines()) < 120
     assert '\npip install ".[test]" && pytest -n 2\n' in PAGE.read_text()
+
+
+def test_its_figures_are_those_of_the_records():
+    text = PAGE.read_text()
+    speeds = json.loads((ROOT / "docs" / "benchmark_training_cpu.json").read_text())["results"]
+    one, many = ({each["name"]: each for each in speeds[row]["timings"]} for row in ("pendulum", "seeds-16"))
+    assert f"learns from {one['purejaxrl_gae']['per_second']:,.0f}"[:-3] + "000 steps" in text
+    assert f"{one['reference']['ratio']:.1f} times as many as the common way" in text
+    assert f"{int(one['sb3']['ratio'])} times as many as Stable-Baselines3" in text
+    assert f"in one program learn from {many['purejaxrl_gae']['per_second']:,.0f}"[:-3] + "000" in text
+    (cartpole, pendulum) = pages.table_of("classic").splitlines()[2:4]
+    ppo, trpo = (cell.split()[0] for cell in pendulum.split("|")[2:4])
+    assert f"reach {ppo} on the pendulum after 150,000 steps, of TRPO {trpo}, and all five" in text
+    assert all(cell.startswith(" 500 (") for cell in cartpole.split("|")[2:-1])
+    (fault,) = [each for each in json.loads(faults.RESULTS.read_text()) if each["what"].endswith("end, gamma = 0.99")]
+    right, wrong, _ = faults.cells_of(fault)
+    assert f"leaves PPO at {wrong} on the pendulum in place of {right}" in text
 
 
 @pytest.mark.parametrize("command", commands())

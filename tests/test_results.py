@@ -444,9 +444,14 @@ PAGES = [(page, name, body) for page in pages.pages() for name, body in pages.ma
 
 @pytest.mark.parametrize("page, name, body", PAGES, ids=[f"{page.name}-{name}" for page, name, _ in PAGES])
 def test_a_table_that_names_a_suite_is_what_its_records_say(page, name, body):
-    assert body == tables.table(
-        suites.load(name), ResultsFile(ROOT / "docs" / "results" / f"{name}.json").read().records
-    )
+    assert body == pages.table_of(name)
+
+
+def test_a_mark_may_name_one_algorithm_of_a_suite():
+    assert pages.marked("<!-- suite classic ppo -->\n<!-- end of suite -->") == [("classic ppo", "")]
+    whole, of_ppo = (pages.table_of(name).splitlines() for name in ("classic", "classic ppo"))
+    assert of_ppo[0] == "| | PPO |" and "50 of 50 runs." in of_ppo[-1]
+    assert [line.split("|")[:3] for line in of_ppo[2:7]] == [line.split("|")[:3] for line in whole[2:7]]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "results").glob("*.json")), ids=lambda path: path.stem)

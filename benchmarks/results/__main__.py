@@ -137,14 +137,10 @@ def _say_failed(configurations: list[Configuration], file: ResultsFile) -> None:
 
 def update(options: Options) -> None:
     """Rewrites the marked tables of a suite, or of all."""
-
-    def table_of(name: str) -> str:
-        return tables.table(suites.load(name), ResultsFile(options.results / f"{name}.json").read().records)
-
     for page in pages.pages():
         text = page.read_text()
-        named = [name for name, _ in pages.marked(text) if options.suite in (name, "all")]
-        bodies = dict(pages.marked(text)) | {name: table_of(name) for name in named}
+        named = [name for name, _ in pages.marked(text) if options.suite in (name.split()[0], "all")]
+        bodies = dict(pages.marked(text)) | {name: pages.table_of(name, options.results) for name in named}
         page.write_text(pages.updated(text, bodies.__getitem__))
         print("\n".join(f"{page.relative_to(ROOT)}: {name}" for name in named), end="\n" if named else "")
 

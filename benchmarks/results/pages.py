@@ -3,15 +3,20 @@
 <!-- suite classic -->
 | | PPO | ...
 <!-- end of suite -->
+
+`<!-- suite classic ppo -->` is for one algorithm of it.
 """
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.results import suites, tables
+from benchmarks.results.records import ResultsFile
 from benchmarks.results.suites import ROOT
 
-MARKED = re.compile(r"(<!-- suite ([\w-]+) -->\n)(.*?)(<!-- end of suite -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- suite ([\w-]+(?: \w+)?) -->\n)(.*?)(<!-- end of suite -->)", re.DOTALL)
 
 
 def pages(root: Path = ROOT) -> list[Path]:
@@ -22,6 +27,15 @@ def pages(root: Path = ROOT) -> list[Path]:
 def marked(text: str) -> list[tuple[str, str]]:
     """Lists the suites that a page names, each with what stands between the marks."""
     return [(found[2], found[3]) for found in MARKED.finditer(text)]
+
+
+def table_of(name: str, results: Path = ROOT / "docs" / "results") -> str:
+    """Returns the table that a mark names, `SUITE` or `SUITE ALGORITHM`, of the records in a folder."""
+    suite_name, _, algorithm = name.partition(" ")
+    suite = suites.load(suite_name)
+    if algorithm:
+        suite = replace(suite, configurations=tuple(each for each in suite.configurations if each.algo == algorithm))
+    return tables.table(suite, ResultsFile(results / f"{suite_name}.json").read().records)
 
 
 def updated(text: str, table_of: Callable[[str], str]) -> str:

@@ -72,11 +72,12 @@ def scores_table(suite: Suite, records: Records) -> str:
         rows.append(
             [task_name(env), *("" if cell is None else _score_cell(suite, cell, records, most) for cell in cells)]
         )
-    beside = ["the worst seed"] * suite.worst + ["the environment steps"] + ["the median seconds"] * suite.wall
+    beside = ["worst seed"] * suite.worst + ["environment steps of a run"] + ["its median seconds"] * suite.wall
     heads = [ALGORITHMS.get(algo, algo) + (f", {variant}" if variant else "") for algo, variant in columns]
+    fewer = ", or as many as are said," if any(" seed" in cell for row in rows for cell in row[1:]) else ""
     return markdown(["", *heads], rows) + (
-        f"\n\nInterquartile mean over {counted(most, 'seed')}, or as many as are said, of the {SCORES[suite.score]}, "
-        f"its 95% bootstrap interval where it has a width, and {' and '.join(beside)} of a run."
+        f"\n\nInterquartile mean over {counted(most, 'seed')}{fewer} of the {SCORES[suite.score]}, with its 95% "
+        f"bootstrap interval where it has a width. In round brackets: {', '.join(beside)}."
     )
 
 
