@@ -85,8 +85,8 @@ def sides(num_agents: int, updates: int, peer_updates: int, pythons: dict[str, s
 
 
 def bars(num_agents: int, results: list[Timing]) -> list[dict]:
-    """At least 20 times the peer with one agent, 60 times with 16."""
-    limit = {1: 20.0, 16: 60.0}.get(num_agents)
+    """At least 27 times the peer with one agent, 50 times with 16."""
+    limit = {1: 27.0, 16: 50.0}.get(num_agents)
     if limit is None or len(results) < 2:
         return []
     return [bar(f"TRPO, agents {num_agents}, over {PEER}", results[1].ratio, limit, at_least=True)]

@@ -74,6 +74,14 @@ def spread(layout: Layout, tree: Any) -> Any:
     return place(on_devices(layout), jax.tree.map(lambda leaf: leaf[repeats], tree))
 
 
+def spread_types(layout: Layout, tree: Any) -> Any:
+    """Returns the types of what `spread` makes of arrays `[S, ...]` of these types."""
+    where = on_devices(layout)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((layout.padded, *leaf.shape[1:]), leaf.dtype, sharding=where), tree
+    )
+
+
 def place(where: Any, tree: Any) -> Any:
     """Puts arrays that every process has where a sharding says, which may be other processes' devices too."""
 

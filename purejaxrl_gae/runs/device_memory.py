@@ -13,6 +13,8 @@ from purejaxrl_gae.environments.structures import seen_types
 from purejaxrl_gae.program import training
 from purejaxrl_gae.program.memories import example_inputs
 from purejaxrl_gae.program.types import Algorithm, Params, Setup
+from purejaxrl_gae.settings.config import TrainingConfig
+from purejaxrl_gae.settings.errors import UserError
 
 MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_MAX = -1, -4  # numbers of glibc's malloc.h
 COPIES_OF_STATE = 3  # what goes in, what comes out, and what is being changed
@@ -80,3 +82,30 @@ def keep_freed_memory() -> None:
 
 def _bytes(tree: Any) -> int:
     return sum(math.prod(leaf.shape) * max(1, leaf.dtype.itemsize) for leaf in jax.tree.leaves(tree))
+
+
+def bytes_held(analysis: Any) -> int:
+    """Adds up arguments, outputs and temporaries of a compiled program on one device."""
+    if analysis is None:
+        return 0
+    return analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+
+
+def refuse_too_large(config: TrainingConfig, needed: int) -> None:
+    """Compares the bytes a compiled program will hold with the machine's memory, before any of it is allocated.
+
+    Raises:
+      UserError: there is less.
+    """
+    if jax.default_backend() != "cpu":
+        return
+    available = available_bytes()
+    if needed > available:
+        fitting = int(config.num_envs * available / needed)
+        needs = f"needs about {needed / 1e9:.1f} GB and this machine has {available / 1e9:.1f} GB"
+        if fitting < 1:
+            raise UserError(f"hidden_sizes is {config.hidden_sizes}: training {needs}; layers must be narrower")
+        raise UserError(
+            f"num_envs is {config.num_envs}: with num_steps = {config.num_steps} training {needs}; "
+            f"about {fitting} environments fit"
+        )

@@ -20,7 +20,8 @@ from purejaxrl_gae.program import memories, rollout, training
 from purejaxrl_gae.program.debugging import lower
 from purejaxrl_gae.program.training import Progress
 from purejaxrl_gae.program.types import Algorithm, EpisodeTotals, Recording, TrainState
-from purejaxrl_gae.runs.programs import Stretch, agent_of, bytes_held, refuse_too_large, stack_of_one
+from purejaxrl_gae.runs.device_memory import bytes_held, refuse_too_large
+from purejaxrl_gae.runs.programs import Stretch, agent_of, stack_of_one
 from purejaxrl_gae.runs.run_options import RunOptions
 from purejaxrl_gae.settings.errors import EnvironmentFailure, UserError
 

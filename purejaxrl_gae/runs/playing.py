@@ -1,9 +1,10 @@
 """Playing episodes from the host: evaluations of agents, policies of files, and pictures, all by `player.play`."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from purejaxrl_gae.environments.host_environment import CopyFailure, failure_of
 from purejaxrl_gae.environments.observation_drawings import draw_observations
 from purejaxrl_gae.environments.structures import described, named_leaves
 from purejaxrl_gae.program import many_agents, memories, player, preparing
+from purejaxrl_gae.program.debugging import lower
 from purejaxrl_gae.program.player import EVALUATION_STREAM, LONGEST_EPISODE, Actor, Copies, Evaluation, Loop, Play
 from purejaxrl_gae.program.types import Learner, Setup
 from purejaxrl_gae.runs.numpy_spaces import read_actions
@@ -91,35 +93,69 @@ def actor_of(setup: Setup, learner: Learner, deterministic: Any, act: Callable[.
     return Actor(of_agent, partial(memories.initial_memory, setup.network))
 
 
-def make_evaluator(setup: Setup, num_agents: int, num_episodes: int) -> Callable[..., Evaluation]:
-    """Makes `(learners [S], seeds [S], deterministic=True) -> Evaluation [S, E]`, on this process's devices.
+class Evaluator(Protocol):
+    """Plays the episodes of S agents, on this process's devices."""
 
-    By mode or sampled; compiled once, at the first call.
-    """
-    play = make_player(setup, num_episodes)
+    def __call__(self, learners: Any, seeds: np.ndarray, deterministic: bool = True) -> Evaluation:
+        """Plays by mode or sampled: learners `[S]`, seeds `[S]` -> Evaluation `[S, E]`."""
 
-    def of_seed(learner, seed, deterministic):
-        return play(learner, key_of_seed(seed), deterministic)
+    def compile_ahead(self, states: Any) -> None:
+        """Begins to compile for the learners of states `[S]` of these types, which all calls must then have."""
 
-    if isinstance(setup.environment, HostEnvironment):
 
-        def evaluate_on_host(learners, seeds, deterministic=True):
-            agents = (agent_of(learners, index) for index in range(num_agents))
-            each = [of_seed(*agent, deterministic) for agent in zip(agents, np.asarray(seeds, np.uint32), strict=True)]
-            return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+def make_evaluator(setup: Setup, num_agents: int, num_episodes: int) -> Evaluator:
+    """Makes what plays E episodes of each of S agents."""
+    kind = _HostEvaluator if isinstance(setup.environment, HostEnvironment) else _CompiledEvaluator
+    return kind(setup, num_agents, num_episodes)
 
-        return evaluate_on_host
 
-    layout = many_agents.lay_out(num_agents, jax.local_devices()[:num_agents])
-    compiled = jax.jit(many_agents.over_agents(layout, of_seed))
+class _CompiledEvaluator:
+    """One program, compiled at the first call or before it; see Evaluator."""
 
-    def evaluate(learners, seeds, deterministic=True):
-        acting = Learner(learners.params, (), (), learners.normalizers)
-        inputs = (acting, np.asarray(seeds, np.uint32), np.full(num_agents, deterministic))
-        played = compiled(*many_agents.spread(layout, inputs))
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[:num_agents], played)
+    def __init__(self, setup: Setup, num_agents: int, num_episodes: int):
+        self._num_agents = num_agents
+        self._layout = many_agents.lay_out(num_agents, jax.local_devices()[:num_agents])
+        play = make_player(setup, num_episodes)
+        self._play = jax.jit(
+            many_agents.over_agents(
+                self._layout, lambda learner, seed, deterministic: play(learner, key_of_seed(seed), deterministic)
+            )
+        )
+        self._ahead: Future[Any] | None = None
 
-    return evaluate
+    def __call__(self, learners: Any, seeds: np.ndarray, deterministic: bool = True) -> Evaluation:
+        program = self._play if self._ahead is None else self._ahead.result()
+        inputs = self._inputs(learners, np.asarray(seeds, np.uint32), np.full(self._num_agents, deterministic))
+        played = program(*many_agents.spread(self._layout, inputs))
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[: self._num_agents], played)
+
+    def compile_ahead(self, states: Any) -> None:
+        flags = (jax.ShapeDtypeStruct((self._num_agents,), dtype) for dtype in (np.uint32, np.bool_))
+        types = many_agents.spread_types(self._layout, self._inputs(states.learner, *flags))
+        thread = ThreadPoolExecutor(1)
+        self._ahead = thread.submit(lower(self._play, *types).compile)
+        thread.shutdown(wait=False)
+
+    @staticmethod
+    def _inputs(learners: Any, seeds: Any, deterministic: Any) -> tuple[Any, ...]:
+        return Learner(learners.params, (), (), learners.normalizers), seeds, deterministic
+
+
+class _HostEvaluator:
+    """One agent after another in copies of the host; see Evaluator."""
+
+    def __init__(self, setup: Setup, num_agents: int, num_episodes: int):
+        self._num_agents, self._play = num_agents, make_player(setup, num_episodes)
+
+    def __call__(self, learners: Any, seeds: np.ndarray, deterministic: bool = True) -> Evaluation:
+        each = [
+            self._play(agent_of(learners, index), key_of_seed(np.uint32(seeds[index])), deterministic)
+            for index in range(self._num_agents)
+        ]
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+
+    def compile_ahead(self, states: Any) -> None:
+        pass  # it is compiled while the first copies start
 
 
 def play_from_host(

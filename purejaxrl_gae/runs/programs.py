@@ -4,7 +4,9 @@ import logging
 import os
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -18,9 +20,10 @@ from purejaxrl_gae.program import many_agents as agents
 from purejaxrl_gae.program import training
 from purejaxrl_gae.program.debugging import lower
 from purejaxrl_gae.program.types import Algorithm, Counters, EpisodeTotals, Hyperparameters, TrainState
-from purejaxrl_gae.runs.device_memory import available_bytes
-from purejaxrl_gae.settings.config import TrainingConfig
+from purejaxrl_gae.runs.device_memory import bytes_held, refuse_too_large
 from purejaxrl_gae.settings.errors import UserError
+
+Meanwhile = Callable[[Any], object]  # given the types of a saved state, begins what else can be compiled meanwhile
 
 
 class Stretch(NamedTuple):
@@ -88,12 +91,13 @@ class OneAgent:
     Args:
       algorithm: what to train.
       devices: to train on.
+      meanwhile: see Meanwhile.
 
     Raises:
       UserError: the environments cannot be divided, or on a CPU, training would need more memory than there is.
     """
 
-    def __init__(self, algorithm: Algorithm, devices: list[jax.Device]):
+    def __init__(self, algorithm: Algorithm, devices: list[jax.Device], meanwhile: Meanwhile | None = None):
         started = time.perf_counter()
         config, hyperparameters = algorithm.setup.config, algorithm.hyperparameters
         init, advance = partial(training.init_state, algorithm), partial(training.advance, algorithm)
@@ -101,22 +105,24 @@ class OneAgent:
         types = jax.eval_shape(init, key, hyperparameters)
         self.saved_types = jax.eval_shape(stack_of_one, types)
         self._where: Any = None
-        if len(devices) == 1:
-            lowered = lower(jax.jit(advance, donate_argnums=1), hyperparameters, types, jnp.int32(1))
-            self._init, self._advance = _compile_both(lower(jax.jit(init), key, hyperparameters), lowered)
-        else:
+        on_mesh: AbstractContextManager[Any] = nullcontext()
+        jitted_init, jitted_advance = jax.jit(init), jax.jit(advance, donate_argnums=1)
+        if len(devices) > 1:
             if config.num_envs % len(devices):
                 raise UserError(f"num_envs is {config.num_envs}, which {len(devices)} devices cannot divide evenly")
             mesh = sharding.environment_mesh(devices)
             where = self._where = sharding.state_shardings(mesh, types, config.num_envs)
             whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-            with jax.set_mesh(mesh):
-                jitted_init = jax.jit(init, in_shardings=whole, out_shardings=where)
-                jitted_advance = jax.jit(
-                    advance, in_shardings=(whole, where, whole), out_shardings=(where, whole), donate_argnums=1
-                )
-                lowered = lower(jitted_advance, hyperparameters, types, jnp.int32(1))
-                self._init, self._advance = _compile_both(lower(jitted_init, key, hyperparameters), lowered)
+            on_mesh = jax.set_mesh(mesh)
+            jitted_init = jax.jit(init, in_shardings=whole, out_shardings=where)
+            jitted_advance = jax.jit(
+                advance, in_shardings=(whole, where, whole), out_shardings=(where, whole), donate_argnums=1
+            )
+        with on_mesh:
+            lowered = lower(jitted_advance, hyperparameters, types, jnp.int32(1))
+            lowered_init = lower(jitted_init, key, hyperparameters)
+        self._init, self._advance = _compile_both(lowered_init, lowered, self.saved_types, meanwhile)
+        if self._where is not None:
             key, hyperparameters = agents.place(whole, (key, hyperparameters))
         self._key, self._hyperparameters = key, hyperparameters
         self.program_bytes = bytes_held(self._advance.memory_analysis())
@@ -154,21 +160,30 @@ class AgentPrograms:
       algorithm: of all agents.
       num_agents: S.
       devices: of all processes.
+      meanwhile: see Meanwhile.
 
     Attributes:
       init: `(seeds, hyperparameters) -> states`, all of as many agents as fill the devices.
       advance: `(hyperparameters, states, num_updates) -> (states, AgentsProgress)`.
     """
 
-    def __init__(self, algorithm: Algorithm, num_agents: int, devices: list[jax.Device]):
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        num_agents: int,
+        devices: list[jax.Device],
+        meanwhile: Meanwhile | None = None,
+    ):
         training.require_pure(algorithm.setup.environment, "training several agents in one program")
         started = time.perf_counter()
         self.algorithm, self.layout = algorithm, agents.lay_out(num_agents, devices)
         layout, options = self.layout, _compiler_options(devices)
         one_key = jax.eval_shape(jax.random.key, 0)
-        seeds = self._types(jax.ShapeDtypeStruct((), jnp.uint32))
-        hyperparameters = self._types(jax.eval_shape(lambda: algorithm.hyperparameters))
         one_state = jax.eval_shape(partial(training.init_state, algorithm), one_key, algorithm.hyperparameters)
+        one = jax.ShapeDtypeStruct((), jnp.uint32), jax.eval_shape(lambda: algorithm.hyperparameters), one_state
+        of_all = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((num_agents, *leaf.shape), leaf.dtype), one)
+        self.saved_types = of_all[2]
+        seeds, hyperparameters, states = agents.spread_types(layout, of_all)
 
         def init(seeds, hyperparameters):
             return agents.init(layout, algorithm, jax.vmap(jax.random.key)(seeds), hyperparameters)
@@ -177,25 +192,15 @@ class AgentPrograms:
             return agents.advance(layout, algorithm, hyperparameters, states, num_updates)
 
         lowered_init = lower(jax.jit(init), seeds, hyperparameters)
-        lowered = lower(jax.jit(advance, donate_argnums=1), hyperparameters, self._types(one_state), jnp.int32(1))
-        self.init, self.advance = _compile_both(lowered_init, lowered, options)
+        lowered = lower(jax.jit(advance, donate_argnums=1), hyperparameters, states, jnp.int32(1))
+        self.init, self.advance = _compile_both(lowered_init, lowered, self.saved_types, meanwhile, options)
         self.program_bytes = bytes_held(self.advance.memory_analysis())
         refuse_too_large(algorithm.setup.config, self.program_bytes)
-        self.saved_types = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((num_agents, *leaf.shape), leaf.dtype), one_state
-        )
         self.compile_seconds = time.perf_counter() - started
 
     def run_of(self, seeds: np.ndarray, hyperparameters: Hyperparameters) -> "ManyAgents":
         """Makes the programs for agents `[S]` with these seeds and hyperparameters."""
         return ManyAgents(self, seeds, hyperparameters)
-
-    def _types(self, one: Any) -> Any:
-        """Returns the types of padded agents on their devices, from those of one agent."""
-        where = agents.on_devices(self.layout)
-        return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((self.layout.padded, *leaf.shape), leaf.dtype, sharding=where), one
-        )
 
 
 class ManyAgents:
@@ -236,43 +241,20 @@ class ManyAgents:
         """Frees nothing: all lies on the devices."""
 
 
-def _compile_both(init: Any, advance: Any, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+def _compile_both(
+    init: Any, advance: Any, saved_types: Any, meanwhile: Meanwhile | None, options: dict[str, Any] | None = None
+) -> tuple[Any, Any]:
     """Compiles the two programs of a run at once: the compiler leaves a second core idle most of the time."""
     with ThreadPoolExecutor(1) as elsewhere:
         compiling = elsewhere.submit(advance.compile, options)
+        if meanwhile is not None:
+            meanwhile(saved_types)
         return init.compile(options), compiling.result()
 
 
 def _compiler_options(devices: list[jax.Device]) -> dict[str, Any]:
     """Asks for one thread for each core that is a device; the same however many there are, so that the bits are too."""
     return {"xla_cpu_multi_thread_eigen": False} if devices[0].platform == "cpu" else {}
-
-
-def bytes_held(analysis: Any) -> int:
-    """Adds up arguments, outputs and temporaries of a compiled program on one device."""
-    if analysis is None:
-        return 0
-    return analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
-
-
-def refuse_too_large(config: TrainingConfig, needed: int) -> None:
-    """Compares the bytes a compiled program will hold with the machine's memory, before any of it is allocated.
-
-    Raises:
-      UserError: there is less.
-    """
-    if jax.default_backend() != "cpu":
-        return
-    available = available_bytes()
-    if needed > available:
-        fitting = int(config.num_envs * available / needed)
-        needs = f"needs about {needed / 1e9:.1f} GB and this machine has {available / 1e9:.1f} GB"
-        if fitting < 1:
-            raise UserError(f"hidden_sizes is {config.hidden_sizes}: training {needs}; layers must be narrower")
-        raise UserError(
-            f"num_envs is {config.num_envs}: with num_steps = {config.num_steps} training {needs}; "
-            f"about {fitting} environments fit"
-        )
 
 
 def use_compilation_cache() -> None:

@@ -137,9 +137,10 @@ class Sweep:
         if key not in self.compiled:
             algorithm = algorithms.make_algorithm(some)
             agents = chunk.slots * len(self.seeds)
-            programs = AgentPrograms(algorithm, agents, self.devices)
+            evaluator = make_evaluator(algorithm.setup, agents, self.options.eval_episodes)
+            programs = AgentPrograms(algorithm, agents, self.devices, evaluator.compile_ahead)
             self.compile_seconds += programs.compile_seconds
-            self.compiled[key] = programs, make_evaluator(algorithm.setup, agents, self.options.eval_episodes)
+            self.compiled[key] = programs, evaluator
         return self.compiled[key]
 
     def _column(self, some: TrainingConfig, values: list[dict[str, Any]], field: str) -> np.ndarray | None:

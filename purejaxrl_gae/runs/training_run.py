@@ -149,10 +149,11 @@ class Session:
     def _compile(self) -> Programs:
         if self.is_on_host:
             return HostAgent(self.algorithm)
+        meanwhile = self._evaluate.compile_ahead
         if len(self.seeds) == 1:  # its environments are divided among the devices, not agents
-            return OneAgent(self.algorithm, self.devices)
+            return OneAgent(self.algorithm, self.devices, meanwhile)
         each = jax.tree.map(lambda value: np.full(len(self.seeds), value), self.algorithm.hyperparameters)
-        return AgentPrograms(self.algorithm, len(self.seeds), self.devices).run_of(self.seeds, each)
+        return AgentPrograms(self.algorithm, len(self.seeds), self.devices, meanwhile).run_of(self.seeds, each)
 
     def _train(self, programs: Programs, state: Any, updates: int, stop: StopRequests) -> tuple[Any, int, bool]:
         """Loops until the last update, the goal score, a callback's word, or an exception."""

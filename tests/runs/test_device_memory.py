@@ -8,8 +8,8 @@ import pytest
 
 from purejaxrl_gae import PPOConfig, TRPOConfig
 from purejaxrl_gae.program import algorithms
-from purejaxrl_gae.runs.device_memory import available_bytes
-from purejaxrl_gae.runs.programs import AgentPrograms, OneAgent, refuse_too_large
+from purejaxrl_gae.runs.device_memory import available_bytes, refuse_too_large
+from purejaxrl_gae.runs.programs import AgentPrograms, OneAgent
 from purejaxrl_gae.settings.errors import UserError
 
 SMALL = {"env": "CartPole-v1", "num_envs": 4, "num_steps": 16, "hidden_sizes": (4,), "total_timesteps": 1_000_000}

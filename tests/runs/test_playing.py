@@ -8,7 +8,7 @@ import pytest
 from purejaxrl_gae import A2CConfig
 from purejaxrl_gae.environments import DiscreteActions, Environment, HostEnvironment, Step
 from purejaxrl_gae.environments.host_environment import HostStep
-from purejaxrl_gae.program import algorithms, player
+from purejaxrl_gae.program import algorithms, player, training
 from purejaxrl_gae.runs import playing
 from purejaxrl_gae.settings.errors import UserError
 from tests.runs.json_policies import random_policy
@@ -123,6 +123,19 @@ def test_from_the_host_a_policy_plays_what_the_compiled_program_plays():
     jitted = player.without_memory(jax.jit(lambda observations, key: actor.act(observations, (), None, key)[0]))
     stepped = playing.play_from_host(algorithm.setup.environment, jitted, playing.key_of_seed(5), 6)
     np.testing.assert_array_equal(compiled.lengths[0], stepped.lengths)
+
+
+@pytest.mark.parametrize("num_agents", [1, 3])
+def test_what_was_compiled_ahead_plays_the_same_and_is_not_compiled_again(num_agents):
+    algorithm = algorithms.make_algorithm(POLE)
+    init = lambda key: training.init_state(algorithm, key, algorithm.hyperparameters)  # noqa: E731
+    states = jax.vmap(init)(jax.random.split(jax.random.key(0), num_agents))
+    late, ahead = (playing.make_evaluator(algorithm.setup, num_agents, 4) for _ in range(2))
+    ahead.compile_ahead(jax.eval_shape(lambda: states))
+    for deterministic in (True, False):
+        both = (evaluate(states.learner, np.arange(num_agents), deterministic) for evaluate in (late, ahead))
+        jax.tree.map(np.testing.assert_array_equal, *both)
+    assert (late._play._cache_size(), ahead._play._cache_size()) == (1, 0)
 
 
 def test_agents_are_evaluated_side_by_side_as_alone():

@@ -294,6 +294,7 @@ def test_an_evaluation_that_fails_costs_no_policy(tmp_path, monkeypatch):
         def evaluate(*arguments):
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory\nand more")
 
+        evaluate.compile_ahead = lambda learners: None
         return evaluate
 
     monkeypatch.setattr(training_run, "make_evaluator", make_failing)
