@@ -19,7 +19,7 @@ FROM_WHEEL = f"""    wheels = glob.glob("purejaxrl_gae-*.whl")
     if not wheels:
         sys.exit("{MISSING}")
     %pip install -q "{{wheels[-1]}}[plot]\""""
-RELATIVE_LINK = re.compile(r"\[([^\]]*)\]\((?!https://)[^)]*\)")
+RELATIVE_LINK = re.compile(r'\[([^\]]*)\]\((?!https://)[^)]*\)|<a href="(?!https://)[^"]*">([^<]*)</a>')
 
 
 def sources() -> list[Path]:
@@ -61,7 +61,7 @@ def as_notebook(source: Path) -> str:
     for number, piece in enumerate(pieces):
         kind = "code" if number % 2 else "markdown"
         # links lead to pages of the site, which lies nowhere beside a notebook in Colab: their text stays
-        text = piece if kind == "code" else RELATIVE_LINK.sub(r"\1", piece)
+        text = piece if kind == "code" else RELATIVE_LINK.sub(lambda link: link[1] or link[2], piece)
         if text.strip():
             cells.append(cell(kind, text.strip("\n"), f"cell-{number}"))
     document = {
