@@ -15,7 +15,7 @@ from purejaxrl_gae.program.types import Distribution, Inputs, Network, Params, S
 
 def initial_memory(network: Network, n: int) -> Any:
     """Returns what `n` environments remember when an episode begins; () of a network that does not say."""
-    return _strongly_typed(network.initial_memory(n)) if hasattr(network, "initial_memory") else ()
+    return _own_arrays(network.initial_memory(n)) if hasattr(network, "initial_memory") else ()
 
 
 def has_memory(network: Network) -> bool:
@@ -39,7 +39,7 @@ def act(
     if not isinstance(inputs, Sequence):
         return network.policy(params, inputs), ()
     distribution = jax.tree.map(lambda leaf: leaf[0], network.policy(params, inputs))
-    return distribution, _strongly_typed(network.remember(params, inputs))
+    return distribution, _own_arrays(network.remember(params, inputs))
 
 
 def value(network: Network, params: Params, observations: Any, memory: Any) -> jax.Array:
@@ -129,9 +129,12 @@ def with_whole_trajectories(setup: Setup) -> Setup:
     return setup._replace(config=dataclasses.replace(setup.config, **fitted), notes=setup.notes + notes)
 
 
-def _strongly_typed(memory: Any) -> Any:
-    """Returns arrays that keep their types: `jnp.full(n, 0.5)` is float32 only until it meets another type."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), memory)
+def _own_arrays(memory: Any) -> Any:
+    """Returns arrays of their own that keep their types: `jnp.full(n, 0.5)` is float32 only until it meets another.
+
+    Each is a copy: programs that the host calls overwrite a memory in place, and one array may stand in it twice.
+    """
+    return jax.tree.map(lambda leaf: jnp.array(leaf, jnp.result_type(leaf)), memory)
 
 
 def _num_minibatches(wanted: int, config: Any) -> int:

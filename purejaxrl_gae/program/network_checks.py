@@ -14,6 +14,8 @@ from purejaxrl_gae.program.heads import sampled_types
 from purejaxrl_gae.settings import parts
 from purejaxrl_gae.settings.errors import UserError, first_line
 
+METHODS_OF_A_NETWORK = ("init", "policy", "value", "prediction")
+ATTRIBUTES_OF_A_NETWORK = ("has_own_value_params", "has_action_values")
 METHODS = ("noise", "from_noise", "sample", "mode", "log_prob", "entropy", "kl_divergence", "fisher_product")
 
 
@@ -23,7 +25,9 @@ def check_network(name: str, network: Any, observations: Any, actions: ActionSpa
     Raises:
       UserError: names the output and what it must be.
     """
-    missing = [each for each in ("init", "policy", "value") if not callable(getattr(network, each, None))]
+    needed = METHODS_OF_A_NETWORK + (("remember",) if hasattr(network, "initial_memory") else ())
+    missing = [each for each in needed if not callable(getattr(network, each, None))]
+    missing += [each for each in ATTRIBUTES_OF_A_NETWORK if not hasattr(network, each)]
     if missing:
         raise UserError(
             f"network is {name}, which made a {type(network).__name__} without {missing[0]!r}; it must return "

@@ -176,7 +176,7 @@ def make_network(config: Any, environment: Any, *, action_values: bool = False) 
     observations, mask = seen_types(environment), mask_name(environment)
     found = parts.find("network", config.network, BUILT_IN)
     name = parts.name_of(config.network)
-    if not hasattr(found, "policy"):
+    if isinstance(found, type) or not hasattr(found, "policy"):
         available = dict(observations=observations, actions=environment.actions, config=config, mask=mask)
         try:
             factory = parts.find_function("network", config.network, BUILT_IN)

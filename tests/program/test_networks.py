@@ -156,6 +156,15 @@ def acting_by(distribution, dtype=jnp.float32):
     )
 
 
+class Halved:
+    """Has every method of a network and does not say whether its value function shares parameters."""
+
+    def init(self, key):
+        return {}
+
+    policy = value = prediction = init
+
+
 REFUSED = {
     "values_of_16_bits": (
         lambda: networks.separate(Policy(), (LINEAR[0], lambda params, x: (x @ params).astype(jnp.bfloat16))),
@@ -186,6 +195,7 @@ REFUSED = {
     "no_such_argument": (lambda images: images, "which asks for 'images'; it may name observations, actions, config"),
     "a_factory_that_raises": (lambda actions: 1 / 0, "which raised ZeroDivisionError: division by zero"),
     "no_network": (lambda: 3, "which made a int without 'init'; it must return networks.separate"),
+    "half_a_network": (Halved, "which made a Halved without 'has_own_value_params'; it must return"),
     "no_module": (lambda: networks.separate(3, Value()), r"network has a int; it must be a flax module, or a pair"),
     "an_nnx_object": (lambda: networks.joint(NNXPolicy(nnx.Rngs(0))), "hand in a function of rngs that makes it"),
     "too_many_logits": (lambda: networks.separate(Policy(3), Value()), "has 3 logits; the environment has 2 actions"),

@@ -88,10 +88,16 @@ def on_ring(algorithm, env, **changes):
 
 
 @pytest.mark.parametrize(
-    "algorithm, time_limit", [*((name, "bootstrap") for name in algorithms.CONFIG_CLASSES), ("ppo", "terminal")]
+    "algorithm, changes",
+    [
+        *((name, {}) for name in algorithms.CONFIG_CLASSES),
+        ("ppo", {"time_limit": "terminal"}),
+        ("ppo", {"memory": "lru", "memory_size": 4}),
+        ("a2c", {"memory": "lstm", "memory_size": 4}),
+    ],
 )
-def test_three_updates_are_those_of_the_same_environment_inside_the_program(algorithm, time_limit):
-    changes = dict(time_limit=time_limit, normalize_observations=True)
+def test_three_updates_are_those_of_the_same_environment_inside_the_program(algorithm, changes):
+    changes = {"normalize_observations": True, **changes}
     pure = algorithms.make_algorithm(on_ring(algorithm, pure_ring(), **changes))
     on_host = algorithms.make_algorithm(on_ring(algorithm, from_gymnasium(Ring), **changes))
     expected = jax.jit(training.make_train_program(pure))(jax.random.key(3)).state
