@@ -75,14 +75,14 @@ def lru(size: int) -> Cell:
 
     def init(key, inputs):
         keys = jax.random.split(key, 5)
-        squares = jax.random.uniform(keys[0], (size,), minval=0.9**2, maxval=0.999**2)
-        phases = jax.random.uniform(keys[1], (size,), minval=1e-3, maxval=math.pi / 10.0)
+        squares = jax.random.uniform(keys[0], (size,), jnp.float32, minval=0.9**2, maxval=0.999**2)
+        phases = jax.random.uniform(keys[1], (size,), jnp.float32, minval=1e-3, maxval=math.pi / 10.0)
         return {
             "nu": jnp.log(-0.5 * jnp.log(squares)),
             "theta": jnp.log(phases),
-            "kernel_inputs": jax.random.normal(keys[2], (inputs, 2 * size)) / math.sqrt(2.0 * inputs),
-            "kernel_hidden": jax.random.normal(keys[3], (2 * size, size)) / math.sqrt(2.0 * size),
-            "kernel_skip": jax.random.normal(keys[4], (inputs, size)) / math.sqrt(inputs),
+            "kernel_inputs": jax.random.normal(keys[2], (inputs, 2 * size), jnp.float32) / math.sqrt(2.0 * inputs),
+            "kernel_hidden": jax.random.normal(keys[3], (2 * size, size), jnp.float32) / math.sqrt(2.0 * size),
+            "kernel_skip": jax.random.normal(keys[4], (inputs, size), jnp.float32) / math.sqrt(inputs),
             "bias": jnp.zeros(size, jnp.float32),
         }
 
@@ -127,7 +127,7 @@ def _projected(params: Params, features: jax.Array) -> jax.Array:
 def _gates(key: jax.Array, inputs: int, size: int, number: int) -> Params:
     """Makes the weights of several gates side by side."""
     inputs_key, hidden_key = jax.random.split(key)
-    noise = jax.random.normal(hidden_key, (number, size, size))
+    noise = jax.random.normal(hidden_key, (number, size, size), jnp.float32)
     into = jax.nn.initializers.lecun_normal()(inputs_key, (inputs, number * size), jnp.float32)
     return {
         "kernel_inputs": into,

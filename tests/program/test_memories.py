@@ -201,6 +201,15 @@ def test_layers_see_the_steps_of_trajectories_as_one_batch():
     assert seen == [(12, 2), (3, 4, 2)] and found["sums"].shape == (3, 4)
 
 
+@pytest.mark.parametrize("memory", CELLS)
+def test_parameters_and_memory_are_of_32_bits_with_x64_on(memory):
+    config = PPOConfig(env="CartPole-v1", num_envs=2, num_steps=3, num_minibatches=1, memory=memory)
+    with jax.enable_x64(True):
+        trained = jax.eval_shape(algorithms.make_train(config), jax.random.key(0)).state
+    leaves = jax.tree.leaves((trained.learner.params, trained.world.memory))
+    assert {leaf.dtype for leaf in leaves} == {jnp.dtype(jnp.float32)}
+
+
 def test_a_memory_of_weak_type_is_taken_as_the_type_that_it_has():
     config = PPOConfig(env=counting(), num_envs=4, num_steps=7, num_minibatches=2, network=WeaklyTyped())
     algorithm = algorithms.make_algorithm(config)
