@@ -49,6 +49,7 @@ class Row:
     paper: float
 
 
+HEAD = "# PPO's objectives by task\n\nBy `python -m benchmarks.objectives`; [what it shows](experiments.md)."
 ROWS = (
     Row("no clipping or penalty", "none", {}, -0.39),
     *(Row(f"clipping, ε = {e}", "clip", {"clip_coef": e}, p) for e, p in ((0.1, 0.76), (0.2, 0.82), (0.3, 0.70))),
@@ -191,7 +192,7 @@ def main() -> None:
     print(text)
     print(f"{agents} agents of {options.total_timesteps:,} steps in {time.perf_counter() - started:.0f} s")
     if options.markdown is not None:
-        options.markdown.write_text(f"# PPO's objectives by task\n\n{text}")
+        options.markdown.write_text(f"{HEAD}\n\n{text}")
     if options.picture is not None:
         draw(figures, options.picture)
     if options.output is not None:
