@@ -143,6 +143,7 @@ def summary(
         "versions": versions(),
         "device": describe_device(),
         "devices": num_devices,
+        "matmul_precision": training_config.matmul_precision,
     }
     return found if len(seeds) == 1 else found | _over_seeds(evaluated, seeds, scores(counters))
 

@@ -198,6 +198,7 @@ class Sweep:
             "versions": versions(),
             "device": describe_device(),
             "devices": len(self.devices),
+            "matmul_precision": self.base.matmul_precision,
         }
         rescued = self._write_at_end(summary)
         speed = f" ({self.env_steps / self.run_seconds:,.0f} steps/s)" if self.run_seconds else ""
