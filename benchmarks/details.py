@@ -20,7 +20,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 RESULTS = DOCS / "details.json"
 TABLE = re.compile(r"(<!-- details -->\n).*?(\n<!-- end of details -->)", flags=re.DOTALL)
 NOTHING = "nothing"
-CARTPOLE = ("CartPole-v1",)
+CARTPOLE, PENDULUM = ("CartPole-v1",), ("Pendulum-v1",)
 UNLIMITED = 1e9  # a gradient norm that nothing reaches
 
 
@@ -60,8 +60,8 @@ TASKS = {
     "ppo": (preset(PPOConfig, "CartPole-v1", 50_000), preset(PPOConfig, "Pendulum-v1", 149_000)),
     "trpo": (preset(TRPOConfig, "CartPole-v1", 50_000), preset(TRPOConfig, "Pendulum-v1", 100_000)),
     "a2c": (preset(A2CConfig, "CartPole-v1", 100_000), preset(A2CConfig, "Pendulum-v1", 500_000)),
-    "reinforce": (preset(ReinforceConfig, "CartPole-v1", 100_000),),
-    "off_policy": (preset(OffPolicyConfig, "CartPole-v1", 100_000),),
+    "reinforce": (preset(ReinforceConfig, "CartPole-v1", 100_000), preset(ReinforceConfig, "Pendulum-v1", 1_000_000)),
+    "off_policy": (preset(OffPolicyConfig, "CartPole-v1", 100_000), preset(OffPolicyConfig, "Pendulum-v1", 1_000_000)),
 }
 DETAILS = {
     "ppo": (
@@ -101,15 +101,19 @@ DETAILS = {
         Detail("Ψ as it is", {"norm_adv": False}),
         Detail("total reward", {"advantage": "total_reward"}),
         Detail("reward to go", {"advantage": "reward_to_go"}),
+        Detail("Monte-Carlo returns less V", {"advantage": "monte_carlo"}),
         Detail("GAE", {"advantage": "gae"}),
         Detail("rewards as they are", {"normalize_rewards": False}),
+        Detail("every update begins new episodes", {"episodes": "whole"}, PENDULUM),
     ),
     "off_policy": (
-        Detail("no further decay, λ = 1", {"gae_lambda": 1.0}),
-        Detail("GAE for V-trace", {"advantage": "gae"}),
+        Detail("no further decay, λ = 1", {"gae_lambda": 1.0}, CARTPOLE),
+        Detail("GAE for V-trace", {"advantage": "gae"}, CARTPOLE),
         Detail("each rollout used once", {"update_epochs": 1}),
-        Detail("one ratio for a trajectory", {"method": "policy_gradient"}),
-        Detail("advantages as they are", {"norm_adv": False}),
+        Detail("one ratio for a trajectory", {"method": "policy_gradient"}, CARTPOLE),
+        Detail("advantages as they are", {"norm_adv": False}, CARTPOLE),
+        Detail("four minibatches an epoch", {"num_minibatches": 4}, CARTPOLE),
+        Detail("episodes begin together", {"stagger_episodes": False}, PENDULUM),
     ),
 }
 

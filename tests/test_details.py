@@ -22,7 +22,7 @@ def test_every_row_is_valid_and_no_two_train_alike():
 
 
 def test_a_preset_that_has_it_already_has_an_empty_cell():
-    (right,) = details.TASKS["reinforce"]
+    right, _ = details.TASKS["reinforce"]
     detail = details.Detail("as it is", {"advantage": right.advantage})
     assert details.changed(right, detail) is None
     assert details.changed(right, details.Detail("elsewhere", {"advantage": "q"}, only=("Pendulum-v1",))) is None
