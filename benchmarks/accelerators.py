@@ -61,6 +61,8 @@ class Options:
     """time training and kernels on this machine's device instead, for at most ten minutes; see benchmarks.device_run"""
     quick: bool = False
     """with --run: one update of everything, to see that it works"""
+    purejaxrl: Path | None = None
+    """with --run: a checkout of PureJaxRL, whose ppo.py is timed too; it needs distrax, brax and navix"""
     here: bool = False
     """compile in this process; otherwise each target has one of its own"""
 
@@ -242,7 +244,8 @@ def main(options: Options) -> None:
     if options.run:
         from benchmarks import device_run
 
-        device_run.run(options.output.with_name("accelerator_run.json"), quick=options.quick)
+        output = options.output.with_name("accelerator_run.json")
+        device_run.run(output, quick=options.quick, purejaxrl=options.purejaxrl)
         return
     for target in () if options.table else options.targets:
         missing = missing_for(target)

@@ -24,9 +24,9 @@ import numpy as np
 
 from benchmarks import kernels as kernel_sides
 from benchmarks import ours, pallas_gae, training, trpo
-from benchmarks.measure import Side, bar, interleave, kernel_side, print_table, write_json
+from benchmarks.measure import Side, bar, interleave, kernel_side, peer_side, print_table, write_json
 from benchmarks.worker import Prepared, Unavailable
-from purejaxrl_gae import kernels
+from purejaxrl_gae import PPOConfig, kernels
 from purejaxrl_gae.parallel.platform import takes_branches, traced_for
 
 SECONDS = 540.0
@@ -51,16 +51,25 @@ def for_the_other_kind(side: Side) -> Side:
     return prepare
 
 
-def training_rows(quick: bool) -> Iterator[tuple[str, Any]]:
-    """PPO beside the reference: at least twice its speed with 2048 environments."""
+def purejaxrl_side(folder: Path | None, config: PPOConfig) -> dict[str, Side]:
+    """PureJaxRL's own file, where there is a checkout of it and it can train in this environment."""
+    if folder is None or config.env != "CartPole-v1":  # ppo.py has discrete actions; its sibling is for Brax alone
+        return {}
+    spec = {"folder": str(folder.resolve() / "purejaxrl"), "config": training.reference_config(config)}
+    return {"PureJaxRL": peer_side("benchmarks.peers:purejaxrl_ppo", spec, {}, "purejaxrl")}
+
+
+def training_rows(quick: bool, purejaxrl: Path | None = None) -> Iterator[tuple[str, Any]]:
+    """PPO beside the reference and PureJaxRL: at least twice their speed with 2048 environments."""
     other = "selects" if takes_branches() else "branches"
     for name, full in TRAINING.items():
         config = training.ppo_config(replace(full, updates=1) if quick else full)
         sides = {"purejaxrl_gae": ours.one_agent(config), f"with {other}": for_the_other_kind(ours.one_agent(config))}
-        timings = interleave(sides | training.reference_sides(config, 1), 1 if quick else 5)
+        others = training.reference_sides(config, 1) | purejaxrl_side(purejaxrl, config)
+        timings = interleave(sides | others, 1 if quick else 5)
         print_table(name, timings)
-        wide = config.num_envs == 2048
-        bars = [bar(f"{name} over the reference", timings[-1].ratio, 2.0, at_least=True)] if wide else []
+        beside = [timing for timing in timings if timing.name in others and config.num_envs == 2048]
+        bars = [bar(f"{name} over {each.name}", each.ratio, 2.0, at_least=True) for each in beside]
         yield name, {"timings": timings, "bars": bars}
 
 
@@ -146,7 +155,7 @@ def norm(tree: Any) -> jax.Array:
     return jnp.sqrt(sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(tree)))
 
 
-SECTIONS: dict[str, Callable[[bool], Iterator[tuple[str, Any]]]] = {
+SECTIONS: dict[str, Callable[..., Iterator[tuple[str, Any]]]] = {
     "training": training_rows,
     "agents": agents_rows,
     "trpo": trpo_rows,
@@ -155,18 +164,22 @@ SECTIONS: dict[str, Callable[[bool], Iterator[tuple[str, Any]]]] = {
 }
 
 
-def run(json: Path, *, quick: bool = False, sections: tuple[str, ...] = tuple(SECTIONS)) -> None:
+def run(
+    json: Path, *, quick: bool = False, sections: tuple[str, ...] = tuple(SECTIONS), purejaxrl: Path | None = None
+) -> None:
     """Runs the sections in their order, for as long as there is time.
 
     Args:
       json: file to write, anew after every row.
       quick: one update of everything, to see that it works; the figures mean nothing.
       sections: which.
+      purejaxrl: a checkout of PureJaxRL, whose `ppo.py` then stands beside training.
     """
     started, results = time.perf_counter(), {}
     for section in sections:
         results[section] = {}
-        for name, row in SECTIONS[section](quick):
+        more = {"purejaxrl": purejaxrl} if section == "training" else {}
+        for name, row in SECTIONS[section](quick, **more):
             results[section][name] = row
             write_json(json, results)
             if time.perf_counter() - started > SECONDS:

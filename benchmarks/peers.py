@@ -4,8 +4,10 @@ Nothing of ours is imported, and every peer only inside its own function, so tha
 environment has it. All get two 64 x 64 tanh networks and the hyperparameters of `benchmarks.training`.
 """
 
+import sys
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.worker import Prepared
@@ -87,6 +89,29 @@ def _joining_flags(env: Any) -> Any:
             return observation, state, reward, terminated | truncated, info
 
     return Joined()
+
+
+def purejaxrl_ppo(folder: str, config: dict[str, Any]) -> Prepared:
+    """PureJaxRL's `ppo.py` as it lies in a folder of a checkout, with its own wrappers, in one gymnax environment."""
+    sys.path.insert(0, folder)
+    import gymnax
+    import jax
+    import ppo
+
+    environment, params = gymnax.make(config["ENV_NAME"])
+    ppo.gymnax = SimpleNamespace(make=lambda name: (_joining_flags(environment), params))
+    key = jax.random.key
+    started = time.perf_counter()
+    program = jax.jit(ppo.make_train({**config, "ACTIVATION": "tanh"})).lower(key(0)).compile()
+    compile_seconds = time.perf_counter() - started
+
+    def run(turn: int) -> float:
+        inputs = jax.block_until_ready(key(turn))
+        started = time.perf_counter()
+        jax.block_until_ready(program(inputs))
+        return time.perf_counter() - started
+
+    return Prepared(compile_seconds, run, config["TOTAL_TIMESTEPS"], notes=versions_of("jax", "distrax"))
 
 
 def sb3_ppo(**settings: Any) -> Prepared:

@@ -37,7 +37,7 @@ import jax, jax.numpy as jnp
 from functools import partial
 from purejaxrl_gae.program import algorithms, training
 from purejaxrl_gae.settings.config_files import with_preset
-from purejaxrl_gae.runs.programs import use_compilation_cache
+from purejaxrl_gae.runs.compilation_cache import use_compilation_cache
 config = with_preset(algorithms.config_class(sys.argv[1])(env=sys.argv[2]))
 algorithm = algorithms.make_algorithm(config)
 mark()

@@ -33,6 +33,7 @@ _EXPORTS = {
     "make_agent": "purejaxrl_gae.runs.agent",
     "make_train": "purejaxrl_gae.program.algorithms",
     "make_value_function": "purejaxrl_gae.program.values",
+    "use_compilation_cache": "purejaxrl_gae.runs.compilation_cache",
     "with_preset": "purejaxrl_gae.settings.config_files",
 }
 _MODULES = {
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from purejaxrl_gae.runs.agent import Agent as Agent
     from purejaxrl_gae.runs.agent import load as load
     from purejaxrl_gae.runs.agent import make_agent as make_agent
+    from purejaxrl_gae.runs.compilation_cache import use_compilation_cache as use_compilation_cache
     from purejaxrl_gae.runs.policies import load_policy as load_policy
     from purejaxrl_gae.settings.config_files import with_preset as with_preset
     from purejaxrl_gae.settings.errors import UserError as UserError

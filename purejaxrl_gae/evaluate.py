@@ -196,7 +196,7 @@ def _score(evaluation: Any, seeds: np.ndarray) -> dict[str, Any]:
 def _restored(run_dir: Path, trusted: bool) -> tuple[Any, Any, int]:
     """Returns a run's algorithm, its newest readable checkpoint, and its number of seeds."""
     from purejaxrl_gae.runs import saved
-    from purejaxrl_gae.runs.programs import use_compilation_cache
+    from purejaxrl_gae.runs.compilation_cache import use_compilation_cache
 
     use_compilation_cache()
     return saved.restore(run_dir, trusted=trusted)

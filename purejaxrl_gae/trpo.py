@@ -25,7 +25,7 @@ from purejaxrl_gae.program.estimators import BUILT_IN, check_estimator, estimate
 from purejaxrl_gae.program.networks import require_own_value_params
 from purejaxrl_gae.program.optimizers import DescentConfig, check_descent, make_optimizer
 from purejaxrl_gae.program.policy_step import Samples, descend_penalised, step_in_trust_region
-from purejaxrl_gae.program.schedules import scheduled
+from purejaxrl_gae.program.schedules import linear, scheduled
 from purejaxrl_gae.program.types import Algorithm, Experience, Hyperparameters, Learner, Metrics, Setup
 from purejaxrl_gae.program.value_function import ValueSamples
 from purejaxrl_gae.settings.config import (
@@ -57,6 +57,8 @@ class TRPOConfig(DescentConfig):
     """shift and scale the advantages of each rollout to mean 0 and deviation 1"""
     target_kl: Traced = 0.01
     """delta, largest mean KL of an update"""
+    anneal_kl: bool = False
+    """let delta fall linearly to 0 over the run, so that the last policy is not one large step beside a good one"""
     cg_max_steps: int = 15
     """conjugate gradient steps"""
     cg_damping: Traced = 0.1
@@ -176,6 +178,8 @@ def learn(
     """Makes one policy step and one refit of the value function; see Algorithm.learn."""
     config = setup.config
     hyperparameters = scheduled(config, hyperparameters, progress)
+    if config.anneal_kl:
+        hyperparameters = hyperparameters.replace(target_kl=hyperparameters.target_kl * linear(progress))
     advantages, targets = estimate_advantages(config, hyperparameters, experience)
     samples = minibatches.flatten_time(
         Samples(experience.inputs, experience.actions, experience.log_probs, experience.distribution, advantages)

@@ -72,6 +72,13 @@ def test_every_update_stays_within_the_target(metrics):
     )
 
 
+def test_an_annealed_region_shrinks_to_nothing_over_the_run():
+    annealed = dataclasses.replace(SMALL, total_timesteps=512 * 20, target_kl=0.02, anneal_kl=True)
+    kl = np.asarray(jax.jit(make_train(annealed))(jax.random.key(0)).metrics["kl"])
+    bound = 0.02 * (1.0 - np.arange(20) / 20)
+    assert np.all(kl <= bound * (1.0 + 1e-5)) and np.median(kl / bound) > 0.5
+
+
 def test_metrics_of_the_step_are_all_there_and_finite(metrics):
     for name in ("kl", "expected_improvement", "actual_improvement", "improvement_ratio", "step_fraction",
                  "cg_residual", "cg_iterations", "xhx", "line_search_failed"):  # fmt: skip

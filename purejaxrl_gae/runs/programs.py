@@ -1,14 +1,11 @@
 """The compiled programs of a run, and how long compiling took."""
 
-import logging
 import os
 import time
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -255,23 +252,6 @@ def _compile_both(
 def _compiler_options(devices: list[jax.Device]) -> dict[str, Any]:
     """Asks for one thread for each core that is a device; the same however many there are, so that the bits are too."""
     return {"xla_cpu_multi_thread_eigen": False} if devices[0].platform == "cpu" else {}
-
-
-def use_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache folder, unless JAX was already told of another."""
-    warnings.filterwarnings("ignore", "Error .* persistent compilation cache", UserWarning)  # as on a full disk
-    if getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
-        return
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    try:
-        directory = base / "purejaxrl_gae" / "xla"
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return  # nowhere to keep them: compile every time
-    jax.config.update("jax_compilation_cache_dir", str(directory))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-    logging.getLogger("jax._src.compilation_cache").setLevel(logging.ERROR)
 
 
 def describe_device() -> str:

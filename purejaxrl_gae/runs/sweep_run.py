@@ -15,12 +15,13 @@ import numpy as np
 from purejaxrl_gae.program import algorithms
 from purejaxrl_gae.runs import devices, sweep_results
 from purejaxrl_gae.runs.checkpoints import CHECKPOINT_SECONDS, Checkpoints
+from purejaxrl_gae.runs.compilation_cache import use_compilation_cache
 from purejaxrl_gae.runs.device_memory import available_bytes, bytes_per_agent, keep_freed_memory
 from purejaxrl_gae.runs.display import Display
 from purejaxrl_gae.runs.folder import Folder, rescue
 from purejaxrl_gae.runs.interrupts import StopRequests
 from purejaxrl_gae.runs.playing import make_evaluator
-from purejaxrl_gae.runs.programs import AgentPrograms, describe_device, use_compilation_cache
+from purejaxrl_gae.runs.programs import AgentPrograms, describe_device
 from purejaxrl_gae.runs.reports import scores, versions
 from purejaxrl_gae.runs.run_folder import plain_number
 from purejaxrl_gae.runs.run_options import SweepOptions
@@ -54,8 +55,7 @@ class Sweep:
         self._stored = sweep_results.read(self.path / RESULTS, display.complain) if self._is_made else {}
         self.results: dict[int, sweep_results.Result] = {}
         self.compiled: dict[tuple[str, int], tuple[AgentPrograms, Any]] = {}
-        self.env_steps = 0
-        self.run_seconds = self.compile_seconds = 0.0
+        self.env_steps, self.run_seconds, self.compile_seconds = 0, 0.0, 0.0
 
     def train(self, configurations: list[dict[str, Any]], first_index: int, stop: StopRequests) -> None:
         """Trains what has no result yet; results are in `self.results` and results.jsonl."""

@@ -23,6 +23,7 @@ from purejaxrl_gae.runs.announcements import (
     say_why_it_stopped,
 )
 from purejaxrl_gae.runs.callbacks import CallbackFailure, Callbacks, OnReport
+from purejaxrl_gae.runs.compilation_cache import use_compilation_cache
 from purejaxrl_gae.runs.device_memory import keep_freed_memory
 from purejaxrl_gae.runs.display import Display
 from purejaxrl_gae.runs.host_programs import HostAgent, refuse_what_needs_compiled_environments
@@ -30,12 +31,7 @@ from purejaxrl_gae.runs.interrupts import StopRequests
 from purejaxrl_gae.runs.keeping import Keeping
 from purejaxrl_gae.runs.playing import make_evaluator
 from purejaxrl_gae.runs.policy_file import write_policies
-from purejaxrl_gae.runs.programs import (
-    AgentPrograms,
-    OneAgent,
-    Programs,
-    use_compilation_cache,
-)
+from purejaxrl_gae.runs.programs import AgentPrograms, OneAgent, Programs
 from purejaxrl_gae.runs.reports import Clock, scores
 from purejaxrl_gae.runs.run_folder import RunFolder, new_run_path
 from purejaxrl_gae.runs.run_options import HOST_REPORT_STEPS, REPORT_STEPS, RunOptions

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from purejaxrl_gae import cli
-from purejaxrl_gae.runs import programs
+from purejaxrl_gae.runs.compilation_cache import use_compilation_cache
 from purejaxrl_gae.runs.display import Display
 from purejaxrl_gae.settings.errors import RunError
 
@@ -110,6 +110,6 @@ def test_a_result_that_cannot_be_written_is_one_line(monkeypatch):
 def test_a_compilation_cache_that_a_full_disk_does_not_take_is_no_news():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        programs.use_compilation_cache()
+        use_compilation_cache()
         warnings.warn("Error writing persistent compilation cache entry for 'jit_f': OSError: [Errno 28]", stacklevel=1)
     assert not caught
