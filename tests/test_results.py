@@ -374,7 +374,7 @@ def test_the_worst_seed_is_shown_beside_the_middle_where_a_suite_asks():
     block = {"envs": ["one"], "algorithms": ["ppo"], "seeds": 2}
     suite = suites.read("mine", {"title": "t", "worst": True, "blocks": [block]})
     table = tables.table(suite, by_key(record(score=3.0), record(seed=1, score=-2.5)))
-    assert "worst -2.50, 100)" in table and "the worst seed and the environment steps of a run." in table
+    assert "worst -2.50, 100)" in table and "In round brackets: worst seed, environment steps of a run." in table
 
 
 def test_normalised_scores_have_the_random_policy_at_0_and_the_best_row_at_1():
