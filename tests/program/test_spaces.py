@@ -225,6 +225,24 @@ def test_a_privileged_critic_sees_what_the_policy_does_not():
     assert np.all(of_value["hidden"]) and np.all(of_value["seen"])
 
 
+def test_a_privileged_critic_explains_what_one_with_the_policys_eyes_cannot():
+    halves = wandering(taken_apart=True)
+
+    def pays_for_the_left(key, numbers, actions):
+        return halves.step(key, numbers, actions)._replace(rewards=numbers[:, 0])
+
+    environment = Environment(**{**vars(halves), "step": pays_for_the_left})
+    half = dict(env=environment, gamma=0.9, policy_observations=("right",))
+    longer = dict(num_envs=16, num_steps=32, total_timesteps=512 * 24, hidden_sizes=(16,), learning_rate=3e-3)
+
+    def explained(**seen):
+        found = trained(PPOConfig(**half, **longer, num_minibatches=4, **seen))
+        return float(np.mean(found.metrics["explained_variance"][-8:]))
+
+    privileged, blind = explained(), explained(value_observations=("right",))
+    assert privileged > 0.4 and privileged > blind + 0.3
+
+
 def test_an_image_among_the_leaves_goes_through_the_convolutions_and_the_others_beside_them():
     types = {"grid": jax.ShapeDtypeStruct((4, 4, 2), np.uint8), "speed": REAL(3), "age": REAL(1)}
     made = network(types, encoder="minatar_cnn", seen=Seen(value=("speed",)))
