@@ -64,6 +64,19 @@ def rejax_ppo(
 
     function = train if num_seeds == 1 else on_all_cores(train) if cores else jax.vmap(train)
     options = {"xla_cpu_multi_thread_eigen": False} if cores and jax.default_backend() == "cpu" else {}
+    return _one_program(function, keys, steps * num_seeds, ("rejax", "jax"), options)
+
+
+def _one_program(
+    function: Callable[..., Any],
+    keys: Callable[[int], Any],
+    items: float,
+    packages: tuple[str, ...],
+    options: dict[str, Any] | None = None,
+) -> Prepared:
+    """Compiles whole trainings, a function of the keys of a turn, and times each turn's."""
+    import jax
+
     started = time.perf_counter()
     program = jax.jit(function).lower(keys(0)).compile(options)
     compile_seconds = time.perf_counter() - started
@@ -74,7 +87,7 @@ def rejax_ppo(
         jax.block_until_ready(program(inputs))
         return time.perf_counter() - started
 
-    return Prepared(compile_seconds, run, steps * num_seeds, notes=versions_of("rejax", "jax"))
+    return Prepared(compile_seconds, run, items, notes=versions_of(*packages))
 
 
 def _joining_flags(env: Any) -> Any:
@@ -100,18 +113,8 @@ def purejaxrl_ppo(folder: str, config: dict[str, Any]) -> Prepared:
 
     environment, params = gymnax.make(config["ENV_NAME"])
     ppo.gymnax = SimpleNamespace(make=lambda name: (_joining_flags(environment), params))
-    key = jax.random.key
-    started = time.perf_counter()
-    program = jax.jit(ppo.make_train({**config, "ACTIVATION": "tanh"})).lower(key(0)).compile()
-    compile_seconds = time.perf_counter() - started
-
-    def run(turn: int) -> float:
-        inputs = jax.block_until_ready(key(turn))
-        started = time.perf_counter()
-        jax.block_until_ready(program(inputs))
-        return time.perf_counter() - started
-
-    return Prepared(compile_seconds, run, config["TOTAL_TIMESTEPS"], notes=versions_of("jax", "distrax"))
+    train = ppo.make_train({**config, "ACTIVATION": "tanh"})
+    return _one_program(train, jax.random.key, config["TOTAL_TIMESTEPS"], ("jax", "distrax"))
 
 
 def sb3_ppo(**settings: Any) -> Prepared:

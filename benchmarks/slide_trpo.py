@@ -15,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 
 from purejaxrl_gae import TRPOConfig, kernels, trpo
 from purejaxrl_gae.program import minibatches
+from purejaxrl_gae.program.policy_step import Samples
 from purejaxrl_gae.program.value_function import ValueSamples
 
 
@@ -35,21 +36,24 @@ def learn(setup, hyperparameters, learner, experience, keys, progress):
     """Makes one policy step and one refit of the value function."""
     config, network = setup.config, setup.network
     advantages, returns = trpo.estimate_advantages(config, hyperparameters, experience)
-    rows = experience.inputs, experience.actions, experience.log_probs, experience.distribution, advantages, returns
-    observations, actions, log_probs, old, advantages, returns = minibatches.flatten_time(rows)
+    rows = Samples(experience.inputs, experience.actions, experience.log_probs, experience.distribution, advantages)
+    samples, returns = minibatches.flatten_time((rows, returns))
     flat_params, unravel = ravel_pytree(learner.params["policy"])
 
     def policy(flat, observations):
         return network.policy({**learner.params, "policy": unravel(flat)}, observations)
 
     def surrogate_of(weights, flat):
-        new = policy(flat, observations)
-        return -kernels.unclipped_loss(new.log_prob(actions), log_probs, weights), jnp.mean(old.kl_divergence(new))
+        new = policy(flat, samples.observations)
+        surrogate = -kernels.unclipped_loss(new.log_prob(samples.actions), samples.log_probs, weights)
+        return surrogate, jnp.mean(samples.distribution.kl_divergence(new))
 
-    (objective, _), gradient = jax.value_and_grad(partial(surrogate_of, advantages), has_aux=True)(flat_params)
+    (objective, _), gradient = jax.value_and_grad(partial(surrogate_of, samples.advantages), has_aux=True)(flat_params)
     step = kernels.natural_gradient_step(
         partial(surrogate_of, returns),  # the fault; of the advantages it would be TRPO
-        kernels.make_fisher_vector_product(policy, flat_params, observations, damping=hyperparameters.cg_damping),
+        kernels.make_fisher_vector_product(
+            policy, flat_params, samples.observations, damping=hyperparameters.cg_damping
+        ),
         flat_params,
         gradient,
         objective=objective,
@@ -59,6 +63,6 @@ def learn(setup, hyperparameters, learner, experience, keys, progress):
         max_steps=config.line_search_max_iter,
     )
     learner = learner.replace(params={**learner.params, "policy": unravel(step.search.params)})
-    samples, value_keys = ValueSamples(observations, None, returns), keys[1 + config.n_policy_updates :]
-    learner, metrics = trpo.fit_values(setup, hyperparameters, learner, samples, value_keys)
+    value_samples, value_keys = ValueSamples(samples.observations, None, returns), keys[1 + config.n_policy_updates :]
+    learner, metrics = trpo.fit_values(setup, hyperparameters, learner, value_samples, value_keys)
     return learner, metrics | {"kl": step.search.divergence, "line_search_failed": step.failed.astype(jnp.float32)}

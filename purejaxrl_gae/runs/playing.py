@@ -155,7 +155,7 @@ class _HostEvaluator:
         return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
 
     def compile_ahead(self, states: Any) -> None:
-        pass  # it is compiled while the first copies start
+        pass  # how it acts is compiled at its first step, of as many copies as there are then
 
 
 def play_from_host(
